@@ -1,0 +1,35 @@
+# `make run` from a fresh clone is all it takes; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations tests
+
+.PHONY: help install run test check lock
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+install: $(VENV)/installed ## the environment only: .venv with the locked dependencies
+
+$(VENV)/installed: requirements-dev.txt requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --disable-pip-version-check --progress-bar on --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C stops all of it
+	@exec $(PY) -m connectapp.development
+
+test: install ## the whole test suite, on SQLite and on PostgreSQL
+	@$(PY) -m tests
+
+check: install ## lint, format, types, templates, missing migrations, deployment check
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/mypy $(SOURCES)
+	$(VENV)/bin/djlint templates --check --lint --quiet
+	@$(PY) -m tests.production manage.py makemigrations --check --dry-run
+	@$(PY) -m tests.production manage.py check --deploy --fail-level WARNING
+
+lock: install ## writes the lock files anew from pyproject.toml
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra postgres pyproject.toml --output-file requirements.txt
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt

@@ -1,0 +1,185 @@
+"""`make run`: the stand-in SnapInspect, the web app and the worker on this machine, with demo data.
+
+What it generates (keys, the client secret that app and stand-in share) is kept in `var/`, so that a second run finds
+the tokens of the first one still readable. Settings that are already in the environment win.
+"""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR = ROOT / "var"
+PYTHON = sys.executable
+START_SECONDS = 60
+TOO_SHORT_SECONDS = 5  # what ends sooner after its start will not do better a second time
+STOP_SECONDS = 15
+
+
+def main() -> None:
+    port, sandbox_port = _port("PORT", 8000), _port("SANDBOX_PORT", 8001)
+    VAR.mkdir(exist_ok=True)
+    environment = _environment(port, sandbox_port)
+    for step in ("migrate --verbosity 0", "createcachetable --verbosity 0", "demo"):
+        finished = subprocess.run(  # noqa: S603
+            [PYTHON, "manage.py", *step.split()],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if finished.returncode:
+            sys.exit(finished.stderr.strip() or f"manage.py {step} failed.")
+    people = finished.stdout.strip()
+    crew = Crew(environment)
+    crew.start(
+        "stand-in",
+        "-m",
+        "integrations.sandbox",
+        "--port",
+        str(sandbox_port),
+        "--state-file",
+        "var/sandbox.db",
+    )
+    crew.start("web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "warning")
+    crew.start("worker", "manage.py", "worker")
+    address = f"http://localhost:{port}/"
+    if crew.wait_for(address):
+        print(  # noqa: T201
+            f"\n  Open {address}\n  Sign in as {people}\n"
+            f"  The stand-in SnapInspect is http://127.0.0.1:{sandbox_port}/   Ctrl-C stops everything\n",
+            flush=True,
+        )
+    sys.exit(0 if crew.watch() else 1)
+
+
+def _port(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        sys.exit(f"{name} is not a port number.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(text)))
+        except OSError as problem:
+            sys.exit(f"{name}: port {text} cannot be used ({problem.strerror}). Choose another: make run {name}=…")
+    return int(text)
+
+
+def _environment(port: int, sandbox_port: int) -> dict[str, str]:
+    kept = _kept()
+    sandbox = f"http://127.0.0.1:{sandbox_port}/"
+    redirect_uri = f"http://localhost:{port}/connect/callback/"
+    defaults = {
+        "DEBUG": "true",
+        "SECRET_KEY": kept["secret_key"],
+        "TOKEN_ENCRYPTION_KEYS": kept["encryption_key"],
+        "SNAPINSPECT_CLIENT_ID": kept["client_id"],
+        "SNAPINSPECT_CLIENT_SECRET": kept["client_secret"],
+        "SNAPINSPECT_REDIRECT_URI": redirect_uri,
+        "SNAPINSPECT_CONNECT_URL": f"{sandbox}integration/SnapInspectConnect",
+        "SNAPINSPECT_EXCHANGE_URL": f"{sandbox}integration/ExchangeToken",
+        "SNAPINSPECT_API_URL": sandbox,
+        "PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment = defaults | dict(os.environ)
+    environment |= {
+        "SANDBOX_CLIENT_ID": environment["SNAPINSPECT_CLIENT_ID"],
+        "SANDBOX_CLIENT_SECRET": environment["SNAPINSPECT_CLIENT_SECRET"],
+        "SANDBOX_REDIRECT_URI": environment["SNAPINSPECT_REDIRECT_URI"],
+        "SANDBOX_APP_NAME": environment.get("APP_NAME", "Connect"),
+    }
+    return environment
+
+
+def _kept() -> dict[str, str]:
+    """The generated secrets of this checkout: made once, readable by their owner alone."""
+    path = VAR / "development.json"
+    if not path.exists():
+        made = {
+            "secret_key": secrets.token_urlsafe(50),
+            "encryption_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "client_id": "development",
+            "client_secret": secrets.token_urlsafe(24),
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(made, indent=2))
+    kept: dict[str, str] = json.loads(path.read_text())
+    return kept
+
+
+class Crew:
+    """The processes of a development run: started together, stopped together; one that dies is started again."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._commands: dict[str, list[str]] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[str, float] = {}
+        self._stopping = False
+        self._failed = False
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._stop)
+
+    def start(self, name: str, *arguments: str) -> None:
+        # In our own process group: what ends the group, ends everything.
+        self._commands[name] = [PYTHON, *arguments]
+        self._started_at[name] = time.monotonic()
+        self._running[name] = subprocess.Popen(self._commands[name], cwd=ROOT, env=self._environment)  # noqa: S603
+
+    def wait_for(self, address: str) -> bool:
+        """Whether the address answered in time."""
+        give_up_at = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up_at and not self._stopping:
+            if any(process.poll() is not None for process in self._running.values()):
+                return False
+            try:
+                with urllib.request.urlopen(address, timeout=5):  # noqa: S310  (our own address)
+                    return True
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        return False
+
+    def watch(self) -> bool:
+        """Whether everything ran until it was told to stop; returns when all of it has stopped."""
+        while not self._stopping:
+            for name, process in list(self._running.items()):
+                if process.poll() is None or self._stopping:
+                    continue
+                if time.monotonic() - self._started_at[name] < TOO_SHORT_SECONDS:
+                    print(f"{name} ended right after its start; its reason stands above", flush=True)  # noqa: T201
+                    self._failed = self._stopping = True
+                    break
+                print(f"{name} ended; starting it again", flush=True)  # noqa: T201
+                self.start(name, *self._commands[name][1:])
+            time.sleep(0.3)
+        for process in self._running.values():
+            if process.poll() is None:
+                process.terminate()
+        give_up_at = time.monotonic() + STOP_SECONDS
+        for process in self._running.values():
+            try:
+                process.wait(max(0.1, give_up_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return not self._failed
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""The one settings file: everything comes from the environment or `.env` (12-factor).
+
+A value that is missing or dangerous raises ImproperlyConfigured with the name of the setting; `manage.py` and
+`gunicorn.conf.py` turn that into one line. Every name read here stands in `.env.example` (a test compares both ways).
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from integrations.encryption import parse_keys
+from integrations.snapinspect.addresses import secure_enough
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+STATE_DIR = BASE_DIR / "var"
+
+env = environ.Env()  # type: ignore[no-untyped-call]
+env.read_env(BASE_DIR / ".env")
+
+DEBUG = env.bool("DEBUG", default=False)
+PRODUCTION = not DEBUG
+
+
+def required(name: str, *, development: str) -> str:
+    """The setting's value; in development it may be missing, in production that is refused."""
+    value = str(env.str(name, default="")).strip()
+    if value or DEBUG:
+        return value or development
+    raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
+
+
+# --- Django's own ---------------------------------------------------------------------------------------------------
+
+SECRET_KEY = required("SECRET_KEY", development="development-only-key-that-protects-nothing-at-all-000")
+if PRODUCTION and (len(SECRET_KEY) < 40 or SECRET_KEY.startswith(("django-insecure", "development-only"))):
+    raise ImproperlyConfigured("SECRET_KEY is a development key or shorter than 40 characters.")
+
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS if DEBUG else [])
+if PRODUCTION and not ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS is required in production: the host names people use, comma-separated.")
+if any("*" in host for host in ALLOWED_HOSTS):
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name hosts: a '*' would accept any forged Host header.")
+if DEBUG and not set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
+    raise ImproperlyConfigured("ALLOWED_HOSTS may only hold loopback hosts while DEBUG is on.")
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+APP_NAME = env.str("APP_NAME", default="Connect")
+OPERATOR_EMAIL = required("OPERATOR_EMAIL", development="operator@localhost")
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+
+INSTALLED_APPS = [
+    "accounts",
+    "integrations",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "csp",
+    "django_htmx",
+    "django_tasks",
+    "django_tasks_db",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Every view asks for a sign-in unless it says otherwise: a forgotten decorator locks out, it does not let in.
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "connectapp.urls"
+WSGI_APPLICATION = "connectapp.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.context_processors.whereabouts",
+            ],
+        },
+    },
+]
+
+# --- Where things are kept ------------------------------------------------------------------------------------------
+
+DATABASES: dict[str, Any] = {"default": env.db("DATABASE_URL", default=f"sqlite:///{STATE_DIR / 'db.sqlite3'}")}
+DATABASE = DATABASES["default"]
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL: readers and the one writer do not wait for each other. FULL: a commit survives power loss. IMMEDIATE: a
+    # transaction takes its write lock at the start, so it waits its turn instead of failing half-way.
+    # secure_delete: erased tokens are overwritten in the file, not just unlinked.
+    DATABASE.setdefault("OPTIONS", {}).update(
+        timeout=20,
+        transaction_mode="IMMEDIATE",
+        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;",
+    )
+    if DATABASE["NAME"] != ":memory:":
+        Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+else:
+    DATABASE["CONN_MAX_AGE"] = 600
+    DATABASE["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHES = {"default": env.cache("CACHE_URL", default="dbcache://cache")}
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+if DEBUG:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # nothing is collected in development, and whitenoise would warn
+
+# --- People ---------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+SIGNUP_OPEN = env.bool("SIGNUP_OPEN", default=DEBUG)
+EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", default="none" if DEBUG else "mandatory")
+if EMAIL_VERIFICATION not in {"mandatory", "optional", "none"}:
+    raise ImproperlyConfigured("EMAIL_VERIFICATION must be mandatory, optional or none.")
+
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = EMAIL_VERIFICATION
+ACCOUNT_FORMS = {"login": "accounts.forms.LoginForm", "signup": "accounts.forms.SignupForm"}
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = f"[{APP_NAME}] "
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "http" if DEBUG else "https"
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_TOTP_ISSUER = APP_NAME
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://") if DEBUG or env.str("EMAIL_URL", default="") else {}
+if not EMAIL_CONFIG:
+    raise ImproperlyConfigured("EMAIL_URL is required in production: the console would print password reset links.")
+vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = required("DEFAULT_FROM_EMAIL", development="connect@localhost")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# --- SnapInspect ----------------------------------------------------------------------------------------------------
+
+ALLOW_INSECURE_LOOPBACK = DEBUG or env.bool("ALLOW_INSECURE_LOOPBACK", default=False)
+
+
+def address(name: str, *, default: str = "") -> str:
+    """An absolute address of SnapInspect's or ours; plain http only for loopback, and only where that is allowed."""
+    value = str(env.str(name, default=default)).strip() or default
+    if not value:
+        raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
+    if not secure_enough(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
+        raise ImproperlyConfigured(
+            f"{name} must be an https:// address; http:// is for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."
+        )
+    return value
+
+
+SNAPINSPECT_CLIENT_ID = env.str("SNAPINSPECT_CLIENT_ID", default="").strip()
+SNAPINSPECT_CLIENT_SECRET = env.str("SNAPINSPECT_CLIENT_SECRET", default="").strip()
+if bool(SNAPINSPECT_CLIENT_ID) != bool(SNAPINSPECT_CLIENT_SECRET):
+    raise ImproperlyConfigured("SNAPINSPECT_CLIENT_ID and SNAPINSPECT_CLIENT_SECRET come as a pair: one is missing.")
+SNAPINSPECT_REDIRECT_URI = address(
+    "SNAPINSPECT_REDIRECT_URI", default="http://localhost:8000/connect/callback/" if DEBUG else ""
+)
+SNAPINSPECT_CONNECT_URL = address(
+    "SNAPINSPECT_CONNECT_URL", default="https://my.snapinspect.com/integration/SnapInspectConnect"
+)
+SNAPINSPECT_EXCHANGE_URL = address(
+    "SNAPINSPECT_EXCHANGE_URL", default="https://my.snapinspect.com/integration/ExchangeToken"
+)
+SNAPINSPECT_API_URL = address("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
+SNAPINSPECT_EXCHANGE_ON_CONNECT = env.bool("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
+SNAPINSPECT_FORM_ORIGINS = env.list("SNAPINSPECT_FORM_ORIGINS", default=[])
+
+try:
+    TOKEN_ENCRYPTION_KEYS = parse_keys(
+        required("TOKEN_ENCRYPTION_KEYS", development="ZGV2ZWxvcG1lbnQga2V5IHRoYXQgaGlkZXMgbm90aGk="),
+        forbidden=SECRET_KEY,
+    )
+except ValueError as problem:
+    raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS: {problem}") from None
+
+# --- What a browser is told -----------------------------------------------------------------------------------------
+
+SECURE_SSL_REDIRECT = PRODUCTION
+# These two answer for themselves over plain http: a redirect would repeat tokens, or turn a POST into a GET.
+SECURE_REDIRECT_EXEMPT = [r"^connect/callback/?$", r"^webhooks/", r"^health/"]
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_REFERRER_POLICY = "same-origin"
+# The operator's other sub-domains are not ours to put under HSTS, nor on browsers' preload list.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_NAME = "__Host-sessionid" if PRODUCTION else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if PRODUCTION else "csrftoken"
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"  # Strict would not arrive with the browser's return from SnapInspect's site
+X_FRAME_OPTIONS = "DENY"
+
+
+def form_origins(connect_url: str) -> list[str]:
+    """The origins a Connect form may lead to: Chromium applies `form-action` to redirects that answer a form POST."""
+    parts = urlsplit(connect_url)
+    parent = (parts.hostname or "").partition(".")[2]
+    siblings = [f"https://*.{parent}"] if parts.scheme == "https" and "." in parent else []
+    return [f"{parts.scheme}://{parts.netloc}", *siblings, *SNAPINSPECT_FORM_ORIGINS]
+
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'", *form_origins(SNAPINSPECT_CONNECT_URL)],
+    }
+}
+
+# --- Time, language, logs -------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    # The formatter sees the finished line, tracebacks included: nothing reaches a handler around it.
+    "formatters": {"redacted": {"()": "connectapp.redaction.Formatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "redacted"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+    },
+}

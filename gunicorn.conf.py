@@ -1,0 +1,32 @@
+"""How gunicorn serves the app; `PORT`, `WEB_WORKERS` and `WEB_THREADS` come from the environment."""
+
+import os
+import sys
+
+from django.core.exceptions import ImproperlyConfigured
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
+try:
+    import connectapp.settings  # noqa: F401  (a bad setting ends the start here, in one line)
+except ImproperlyConfigured as problem:
+    sys.exit(f"Configuration: {problem}")
+
+wsgi_app = "connectapp.wsgi"
+# On TCP, not a unix socket: sign-in limits need a client address.
+bind = f"{os.environ.get('BIND', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+threads = int(os.environ.get("WEB_THREADS", "8"))
+worker_class = "gthread"
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+# The callback's query holds two tokens; gunicorn's 4,094 would answer 414 to long ones.
+limit_request_line = 8190
+# Which scheme a request came by is Django's to judge (SECURE_PROXY_SSL_HEADER, TRUSTED_PROXIES), not gunicorn's.
+secure_scheme_headers: dict[str, str] = {}
+forwarded_allow_ips = ""
+logger_class = "connectapp.redaction.RedactingGunicornLogger"
+# No query and no Referer, should an access log be switched on.
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(L)s'
+# gunicorn would keep a control socket in the home folder: nothing is written outside the checkout.
+control_socket_disable = True

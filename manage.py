@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Django's command line, with bad configuration told in one line instead of a traceback."""
+
+import os
+import sys
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+from django.db.utils import OperationalError
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as problem:
+        sys.exit(f"Configuration: {problem}")
+    except OperationalError as problem:
+        sys.exit(f"Database (DATABASE_URL): {str(problem).strip().splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()
