@@ -1,0 +1,40 @@
+"""The only door to a tenant: views get a customer here or not at all."""
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+
+from accounts.models import Customer, Membership, Role, User
+
+ANYONE_INSIDE = frozenset(Role.values)
+MAY_CONNECT = frozenset({Role.OWNER, Role.MEMBER})
+
+
+def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANYONE_INSIDE) -> Customer:
+    """The customer with this code, with the visitor's `role` set.
+
+    Raises Http404 for who is not a member: to a stranger an existing customer and a made-up code look the same.
+    Raises PermissionDenied for a member whose role is not among `roles`.
+    """
+    membership = (
+        Membership.objects.select_related("customer").filter(user_id=request.user.pk or 0, customer__code=code).first()
+    )
+    if membership is None:
+        raise Http404
+    if membership.role not in roles:
+        raise PermissionDenied
+    customer = membership.customer
+    customer.role = membership.role
+    request.customer = customer  # type: ignore[attr-defined]  # for the header: accounts.context_processors
+    return customer
+
+
+def person(request: HttpRequest) -> User:
+    """The signed-in user. Raises PermissionDenied for a stranger."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def still_may_connect(user: User, customer: Customer) -> bool:
+    """Whether this person may connect for this customer *now*: asked again when they return from SnapInspect."""
+    return Membership.objects.filter(user=user, customer=customer, role__in=MAY_CONNECT).exists()
