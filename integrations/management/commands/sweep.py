@@ -1,0 +1,17 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from integrations import tasks
+
+
+class Command(BaseCommand):
+    help = "Looks once for work that is due and wakes a worker for it. The worker does this by itself all the time."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say how many rows are due")
+
+    def handle(self, *, dry_run: bool, **options: Any) -> None:
+        due = tasks.due() if dry_run else tasks.sweep()
+        self.stdout.write(f"{due} due")

@@ -1,0 +1,81 @@
+import logging
+import signal
+import socket
+import threading
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, close_old_connections
+from django.utils.crypto import get_random_string
+from django_tasks_db.management.commands.db_worker import Worker
+
+from integrations import tasks
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 5.0
+# Tasks only nudge, so a missed poll costs this much and no more.
+POLL_SECONDS = 0.5
+WAIT_FOR_DATABASE = 2.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Runs everything that works in the background: threads that take tasks, and the periodic sweep. "
+        "Start as many of it as you like, on as many machines."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--threads", type=int, default=3, help="tasks worked on at a time (default: %(default)s)")
+
+    def handle(self, *, threads: int, **options: Any) -> None:
+        self.stopping = threading.Event()
+        self.workers: list[Worker] = []
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._stop)
+        serving = [threading.Thread(target=self._serve, name=f"tasks-{n}") for n in range(threads)]
+        for thread in serving:
+            thread.start()
+        logger.info("Worker started: %s threads, a sweep every %s s.", threads, SWEEP_SECONDS)
+        while not self.stopping.wait(SWEEP_SECONDS):
+            self._sweep()
+        for thread in serving:
+            thread.join()
+        logger.info("Worker stopped.")
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        self.stopping.set()
+        for worker in self.workers:
+            worker.running = False
+
+    def _serve(self) -> None:
+        """Takes tasks until told to stop. django-tasks-db's worker gives up when the database goes; this one waits."""
+        while not self.stopping.is_set():
+            worker = Worker(
+                queue_names=["*"],
+                excluded_queue_names=[],
+                interval=POLL_SECONDS,
+                batch=False,
+                backend_name="default",
+                startup_delay=False,
+                max_tasks=None,
+                worker_id=f"{socket.gethostname()[:40]}-{get_random_string(12)}",
+            )
+            self.workers.append(worker)
+            try:
+                worker.run()
+            except DatabaseError as problem:
+                logger.warning("The database does not answer (%s); trying again.", type(problem).__name__)
+                self.stopping.wait(WAIT_FOR_DATABASE)
+            finally:
+                self.workers.remove(worker)
+                close_old_connections()
+
+    def _sweep(self) -> None:
+        try:
+            close_old_connections()
+            tasks.sweep()
+        except DatabaseError as problem:
+            logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)

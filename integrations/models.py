@@ -1,0 +1,247 @@
+"""A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
+
+from datetime import timedelta
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import Customer, User, new_code
+
+
+class ConnectAttempt(models.Model):
+    """One press of *Connect with SnapInspect*: what the state that travels with the browser is bound to."""
+
+    # Only the hash: who reads the table cannot finish somebody's attempt.
+    state_hash = models.CharField(max_length=64, unique=True)
+    session_hash = models.CharField(max_length=64)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="connect_attempts")
+    # Set when a connection is being reconnected, empty when a new one is being made.
+    connection = models.ForeignKey("Connection", null=True, on_delete=models.SET_NULL, related_name="attempts")
+    # By the issuing host's clock, and judged by the database's: a host whose clock is off cannot stretch the time.
+    issued_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=30, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk} for {self.customer}"
+
+
+class State(models.TextChoices):
+    CONNECTING = "connecting", "Connecting"
+    CONNECTED = "connected", "Connected"
+    TROUBLE = "trouble", "Having trouble"
+    NEEDS_RECONNECT = "needs_reconnect", "Needs reconnect"
+    DISCONNECTED = "disconnected", "Disconnected"
+    SETUP_PROBLEM = "setup_problem", "Setup problem"
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    def shown(self) -> Self:
+        """With their candidates, for pages: two queries whatever their number, and no sealed token in them."""
+        candidates = TokenPair.objects.candidates().defer("sealed_access", "sealed_refresh")
+        return self.select_related("connected_by").prefetch_related(
+            models.Prefetch("pairs", queryset=candidates, to_attr="candidates")
+        )
+
+    def due_for_check(self) -> Self:
+        return self.filter(state__in=[State.CONNECTED, State.TROUBLE], next_check_at__lte=Now())
+
+
+class Connection(models.Model):
+    """A customer's link to one SnapInspect account; keeps its identity and history through every reconnect.
+
+    `state` tells the health of the pair in use. A pair that is still being proven beside it is its candidate.
+    """
+
+    code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="connections")
+    state = models.CharField(max_length=20, choices=State, default=State.CONNECTING)
+    # What /user told. The company ID is SnapInspect's; empty while it is not known.
+    company_id = models.CharField(max_length=20, blank=True)
+    company_name = models.CharField(max_length=200, blank=True)
+    account_name = models.CharField(max_length=200, blank=True)
+    account_email = models.CharField(max_length=200, blank=True)
+    connected_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    connected_at = models.DateTimeField(null=True)
+    proved_at = models.DateTimeField("last proved working", null=True)
+    state_since = models.DateTimeField(db_default=Now())
+    error_kind = models.CharField(max_length=30, blank=True)
+    failed_checks = models.PositiveSmallIntegerField(default=0)
+    next_check_at = models.DateTimeField(null=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=State.values), name="connection_state_is_known"),
+            models.UniqueConstraint(
+                fields=["customer", "company_id"],
+                condition=~Q(company_id=""),
+                name="one_connection_per_company",
+            ),
+        ]
+        indexes = [models.Index(fields=["next_check_at"], name="connection_next_check")]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        """The name people know it by."""
+        return self.company_name or (f"Company {self.company_id}" if self.company_id else "SnapInspect account")
+
+    @property
+    def candidate(self) -> "TokenPair | None":
+        """The pair that is still being proven, if there is one."""
+        fetched: list[TokenPair] | None = getattr(self, "candidates", None)
+        if fetched is None:
+            fetched = list(self.pairs.candidates().defer("sealed_access", "sealed_refresh")[:1])
+        return fetched[0] if fetched else None
+
+    @property
+    def badge(self) -> State:
+        """What people see: a candidate on its way counts more than the pair it will replace."""
+        candidate = self.candidate
+        if candidate is None or candidate.asks:
+            return State(self.state)
+        if candidate.error_kind in SETUP_ERRORS:
+            return State.SETUP_PROBLEM
+        return State.TROUBLE if candidate.error_kind else State.CONNECTING
+
+    @property
+    def is_connecting(self) -> bool:
+        return self.badge == State.CONNECTING
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may be worth calling SnapInspect with what is kept."""
+        return self.state in {State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM}
+
+    def move_to(self, state: State, *, error_kind: str = "", **changes: Any) -> None:
+        """Writes the new state and what goes with it, and nothing else of the row."""
+        if self.state != state:
+            changes["state_since"] = Now()
+        changes |= {"state": state, "error_kind": error_kind}
+        Connection.objects.filter(pk=self.pk).update(**changes)
+        self.refresh_from_db()
+
+
+# Kinds of trouble that only the operator can end.
+SETUP_ERRORS = frozenset({"exchange_refused", "cannot_unseal"})
+
+
+class TokenPairQuerySet(models.QuerySet["TokenPair"]):
+    def candidates(self) -> Self:
+        return self.filter(role=TokenPair.Role.CANDIDATE)
+
+    def current(self) -> Self:
+        return self.filter(role=TokenPair.Role.CURRENT)
+
+    def unleased(self) -> Self:
+        """Nobody holds them, or who did has not come back in time. The database's clock decides."""
+        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+
+    def due(self) -> Self:
+        """Candidates whose next step may be tried now."""
+        return self.candidates().unleased().filter(asks=False, next_try_at__lte=Now())
+
+
+class TokenPair(models.Model):
+    """An access token and its refresh token, sealed. Written by `tokens` alone.
+
+    A row is made once and then only changed by conditional updates under its lease: a stray `save()` of an object that
+    was read earlier would put tokens back that an exchange has killed since.
+    """
+
+    class Role(models.TextChoices):
+        CANDIDATE = "candidate", "Candidate"
+        CURRENT = "current", "Current"
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="pairs")
+    role = models.CharField(max_length=10, choices=Role, default=Role.CANDIDATE)
+    sealed_access = models.BinaryField()
+    sealed_refresh = models.BinaryField()
+    key_id = models.CharField(max_length=8)
+    # Of the access token: the first 6 hex digits of its SHA-256. For people to tell pairs apart.
+    fingerprint = models.CharField(max_length=6)
+    version = models.PositiveIntegerField(default=1)
+
+    lease_owner = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True)
+
+    # The journal of an exchange: written before the request, cleared by its answer. Found by somebody else, it means
+    # that the outcome is unknown.
+    exchange_sent_at = models.DateTimeField(null=True)
+    exchange_sends = models.PositiveSmallIntegerField(default=0)
+
+    # How far a candidate has come.
+    exchanged_at = models.DateTimeField(null=True)
+    proved_at = models.DateTimeField(null=True)
+    profile = models.JSONField(default=dict)
+    asks = models.BooleanField(default=False)  # waits for a person: this is another company than before
+    brought_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    received_at = models.DateTimeField(db_default=Now())
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_try_at = models.DateTimeField(db_default=Now())
+    error_kind = models.CharField(max_length=30, blank=True)
+
+    objects = TokenPairQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "role"], name="one_pair_per_role"),
+            models.CheckConstraint(condition=Q(role__in=["candidate", "current"]), name="pair_role_is_known"),
+        ]
+        indexes = [models.Index(fields=["role", "next_try_at"], name="pair_next_try")]
+
+    def __str__(self) -> str:
+        return f"{self.get_role_display()} pair {self.fingerprint}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A token pair is changed through integrations.tokens, never by save().")
+        super().save(*args, **kwargs)
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A token pair is changed through integrations.tokens, never by save().")
+        super().save_base(*args, **kwargs)
+
+
+class Check(models.Model):
+    """What SnapInspect answered when somebody pressed *Test connection*."""
+
+    KEPT_PER_CONNECTION = 20
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="checks")
+    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+    # Empty when SnapInspect answered as it should.
+    error_kind = models.CharField(max_length=30, blank=True)
+    duration = models.DurationField(default=timedelta)
+    company_id = models.CharField(max_length=20, blank=True)
+    name = models.CharField(max_length=200, blank=True)
+    answer = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"check of {self.connection} at {self.at:%Y-%m-%d %H:%M}"
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.error_kind
+
+    @property
+    def milliseconds(self) -> int:
+        return round(self.duration.total_seconds() * 1000)

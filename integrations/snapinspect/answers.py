@@ -1,0 +1,93 @@
+"""JSON from the remote, refused unless it is exactly JSON that every store of ours can hold.
+
+Python's parser is more generous than RFC 8259: it takes NaN, lone surrogates and numbers of any length, which
+PostgreSQL and our own pages choke on later. They are refused here, where the sender is still known.
+"""
+
+import json
+import math
+import re
+from functools import cached_property
+from typing import NoReturn
+
+from .errors import Garbled
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+DEEPEST = 100
+LONGEST_INTEGER = 100
+HIDDEN = "[token]"
+
+
+def read(body: bytes, *, hide: str) -> Json:
+    """The JSON value in `body` (UTF-8, a byte order mark is tolerated), without the token `hide` in any
+    spelling.
+
+    hide: the token the request carried. An answer that echoes it (raw, percent-encoded, escaped as in JSON)
+    must
+        not carry it into our pages and rows. Raises Garbled.
+    """
+    value: Json = None
+    problem = None
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_integer, parse_float=_finite)
+        return _Cleaner(hide).clean(value)
+    except UnicodeError:
+        problem = "not_text"
+    except (ValueError, RecursionError):
+        problem = "not_json"
+    # Raised out here, so that the parser's error, which quotes the answer, does not hang on as its context.
+    raise Garbled(problem)
+
+
+class _Cleaner:
+    """Checks and copies a parsed answer, a token taken out of it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def clean(self, value: Json, depth: int = 0) -> Json:
+        # Recursion is bounded by DEEPEST, far below what Python allows.
+        if isinstance(value, str):
+            return self._text(value)
+        if not isinstance(value, dict | list):
+            return value
+        if depth >= DEEPEST:
+            raise ValueError
+        if isinstance(value, list):
+            return [self.clean(item, depth + 1) for item in value]
+        return {self._text(key): self.clean(item, depth + 1) for key, item in value.items()}
+
+    def _text(self, text: str) -> str:
+        if "\0" in text:
+            raise UnicodeError
+        if not text.isascii():
+            text.encode()  # UnicodeError for a lone surrogate
+        text = text.replace(self._token, HIDDEN)
+        return self._spellings.sub(HIDDEN, text) if "%" in text or "\\" in text else text
+
+    @cached_property
+    def _spellings(self) -> re.Pattern[str]:
+        """The token with any of its characters as it is, percent-encoded or escaped as in a JSON string."""
+        return re.compile(
+            "".join(rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))" for character in self._token)
+        )
+
+
+def _refuse(constant: str) -> NoReturn:
+    """NaN, Infinity and -Infinity are not JSON (RFC 8259 section 6)."""
+    raise ValueError
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise ValueError
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    """1e999 is JSON, but becomes infinity."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

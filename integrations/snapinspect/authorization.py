@@ -1,0 +1,95 @@
+"""The conversation through the customer's browser: out with `authorization_url`, back with `read_return`.
+
+SnapInspect's documentation, "SnapInspect Connect": both tokens come back in the query of the redirect URI.
+What comes back when the customer declines is not documented; RFC 6749 section 4.1.2.1 (`error`) is
+accepted, and so is simply nothing.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from requests_oauthlib.oauth2_session import OAuth2Session
+
+from . import addresses
+from .pair import TokenPair, is_token
+
+LONGEST_QUERY = 16 * 1024
+MOST_PARAMETERS = 50
+_STATE = re.compile(r"[\x21-\x7e]{1,512}")
+_SINGLE = ("access_token", "token_type", "state", "refresh_token", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What came back to the redirect URI.
+
+    state: the state as it came; None when missing, empty, doubled, too long or oddly spelled.
+    pair: the tokens, only when everything about them is in order.
+    problem: why there are none: declined, no_token, no_access_token, no_refresh_token, duplicated, odd_token,
+        not_bearer, too_long.
+    """
+
+    state: str | None
+    pair: TokenPair | None
+    problem: str | None
+
+
+def authorization_url(
+    connect_url: str, *, client_id: str, redirect_uri: str, state: str, allow_loopback_http: bool = False
+) -> str:
+    """The URL that asks the customer for access, with exactly the four documented parameters.
+
+    redirect_uri: the registered one; it arrives byte for byte. Raises BadPath when `connect_url` is neither
+    https nor an allowed loopback address.
+    """
+    addresses.require_secure(connect_url, allow_loopback_http=allow_loopback_http)
+
+    def build(url: str) -> str:
+        with OAuth2Session(client_id, redirect_uri=redirect_uri) as session:  # type: ignore[no-untyped-call]
+            return str(session.authorization_url(url, state=state)[0])  # type: ignore[no-untyped-call]
+
+    return addresses.as_if_https(connect_url, build)
+
+
+def read_return(query: str) -> Return:
+    """The state and the tokens in the raw query string of the redirect URI. Never raises, whatever came."""
+    if len(query) > LONGEST_QUERY or query.count("&") >= MOST_PARAMETERS:
+        return Return(None, None, "too_long")
+    found: dict[str, list[str]] = {}
+    for parameter in query.split("&"):
+        name, _, value = parameter.partition("=")
+        found.setdefault(_decoded(name), []).append(_decoded(value))
+
+    state = found.get("state", [])
+    known_state = state[0] if len(state) == 1 and _STATE.fullmatch(state[0]) else None
+    if any(len(found.get(name, [])) > 1 for name in _SINGLE):
+        return Return(known_state, None, "duplicated")
+    if "error" in found:
+        return Return(known_state, None, "declined")
+
+    access, refresh, kind = (found.get(name, [""])[0] for name in ("access_token", "refresh_token", "token_type"))
+    problem = _problem(access, refresh, kind)
+    return Return(known_state, None if problem else TokenPair(access, refresh), problem)
+
+
+def _problem(access: str, refresh: str, kind: str) -> str | None:
+    if not access and not refresh:
+        return "no_token"
+    if not access:
+        return "no_access_token"
+    if not refresh:
+        return "no_refresh_token"
+    if not (is_token(access) and is_token(refresh)):
+        return "odd_token"
+    if kind and kind.lower() != "bearer":
+        return "not_bearer"
+    return None
+
+
+def _decoded(text: str) -> str:
+    """Percent-decoded, one character per byte: whatever is not ASCII stays visibly so, and nothing can fail.
+
+    "+" stays "+": tokens hold no spaces, and a sender who forgets to encode a plus must not break them.
+    """
+    return unquote_to_bytes(text.encode("utf-8", "surrogatepass")).decode("latin-1")

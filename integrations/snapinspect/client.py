@@ -1,0 +1,127 @@
+"""Calls of SnapInspect's API with one access token (or personal access token, which is used alike).
+
+SnapInspect's documentation, "API Endpoint": GET with `Authorization: Bearer`. `/user` is the only documented
+resource; every other path is the caller's knowledge.
+"""
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from requests import PreparedRequest, Request
+from requests_oauthlib.oauth2_auth import OAuth2
+
+from . import addresses, answers, profile, transport
+from .answers import Json
+from .errors import BadPath, SnapInspectError, Unreachable
+from .pair import Unprintable, fingerprint, is_token
+
+MOST_TRIES: Final = 4
+_TRIES = {"tls": 1, "dns": 2}  # a bad certificate stays bad; a missing name is rarely a passing trouble
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 4.0
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connect"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """status: HTTP status (2xx). seconds: of the try that succeeded. size: bytes after decompression."""
+
+    status: int
+    seconds: float
+    json: Json = field(repr=False)
+    size: int
+
+
+class Client(Unprintable):
+    """GETs below one API base with one token. Cheap to make; connections are shared by the whole process.
+
+    base: API address, with or without its last slash. token: ValueError if it cannot be one. deadline:
+    seconds for a call, retries included. Raises BadPath when the base is neither https nor an allowed
+    loopback address.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        token: str,
+        client_id: str = "",
+        allow_loopback_http: bool = False,
+        deadline: float = 15.0,
+        over: transport.Transport | None = None,
+    ) -> None:
+        addresses.require_secure(base, allow_loopback_http=allow_loopback_http)
+        if not is_token(token):
+            raise ValueError("A token is a non-empty string of visible ASCII characters.")
+        self._base = base
+        self._token = token
+        bearer = {"access_token": token, "token_type": "Bearer"}
+        self._sign = OAuth2(client_id, token=bearer)  # type: ignore[no-untyped-call]
+        self._deadline = deadline
+        self._transport = over or transport.shared()
+
+    def __repr__(self) -> str:
+        return f"<Client {fingerprint(self._token)}>"
+
+    def user(self) -> profile.Profile:
+        """Who the token belongs to; raises what `get` raises, and Garbled when the answer is about nobody."""
+        return profile.read_user(self.get("user").json)
+
+    def get(self, path: str) -> Answer:
+        """The JSON at `path` (below the base, a query allowed).
+
+        Outages are tried again, at most MOST_TRIES times and within the deadline. Raises BadPath,
+        Unreachable, Refused, TokenRefused (at once: a 401 is never retried here) or Garbled.
+        """
+        request = self._signed(path)
+        give_up = time.monotonic() + self._deadline
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                reply = self._transport.send(request, deadline=give_up - time.monotonic())
+                error = reply.error()
+                if error is None:
+                    return Answer(
+                        status=reply.status,
+                        seconds=reply.seconds,
+                        json=answers.read(reply.body, hide=self._token),
+                        size=len(reply.body),
+                    )
+            except Unreachable as unreachable:
+                error = unreachable
+            pause = _pause(error, tries)
+            # Waiting beyond the deadline helps nobody who waits for us: the caller learns `retry_after`
+            # instead.
+            if pause is None or time.monotonic() + pause >= give_up:
+                raise error
+            time.sleep(pause)
+
+    def _signed(self, path: str) -> PreparedRequest:
+        request = Request("GET", addresses.join(self._base, path), headers=_HEADERS, auth=self._bearer).prepare()
+        # requests tidies URLs while preparing them: what counts is where the result would go.
+        if not addresses.is_below(self._base, request.url or ""):
+            raise BadPath("outside_base")
+        return request
+
+    def _bearer(self, request: PreparedRequest) -> PreparedRequest:
+        """Signs with requests-oauthlib, loopback http included (see `addresses.as_if_https`)."""
+
+        def sign(url: str) -> str:
+            request.url = url
+            return str(self._sign(request).url)
+
+        request.url = addresses.as_if_https(request.url or "", sign)
+        return request
+
+
+def _pause(error: SnapInspectError, tries: int) -> float | None:
+    """Seconds until the next try, None if there should be none: exponential backoff with full jitter, so that
+    callers who failed together do not come back together."""
+    if not isinstance(error, Unreachable) or tries >= _TRIES.get(error.kind, MOST_TRIES):
+        return None
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1))
+    jitter = random.uniform(0, longest)  # noqa: S311 (nothing secret hangs on it)
+    return jitter if error.retry_after is None else error.retry_after + jitter

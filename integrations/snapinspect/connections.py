@@ -1,0 +1,148 @@
+"""urllib3's connections, with a deadline over everything they do.
+
+A timeout of requests or urllib3 limits the wait for the *next byte*: a server that drips one byte a second
+holds a caller for ever. urllib3 does count connecting and sending against `Timeout(total=...)`; added here
+are the name lookup, every address of a host together, and every single read of headers and body.
+"""
+
+import http.client
+import io
+import queue
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class NotSent(Exception):
+    """No connection came about: not a byte of the request left. kind: dns, connect, tls, timeout."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class _UntilDeadline(io.RawIOBase):
+    """Reads from a socket until a moment, however often something arrives in between."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw, self._sock = raw, sock
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left(self._deadline))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is read until the deadline, and whose unreadable header lines are dropped unlogged."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        # At this moment the socket's timeout is what is left of urllib3's total.
+        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 would log what it could not parse, and that may echo a token.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
+
+class _Deadlined(HTTPConnection):
+    """Connects within `timeout` seconds in all, or raises NotSent."""
+
+    response_class = _Response
+    _connect_by = 0.0
+
+    def connect(self) -> None:
+        self._connect_by = time.monotonic() + (self.timeout or 0)
+        kind = None
+        try:
+            super().connect()
+            self.sock.settimeout(_left(self._connect_by))
+            return
+        except TimeoutError:
+            kind = "timeout"
+        except ssl.SSLEOFError:
+            kind = "connect"  # the other side hung up during the handshake
+        except ssl.SSLError:
+            kind = "tls"
+        except OSError:
+            kind = "connect"
+        raise NotSent(kind)
+
+    def _new_conn(self) -> socket.socket:
+        """A connected socket to the first address of the host that answers."""
+        kind = "connect"
+        for family, type_, protocol, _, address in self._look_up():
+            sock = socket.socket(family, type_, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(_left(self._connect_by))
+                sock.connect(address)
+                # What remains is for the TLS handshake, which this limits as a whole.
+                sock.settimeout(_left(self._connect_by))
+                return sock
+            except TimeoutError:
+                kind = "timeout"
+                sock.close()
+            except OSError:
+                kind = "connect"
+                sock.close()
+        raise NotSent(kind)
+
+    def _look_up(self) -> list[Any]:
+        """Addresses of the host. The system's resolver knows no deadline, so a thread of its own asks it."""
+        found: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                found.put(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
+            except (OSError, UnicodeError):
+                found.put([])
+
+        threading.Thread(target=ask, name="look-up", daemon=True).start()
+        try:
+            addresses = found.get(timeout=_left(self._connect_by))
+        except queue.Empty:
+            addresses = []
+        if not addresses:
+            raise NotSent("dns")
+        return addresses
+
+
+class _DeadlinedTLS(_Deadlined, HTTPSConnection):
+    """The same with TLS: `_Deadlined.connect` calls urllib3's, which calls `_Deadlined._new_conn`."""
+
+
+class PlainPool(HTTPConnectionPool):
+    """Connections to one http host (loopback, in development)."""
+
+    ConnectionCls = _Deadlined
+
+
+class TLSPool(HTTPSConnectionPool):
+    """Connections to one https host."""
+
+    ConnectionCls = _DeadlinedTLS
+
+
+def _left(deadline: float) -> float:
+    """Seconds until `deadline` on the monotonic clock; TimeoutError when it has passed."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

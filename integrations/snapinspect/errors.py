@@ -1,0 +1,101 @@
+"""What can go wrong between us and SnapInspect.
+
+    SnapInspectError
+    ├── Unreachable    no usable answer   dns connect tls timeout cut server_error too_many_requests
+    ├── Refused        a plain no         forbidden not_found refused redirect
+    ├── TokenRefused   401                token_refused
+    ├── Garbled        not as documented  not_json not_text too_large wrong_shape
+    └── BadPath        our caller's fault: the address would leave the API base, or is not secure
+                                          outside_base insecure
+
+The sentences are ours. Nothing that SnapInspect sent, no query and no token is ever part of an error, because
+errors end up in logs, task rows and mail.
+"""
+
+from typing import Final
+
+SENTENCES: Final = {
+    "dns": "SnapInspect's host name could not be looked up.",
+    "connect": "SnapInspect's server could not be connected to.",
+    "tls": "SnapInspect's server could not prove who it is (TLS).",
+    "timeout": "SnapInspect did not answer in time.",
+    "cut": "The connection to SnapInspect broke off before the answer was complete.",
+    "server_error": "SnapInspect reported an error of its own.",
+    "too_many_requests": "SnapInspect asked for fewer requests.",
+    "forbidden": "SnapInspect does not allow this request.",
+    "not_found": "SnapInspect does not know this address.",
+    "refused": "SnapInspect refused this request.",
+    "redirect": "SnapInspect pointed to another address, which is never followed.",
+    "token_refused": "SnapInspect did not accept the token.",
+    "not_json": "SnapInspect's answer is not JSON.",
+    "not_text": "SnapInspect's answer is not readable text.",
+    "too_large": "SnapInspect's answer is too large.",
+    "wrong_shape": "SnapInspect's answer does not hold what is documented.",
+    "outside_base": "This path would leave SnapInspect's API address.",
+    "insecure": "This address of SnapInspect is neither https nor an allowed loopback address.",
+}
+
+
+class SnapInspectError(Exception):
+    """Any failure of a conversation with SnapInspect.
+
+    kind: short stable name of the failure, fit for data and pages (the keys of SENTENCES).
+    status: HTTP status of the answer, None when there was none.
+    retry_after: seconds SnapInspect asked to wait (at most 15 minutes), None when it did not say.
+    """
+
+    def __init__(self, kind: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(SENTENCES[kind])
+        self.kind = kind
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Unreachable(SnapInspectError):
+    """No usable answer: worth another try later.
+
+    sent: False only when the request certainly never left (name lookup, TCP connect, TLS handshake).
+    Everything else counts as sent: an exchange may have happened.
+    """
+
+    def __init__(
+        self, kind: str, *, status: int | None = None, retry_after: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(kind, status=status, retry_after=retry_after)
+        self.sent = sent
+
+
+class Refused(SnapInspectError):
+    """SnapInspect understood and said no; the same request will not do better."""
+
+
+class TokenRefused(SnapInspectError):
+    """401: this access token is not (or no longer) accepted."""
+
+
+class Garbled(SnapInspectError):
+    """An answer came, but not the documented one."""
+
+
+class BadPath(SnapInspectError, ValueError):
+    """The caller's path would leave the API base, or the address is not secure. Nothing was sent."""
+
+
+def for_status(status: int, *, retry_after: float | None = None) -> SnapInspectError | None:
+    """The error an HTTP status stands for; None for 2xx.
+
+    retry_after: seconds, from the answer's header.
+    """
+    if 200 <= status < 300:
+        return None
+    if status == 401:
+        return TokenRefused("token_refused", status=status)
+    if status == 429:
+        return Unreachable("too_many_requests", status=status, retry_after=retry_after)
+    if 500 <= status < 600:
+        return Unreachable("server_error", status=status, retry_after=retry_after)
+    if 300 <= status < 400:
+        return Refused("redirect", status=status)
+    if 400 <= status < 500:
+        return Refused({403: "forbidden", 404: "not_found"}.get(status, "refused"), status=status)
+    return Garbled("wrong_shape", status=status)

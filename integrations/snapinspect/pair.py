@@ -1,0 +1,43 @@
+"""Two tokens that do not show themselves: not in repr, str, pickle or JSON."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NoReturn
+
+# A bearer token travels in a header: visible ASCII without space (RFC 6750 section 2.1 allows even less).
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def is_token(value: object) -> bool:
+    """Whether `value` could be a token: a non-empty string of visible ASCII."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+def fingerprint(token: str) -> str:
+    """Six hexadecimal digits that tell tokens apart without revealing them."""
+    return sha256(token.encode()).hexdigest()[:6]
+
+
+class Unprintable:
+    """Base of what holds secrets: cannot be pickled into task arguments, caches and sessions."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds secrets and cannot be serialised.")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TokenPair(Unprintable):
+    """An access token and the refresh token that came with it; ValueError when either cannot be a token."""
+
+    access: str
+    refresh: str
+
+    def __post_init__(self) -> None:
+        if not (is_token(self.access) and is_token(self.refresh)):
+            raise ValueError("A token is a non-empty string of visible ASCII characters.")
+
+    def __repr__(self) -> str:
+        return f"<TokenPair {fingerprint(self.access)}>"

@@ -1,0 +1,132 @@
+"""Who a token belongs to, as far as the answer of `/user` tells.
+
+Only `GET /user` itself is documented, its answer is not: the company ID is looked for under `iCompanyID`
+(its name in webhooks) at any depth, names and addresses under the usual spellings, and the rest is kept for
+display.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .answers import Json
+from .errors import Garbled
+
+COMPANY_ID = "iCompanyID"
+_NUMBER = re.compile(r"0{0,20}([1-9][0-9]{0,19})")
+_LONGEST_TEXT = 200
+
+# Spellings after `_plain`, best first.
+_NAMES = ("displayname", "fullname", "name", "username")
+_FIRST, _LAST = ("firstname", "givenname"), ("lastname", "surname", "familyname")
+_EMAILS = ("email", "emailaddress", "useremail")
+_COMPANY_NAMES = ("companyname", "company", "organisationname", "organizationname")
+_COMPANIES = ("company", "companies", "organisation", "organization")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """company_id: canonical decimal digits, None when absent or contradictory. details: all of the answer."""
+
+    company_id: str | None
+    company_name: str | None
+    name: str | None
+    email: str | None
+    details: dict[str, Json] | list[Json] = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Object:
+    """One JSON object of the answer; `members` by plain spelling."""
+
+    raw: dict[str, Json]
+    is_company: bool
+    members: dict[str, Json] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.members = {}
+        for key, value in self.raw.items():
+            self.members.setdefault(_plain(key), value)
+
+    def text(self, *keys: str) -> str | None:
+        """The first of these members that is a string with something in it, on one line and cut to length."""
+        for key in keys:
+            value = self.members.get(key)
+            if isinstance(value, str) and (line := " ".join(value[: 5 * _LONGEST_TEXT].split())):
+                return line[:_LONGEST_TEXT]
+        return None
+
+
+def read_user(answer: Json) -> Profile:
+    """The profile in the answer of `/user`, the outermost mention winning; Garbled if it is about nobody."""
+    if not isinstance(answer, dict | list):
+        raise Garbled("wrong_shape")
+    objects: list[Json] = answer if isinstance(answer, list) else [answer]
+    if not objects or not all(isinstance(item, dict) for item in objects):
+        raise Garbled("wrong_shape")
+
+    levels = list(_levels(objects))
+    persons = [[item for item in level if not item.is_company] for level in levels]
+    return Profile(
+        company_id=_company_id(levels),
+        company_name=_first(
+            item.text(*(_COMPANY_NAMES + (_NAMES if item.is_company else ()))) for level in levels for item in level
+        ),
+        name=_first(_person_name(level) for level in persons),
+        email=_first(item.text(*_EMAILS) for level in persons for item in level),
+        details=answer,
+    )
+
+
+def _levels(objects: list[Json]) -> Iterator[list[_Object]]:
+    """The answer's objects, outermost level first. A loop, not recursion: no depth can exhaust the stack."""
+    waiting: list[tuple[Json, bool]] = [(item, False) for item in objects]
+    while waiting:
+        level: list[_Object] = []
+        below: list[tuple[Json, bool]] = []
+        for item, is_company in waiting:
+            if isinstance(item, dict):
+                level.append(_Object(item, is_company))
+                below += [(value, _plain(key) in _COMPANIES) for key, value in item.items()]
+            elif isinstance(item, list):
+                below += [(value, is_company) for value in item]
+        yield level
+        waiting = below
+
+
+def _company_id(levels: list[list[_Object]]) -> str | None:
+    for level in levels:
+        found = {_number(item.raw[COMPANY_ID]) for item in level if COMPANY_ID in item.raw} - {None}
+        if found:
+            return found.pop() if len(found) == 1 else None
+    return None
+
+
+def _number(value: Json) -> str | None:
+    """A positive number of at most 20 digits, given as number or string, in its one canonical spelling."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    if isinstance(value, int):
+        return str(value) if 0 < value < 10**20 else None
+    match = _NUMBER.fullmatch(value.strip())
+    return match and match[1]
+
+
+def _person_name(level: list[_Object]) -> str | None:
+    """The best name on one level: a full name beats its parts, and both beat a user name."""
+    return (
+        _first(item.text(*_NAMES[:-1]) for item in level)
+        or _first(" ".join(filter(None, (item.text(*_FIRST), item.text(*_LAST)))) or None for item in level)
+        or _first(item.text(_NAMES[-1]) for item in level)
+    )
+
+
+def _first(candidates: Iterator[str | None]) -> str | None:
+    return next((text for text in candidates if text), None)
+
+
+def _plain(key: str) -> str:
+    """A member's name without type prefix, case and separators: sFirstName and first_name are firstname."""
+    if len(key) > 1 and key[0] in "so" and key[1].isupper():
+        key = key[1:]
+    return key.replace("_", "").replace("-", "").lower()

@@ -1,0 +1,81 @@
+"""The state parameter: proves that a return from SnapInspect belongs to a Connect that this browser began.
+
+Threats (RFC 6749 §10.12, RFC 9700 §4.7): login CSRF, replay, a swap between customers or browsers. A signature alone
+stops none of them but forgery: it can be replayed and is not bound to a browser. So the state is a random value that is
+known here by its hash only, bound to session, person and customer, good for ten minutes and for one use.
+"""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from enum import StrEnum
+
+from django.core.signing import BadSignature, Signer
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts.models import Customer, User
+from integrations.models import ConnectAttempt, Connection
+
+LIFETIME = timedelta(minutes=10)
+# How far an issuing host's clock may run ahead of the database's.
+CLOCK_TOLERANCE = timedelta(minutes=1)
+# "." needs no percent-encoding: the state comes back as it left, even from a sloppy encoder.
+_signer = Signer(salt="integrations.state", sep=".")
+
+
+class Refusal(StrEnum):
+    UNKNOWN = "unknown"
+    USED = "used"
+    EXPIRED = "expired"
+    OTHER_PERSON = "other-person"
+    OTHER_BROWSER = "other-browser"
+
+
+def issue(*, session_key: str, user: User, customer: Customer, connection: Connection | None = None) -> str:
+    """A fresh state for this browser session, person and customer; `connection` is the one to reconnect, if any."""
+    state = _signer.sign(secrets.token_urlsafe(32))
+    ConnectAttempt.objects.create(
+        state_hash=_hash(state),
+        session_hash=_hash(session_key),
+        user=user,
+        customer=customer,
+        connection=connection,
+        issued_at=timezone.now(),
+    )
+    return state
+
+
+def find(state: str | None) -> ConnectAttempt | None:
+    """The attempt this state belongs to, or None for one that we never issued. Uses nothing up."""
+    try:
+        _signer.unsign(state or "")
+    except BadSignature:
+        return None
+    return ConnectAttempt.objects.select_related("user", "customer").filter(state_hash=_hash(state or "")).first()
+
+
+def redeem(state: str | None, *, session_key: str | None, user: User) -> tuple[ConnectAttempt | None, Refusal | None]:
+    """The attempt this state was issued for, and why it may not go on, if it may not.
+
+    The state is used up before anything else is looked at, whoever brings it: shown in another signed-in person's
+    session it is burnt. One conditional UPDATE decides between racing returns.
+    """
+    attempt = find(state)
+    if attempt is None:
+        return None, Refusal.UNKNOWN
+    won = ConnectAttempt.objects.filter(pk=attempt.pk, used_at=None).update(used_at=Now()) == 1
+    if attempt.user_id != user.pk:
+        return attempt, Refusal.OTHER_PERSON
+    if attempt.session_hash != _hash(session_key or ""):
+        return attempt, Refusal.OTHER_BROWSER
+    if not won:
+        return attempt, Refusal.USED
+    in_time = ConnectAttempt.objects.filter(
+        pk=attempt.pk, issued_at__gt=Now() - LIFETIME, issued_at__lte=Now() + CLOCK_TOLERANCE
+    ).exists()
+    return attempt, None if in_time else Refusal.EXPIRED
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,43 @@
+"""A connection in words and symbols, for templates."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django import template
+
+from integrations import wording
+from integrations.models import Connection, State
+
+register = template.Library()
+
+# Icon and tone of each state; the word itself is State's label.
+LOOKS = {
+    State.CONNECTING: ("arrow-repeat", "info"),
+    State.CONNECTED: ("check-circle", "success"),
+    State.TROUBLE: ("exclamation-triangle", "warning"),
+    State.NEEDS_RECONNECT: ("plug", "danger"),
+    State.DISCONNECTED: ("x-circle", "secondary"),
+    State.SETUP_PROBLEM: ("wrench", "danger"),
+}
+
+
+@register.inclusion_tag("partials/badge.html")
+def connection_badge(connection: Connection) -> dict[str, Any]:
+    icon, tone = LOOKS[connection.badge]
+    return {"label": connection.badge.label, "icon": icon, "tone": tone}
+
+
+@register.filter
+def trouble(error_kind: str) -> str:
+    return wording.trouble(error_kind)
+
+
+@register.filter
+def pretty_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def in_milliseconds(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)

@@ -1,0 +1,20 @@
+from django.urls import path, re_path
+
+from integrations.views import connect, connections
+
+CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
+
+urlpatterns = [
+    path("c/<slug:code>/", connections.dashboard, name="dashboard"),
+    path("c/<slug:code>/connect/", connect.start, name="connect"),
+    path(CONNECTION + "card/", connections.card, name="connection_card"),
+    path(CONNECTION + "live/", connections.live, name="connection_live"),
+    path(CONNECTION + "test/", connections.test, name="connection_test"),
+    path(CONNECTION + "checks/<int:pk>/", connections.check, name="check"),
+    path(CONNECTION + "reconnect/", connect.start, name="reconnect"),
+    path(CONNECTION + "answer/", connect.answer, name="connection_answer"),
+    path(CONNECTION + "disconnect/", connections.disconnect, name="disconnect"),
+    # With or without the last slash: a redirect would carry the browser on with its query cut off.
+    re_path(r"^connect/callback/?$", connect.callback, name="connect_callback"),
+    path("connect/ended/<slug:ending>/", connect.ended, name="connect_ended"),
+]

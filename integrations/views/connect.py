@@ -1,0 +1,182 @@
+"""Connect with SnapInspect: leaving for SnapInspect's page, and coming back."""
+
+import logging
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts import audit
+from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
+from accounts.models import User
+from integrations import finishing, state, tasks, tokens, wording
+from integrations.models import ConnectAttempt
+from integrations.snapinspect import authorization
+
+logger = logging.getLogger(__name__)
+
+
+@require_POST
+def start(request: HttpRequest, code: str, connection_code: str | None = None) -> HttpResponse:
+    """Sends the browser to SnapInspect's page, for a new connection or to reconnect the one named."""
+    customer = customer_for(request, code, roles=MAY_CONNECT)
+    connection = connection_code and get_object_or_404(customer.connections, code=connection_code)
+    if not settings.SNAPINSPECT_CLIENT_ID:
+        messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
+        return redirect("dashboard", customer.code)
+    user = person(request)
+    audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
+    return _leaving(
+        authorization.authorization_url(
+            settings.SNAPINSPECT_CONNECT_URL,
+            client_id=settings.SNAPINSPECT_CLIENT_ID,
+            redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
+            allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
+            state=state.issue(
+                session_key=request.session.session_key or "",
+                user=user,
+                customer=customer,
+                connection=connection or None,
+            ),
+        )
+    )
+
+
+@login_not_required
+@never_cache
+@require_GET
+def callback(request: HttpRequest) -> HttpResponse:
+    """The redirect URI: takes what SnapInspect sent and leads to a clean address. Never renders or asks to sign in.
+
+    The query is not in the request any more: `connectapp.redaction` has put it aside before Django saw it.
+    """
+    if not _arrived_safely(request):
+        return HttpResponseBadRequest("This address is for https only.", content_type="text/plain")
+    came = authorization.read_return(_query(request))
+    if not isinstance(request.user, User):
+        return _nobody_here(came.state)
+    user = request.user
+
+    with transaction.atomic():
+        attempt, refusal = state.redeem(came.state, session_key=request.session.session_key, user=user)
+        if attempt is None or refusal is not None:
+            return _refuse(request, user, attempt, refusal or state.Refusal.UNKNOWN)
+        if not still_may_connect(user, attempt.customer):
+            return _end(attempt, "not-allowed")
+        if came.pair is None:
+            return _come_back_without(request, attempt, came.problem or "no_token")
+        connection = tokens.receive(attempt, came.pair)
+        _note(attempt, "allowed", subject=connection.code)
+        tasks.nudge()
+    return _clean(reverse("dashboard", args=[attempt.customer.code]))
+
+
+@login_not_required
+@require_GET
+def ended(request: HttpRequest, ending: str) -> HttpResponse:
+    """Where a return from SnapInspect ends that led to no connection."""
+    words = wording.ENDINGS.get(ending)
+    if words is None:
+        raise Http404
+    return render(request, "integrations/ended.html", {"words": words, "ending": ending})
+
+
+@require_POST
+def answer(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """The person's answer to "this is another company than before": add it as a connection of its own, or drop it."""
+    customer = customer_for(request, code, roles=MAY_CONNECT)
+    connection = get_object_or_404(customer.connections, code=connection_code)
+    add = request.POST.get("answer") == "add"
+    added = finishing.answer_question(connection, add=add, by=person(request))
+    if added is not None:
+        messages.success(request, f"{added.label} is connected as well.")
+    elif not add:
+        messages.info(request, f"{connection.label} stays as it was. The other company's access was not kept.")
+    return redirect("dashboard", customer.code)
+
+
+def _arrived_safely(request: HttpRequest) -> bool:
+    """https, or http in the one case where the registered redirect URI itself is on a loopback host."""
+    return request.is_secure() or (
+        settings.SNAPINSPECT_REDIRECT_URI.startswith("http://")
+        and request.get_host().rsplit(":", 1)[0] in settings.LOOPBACK_HOSTS
+    )
+
+
+def _query(request: HttpRequest) -> str:
+    sealed = request.META.get("connectapp.callback_query")
+    return str(sealed.reveal()) if sealed is not None else ""
+
+
+def _nobody_here(state_that_came: str | None) -> HttpResponse:
+    """Without a session nothing is used up: a link scanner must not spoil what the person is about to finish."""
+    attempt = state.find(state_that_came)
+    if attempt is not None:
+        # Only for a state that we issued: strangers cannot fill the audit trail.
+        audit.record("connect.signed-out", customer=attempt.customer)
+    return _clean(reverse("connect_ended", args=["signed-out"]))
+
+
+def _refuse(request: HttpRequest, user: User, attempt: ConnectAttempt | None, refusal: state.Refusal) -> HttpResponse:
+    if refusal == state.Refusal.OTHER_PERSON and attempt is not None:
+        audit.record("connect.other-person", customer=attempt.customer, actor=user)
+        ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=refusal)
+        return _clean(reverse("connect_ended", args=[refusal]))
+    if attempt is None:
+        audit.record("connect.unknown", actor=user)
+        return _clean(reverse("connect_ended", args=[refusal]))
+    if refusal == state.Refusal.USED:
+        _note(attempt, "used", actor=user, keep_outcome=True)
+        messages.info(request, wording.ENDINGS["used"].text)
+        return _clean(reverse("dashboard", args=[attempt.customer.code]))
+    return _end(attempt, refusal)
+
+
+def _come_back_without(request: HttpRequest, attempt: ConnectAttempt, problem: str) -> HttpResponse:
+    ending = problem if problem == "declined" else "no-token" if problem.startswith("no_") else "garbled"
+    _note(attempt, problem)
+    messages.warning(request, wording.ENDINGS[ending].text)
+    return _clean(reverse("dashboard", args=[attempt.customer.code]))
+
+
+def _end(attempt: ConnectAttempt, ending: str) -> HttpResponse:
+    _note(attempt, ending)
+    return _clean(reverse("connect_ended", args=[ending]))
+
+
+def _note(
+    attempt: ConnectAttempt,
+    outcome: str,
+    *,
+    subject: str = "",
+    actor: User | None = None,
+    keep_outcome: bool = False,
+) -> None:
+    if not keep_outcome:
+        ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome[:30])
+    audit.record(
+        f"connect.{outcome}",
+        customer=attempt.customer,
+        actor=actor or attempt.user,
+        subject=subject or (attempt.connection.code if attempt.connection else ""),
+    )
+
+
+def _leaving(address: str) -> HttpResponse:
+    response = HttpResponseRedirect(address)
+    response["Cache-Control"] = "no-store"
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _clean(address: str) -> HttpResponse:
+    response = _leaving(address)
+    response.status_code = 303
+    response["Content-Security-Policy"] = "default-src 'none'"
+    return response

@@ -1,0 +1,74 @@
+"""What people read when something did not go as they wished: one calm sentence each, no jargon, no error text."""
+
+from dataclasses import dataclass
+
+from integrations.snapinspect.errors import SENTENCES
+
+
+@dataclass(frozen=True)
+class Words:
+    title: str
+    text: str
+
+
+# How a return from SnapInspect can end without a connection; the keys stand in addresses and in the audit trail.
+ENDINGS = {
+    "declined": Words(
+        "Not connected",
+        "You chose not to allow access. Nothing was saved, and nothing that was connected before has changed.",
+    ),
+    "unknown": Words(
+        "This link does not belong to a connection you started",
+        "Nothing was changed. Start again from your dashboard with the Connect button.",
+    ),
+    "used": Words(
+        "This link was used already",
+        "It works once. If you have just connected, your dashboard shows the connection; otherwise start again there.",
+    ),
+    "expired": Words(
+        "That took longer than ten minutes",
+        "For your safety the link to SnapInspect works for ten minutes. Nothing was changed. Please start again.",
+    ),
+    "other-person": Words(
+        "Somebody else started this connection",
+        "You are signed in as another person than the one who pressed Connect. Nothing was changed.",
+    ),
+    "other-browser": Words(
+        "This connection was started in another browser",
+        "Finish it where you pressed Connect, or start again here. Nothing was changed.",
+    ),
+    "signed-out": Words(
+        "You are not signed in",
+        "You were signed out while you were at SnapInspect, so nothing was saved. Sign in and start again.",
+    ),
+    "not-allowed": Words(
+        "You may not connect for this customer any more",
+        "Your role has changed since you pressed Connect. Nothing was saved. Ask an owner of the account.",
+    ),
+    "no-token": Words(
+        "SnapInspect sent you back without granting access",
+        "Nothing was saved, and nothing that was connected before has changed. Please try again.",
+    ),
+    "garbled": Words(
+        "SnapInspect's answer could not be read",
+        "It was not what SnapInspect documents, so nothing was saved. Please try again; if it happens again, tell us.",
+    ),
+    "setup": Words(
+        "This app is not set up correctly",
+        "Nothing was saved. The people who run it have to look at it; please try again later.",
+    ),
+}
+
+# Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
+OUR_TROUBLE = {
+    "exchange_lost": "SnapInspect replaced our access, and its answer was lost on the way.",
+    "exchange_refused": "SnapInspect does not accept this app's credentials.",
+    "exchange_unanswered": "SnapInspect did not answer when we renewed our access.",
+    "cannot_unseal": "The stored access cannot be opened with this app's keys.",
+    "nothing_kept": "There is no access to SnapInspect stored here.",
+}
+
+
+def trouble(error_kind: str) -> str:
+    """The sentence for a kind of error; empty for none."""
+    return OUR_TROUBLE.get(error_kind) or SENTENCES.get(error_kind, "")

@@ -1,0 +1,91 @@
+"""What tests share: the cast, the stand-in SnapInspect, and clients that come through the door that gunicorn serves.
+
+The cast: Alice owns Acme, Bob is a member of it, Victor may only look. Charlie owns another customer, and must never
+see anything of Acme's.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.test import Client
+
+from accounts.models import Customer, Membership, Role, User
+from integrations import sandbox as standin
+from tests.driving import Sandbox, Visitor
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[Sandbox]:
+    from tests.settings import SENTINEL, SNAPINSPECT_CLIENT_SECRET, SNAPINSPECT_REDIRECT_URI  # noqa: PLC0415
+
+    with standin.serve(
+        client_id="test-client",
+        client_secret=SNAPINSPECT_CLIENT_SECRET,
+        redirect_uri=SNAPINSPECT_REDIRECT_URI,
+        app_name="Connect",
+        token_prefix=SENTINEL,
+    ) as running:
+        yield Sandbox(running.url)
+
+
+@pytest.fixture
+def sandbox(sandbox_server: Sandbox, settings) -> Iterator[Sandbox]:
+    """A stand-in SnapInspect in its first state, with the app pointed at it."""
+    sandbox_server.reset()
+    settings.SNAPINSPECT_CONNECT_URL = sandbox_server.url + "integration/SnapInspectConnect"
+    settings.SNAPINSPECT_EXCHANGE_URL = sandbox_server.url + "integration/ExchangeToken"
+    settings.SNAPINSPECT_API_URL = sandbox_server.url
+    yield sandbox_server
+    sandbox_server.clear_faults()
+
+
+def _person(name: str) -> User:
+    return User.objects.create_user(f"{name}@example.com", "correct horse battery")
+
+
+@pytest.fixture
+def alice(db) -> User:
+    return _person("alice")
+
+
+@pytest.fixture
+def acme(alice: User) -> Customer:
+    return Customer.objects.open("Acme Property", owner=alice)
+
+
+@pytest.fixture
+def bob(acme: Customer) -> User:
+    bob = _person("bob")
+    Membership.objects.create(user=bob, customer=acme, role=Role.MEMBER)
+    return bob
+
+
+@pytest.fixture
+def victor(acme: Customer) -> User:
+    victor = _person("victor")
+    Membership.objects.create(user=victor, customer=acme, role=Role.VIEWER)
+    return victor
+
+
+@pytest.fixture
+def charlie(db) -> User:
+    charlie = _person("charlie")
+    Customer.objects.open("Charlie's Lettings", owner=charlie)
+    return charlie
+
+
+@pytest.fixture
+def visit() -> Callable[[User], Visitor]:
+    """A signed-in browser for somebody of the cast."""
+
+    def signed_in(user: User) -> Visitor:
+        visitor = Visitor()
+        visitor.force_login(user)
+        return visitor
+
+    return signed_in
+
+
+@pytest.fixture
+def stranger() -> Client:
+    return Visitor()

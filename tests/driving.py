@@ -1,0 +1,148 @@
+"""How tests move: people through pages, SnapInspect through its control address, background work to its end."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import requests
+from django.db.models.functions import Now
+from django.http import HttpResponse
+from django.test import Client
+from django.test.client import ClientHandler
+
+from accounts.models import AuditEntry, Customer
+from connectapp.redaction import SealCallbackQuery
+from integrations import tasks
+from integrations.models import Connection, TokenPair
+
+# Accounts of the stand-in (integrations/sandbox/accounts.py).
+PAT, COMPANY_OF_PAT = "501", "6847"
+OTHER, COMPANY_OF_OTHER = "601", "7001"
+
+
+class Sandbox:
+    """The stand-in SnapInspect, as its control address shows it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def control(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        answer = requests.request(method, f"{self.url}control/{path}", json=body, params=query, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def reset(self) -> None:
+        self.control("POST", "reset")
+        self.clear_faults()
+        self.mode("strict")
+        self.control("DELETE", "log")
+
+    def mode(self, mode: str) -> None:
+        self.control("POST", "mode", {"mode": mode})
+
+    def fault(self, path: str, kind: str, *, times: int | None = 1, **details: Any) -> None:
+        self.control("POST", "faults", {"path": path, "kind": kind, "times": times, **details})
+
+    def clear_faults(self) -> None:
+        self.control("DELETE", "faults")
+
+    def calls(self, path: str = "") -> list[dict[str, Any]]:
+        """The requests that reached it, control calls aside."""
+        log = self.control("GET", "log")
+        seen = log["requests"] if isinstance(log, dict) else log
+        return [call for call in seen if call["path"].startswith(path or "/") and "/control/" not in call["path"]]
+
+    def exchanges(self) -> int:
+        return len(self.calls("/integration/ExchangeToken"))
+
+    def tokens(self) -> list[dict[str, Any]]:
+        found = self.control("GET", "tokens")
+        return found["tokens"] if isinstance(found, dict) else found
+
+    def grant(self, account: str = PAT) -> dict[str, str]:
+        """A pair of tokens that nobody had to allow in a browser."""
+        pair: dict[str, str] = self.control("POST", "grant", {"account": account})
+        return pair
+
+    def accepts(self, token: str) -> bool:
+        answer = requests.get(f"{self.url}user", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        return answer.status_code == 200
+
+    def decide(self, authorization_url: str, *, account: str = PAT, decision: str = "allow") -> str:
+        """What a person does on the consent page; returns the address the browser is sent back to."""
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(authorization_url).query).items()}
+        answer = requests.post(
+            f"{self.url}integration/SnapInspectConnect",
+            data={**asked, "account": account, "decision": decision},
+            allow_redirects=False,
+            timeout=30,
+        )
+        assert answer.status_code in {302, 303}, answer.text
+        return answer.headers["Location"]
+
+
+class _AsServed(ClientHandler):
+    """Django's test client goes straight to the handler; this one passes the wrapper that gunicorn serves."""
+
+    def __call__(self, environ: dict[str, Any]) -> Any:
+        inner = super().__call__
+        return SealCallbackQuery(lambda sealed, _: inner(sealed))(environ, lambda *_: None)
+
+
+class Visitor(Client):
+    """A person's browser."""
+
+    def __init__(self, **defaults: Any) -> None:
+        super().__init__(**{"SERVER_NAME": "localhost", **defaults})
+        self.handler = _AsServed(enforce_csrf_checks=False)
+
+    def leave(self, customer: Customer, *, connection: Connection | None = None) -> str:
+        """Presses Connect (or Reconnect); returns the address of SnapInspect's page."""
+        where = f"/c/{customer.code}/"
+        path = f"{where}connections/{connection.code}/reconnect/" if connection else f"{where}connect/"
+        response = self.post(path)
+        assert response.status_code == 302, response.status_code
+        return str(response["Location"])
+
+    def come_back(self, address: str) -> HttpResponse:
+        """Follows SnapInspect's redirect to our callback, and not what that answers."""
+        parts = urlsplit(address)
+        return self.get(f"{parts.path}?{parts.query}")  # type: ignore[return-value]
+
+    def connect(self, customer: Customer, sandbox: Sandbox, *, account: str = PAT) -> Connection:
+        """All of it: press, allow, come back, and the work behind it."""
+        response = self.come_back(sandbox.decide(self.leave(customer), account=account))
+        assert response.status_code == 303, response.status_code
+        assert response["Location"] == f"/c/{customer.code}/", response["Location"]
+        work()
+        connection = customer.connections.order_by("-connected_at", "-pk").first()
+        assert connection is not None
+        return connection
+
+
+def state_of(address: str) -> str:
+    return parse_qs(urlsplit(address).query)["state"][0]
+
+
+def callback(**query: str) -> str:
+    return f"http://localhost:8000/connect/callback/?{urlencode(query)}"
+
+
+def work() -> None:
+    """What a worker does when it is woken; waiting for later tries is left out."""
+    tasks.drain.func()
+
+
+def work_as_if_later() -> None:
+    """The same when the time of the next try has come."""
+    TokenPair.objects.candidates().update(next_try_at=Now())
+    Connection.objects.exclude(next_check_at=None).update(next_check_at=Now())
+    work()
+
+
+def audited(kind: str) -> int:
+    return AuditEntry.objects.filter(kind=kind).count()
+
+
+def everything_kept() -> list[Any]:
+    """All rows about connections and tokens: compared before and after what must change nothing."""
+    return [*Connection.objects.order_by("pk").values(), *TokenPair.objects.order_by("pk").values()]

@@ -1,0 +1,104 @@
+"""A PostgreSQL of the tests' own, from the machine's binaries: on a free loopback port, in a folder that goes away."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# What is waited for is speed of a throw-away server; the tests that ask for durability start theirs with it on.
+FAST = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+
+
+def binaries() -> Path | None:
+    """The folder with initdb and postgres, or None where PostgreSQL is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: path.parts[-3])
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).parent if on_path else None
+
+
+@contextmanager
+def server(*options: str) -> Iterator[str]:
+    """The URL of a running, empty server's database; stopped and deleted at the end."""
+    folder = binaries()
+    if folder is None:
+        raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql).")
+    with tempfile.TemporaryDirectory(prefix="connect-postgres-") as home:
+        as_owner = _as_owner_of(home)
+        data = Path(home, "data")
+        subprocess.run(
+            [
+                *as_owner,
+                folder / "initdb",
+                "-D",
+                data,
+                "-U",
+                "tests",
+                "--auth=trust",
+                "--no-sync",
+                "-E",
+                "UTF8",
+            ],
+            check=True,
+            capture_output=True,
+        )
+        port = free_port()
+        with Path(home, "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    *as_owner,
+                    folder / "postgres",
+                    "-D",
+                    data,
+                    "-p",
+                    str(port),
+                    "-k",
+                    home,
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "max_connections=200",
+                    *(options or FAST),
+                ],  # fmt: skip
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                _wait_until_ready(folder, port, process)
+                yield f"postgres://tests@127.0.0.1:{port}/postgres"
+            finally:
+                process.send_signal(2)  # SIGINT: fast shutdown
+                process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _as_owner_of(home: str) -> list[str]:
+    """PostgreSQL refuses to run as root: then it runs as nobody, who gets the folder."""
+    if os.geteuid() != 0:
+        return []
+    shutil.chown(home, "nobody", "nogroup")
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+
+
+def _wait_until_ready(folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        ready = subprocess.run(
+            [folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-t", "1"],
+            capture_output=True,
+            check=False,
+        )
+        if ready.returncode == 0:
+            return
+        if process.poll() is not None:
+            raise RuntimeError("PostgreSQL ended while starting.")
+    raise TimeoutError("PostgreSQL did not become ready.")

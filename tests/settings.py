@@ -1,0 +1,30 @@
+"""The project's own settings, with an environment for tests: nothing of the machine's environment or `.env` counts.
+
+`DATABASE_URL` alone is taken over: `python -m tests` runs the suite once with SQLite and once with PostgreSQL.
+"""
+
+import os
+import secrets
+
+# Everything secret in a test run starts with this, so that one search finds whatever leaked (tests/sweep.py).
+SENTINEL = os.environ.setdefault("TEST_SENTINEL", f"Sentinel{secrets.token_hex(6)}")
+
+os.environ |= {
+    "DEBUG": "true",
+    "SECRET_KEY": f"{SENTINEL}-secret-key-" + "k" * 40,
+    "TOKEN_ENCRYPTION_KEYS": "dGVzdHMgc2VhbCB0b2tlbnMgd2l0aCB0aGlzIGtleSE=",
+    "SNAPINSPECT_CLIENT_ID": "test-client",
+    "SNAPINSPECT_CLIENT_SECRET": f"{SENTINEL}-client-secret",
+    "SNAPINSPECT_REDIRECT_URI": "http://localhost:8000/connect/callback/",
+    "EMAIL_VERIFICATION": "none",
+    "LOG_LEVEL": "INFO",
+}
+
+from connectapp.settings import *  # noqa: E402, F403
+from connectapp.settings import DATABASES  # noqa: E402
+
+# A file, not memory: threads of one test see each other's rows, as in life.
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}  # noqa: F405
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

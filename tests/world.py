@@ -1,0 +1,214 @@
+"""A whole deployment of the tests' own: stand-in, web and worker as real processes, with a database of their own.
+
+Everything they write (logs, mail, the database) lands in one folder, which the sentinel sweep reads at the end.
+"""
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from tests.driving import PAT, Sandbox
+from tests.postgres import free_port
+from tests.settings import SENTINEL
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG_ENOUGH = 60.0  # seconds that nothing here should ever need
+
+
+class World:
+    """`database_url` empty means a SQLite file in `folder`."""
+
+    def __init__(self, folder: Path, database_url: str = "", **settings: str) -> None:
+        self.folder = folder
+        self.port, sandbox_port = free_port(), free_port()
+        self.app = f"http://localhost:{self.port}/"
+        self.sandbox = Sandbox(f"http://127.0.0.1:{sandbox_port}/")
+        self._sandbox_port = sandbox_port
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH"}},
+            "DEBUG": "true",
+            "SECRET_KEY": f"{SENTINEL}-secret-key-" + "w" * 40,
+            "TOKEN_ENCRYPTION_KEYS": "d29ybGRzIHNlYWwgdG9rZW5zIHdpdGggdGhpcyBvbmU=",
+            "DATABASE_URL": database_url or f"sqlite:///{folder / 'db.sqlite3'}",
+            "EMAIL_URL": f"filemail:///{folder / 'mail'}",
+            "SNAPINSPECT_CLIENT_ID": "test-client",
+            "SNAPINSPECT_CLIENT_SECRET": f"{SENTINEL}-client-secret",
+            "SNAPINSPECT_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SNAPINSPECT_CONNECT_URL": f"{self.sandbox.url}integration/SnapInspectConnect",
+            "SNAPINSPECT_EXCHANGE_URL": f"{self.sandbox.url}integration/ExchangeToken",
+            "SNAPINSPECT_API_URL": self.sandbox.url,
+            "EMAIL_VERIFICATION": "none",
+            "LOG_LEVEL": "DEBUG",
+            "PORT": str(self.port),
+            "PYTHONUNBUFFERED": "1",
+            "SANDBOX_CLIENT_ID": "test-client",
+            "SANDBOX_CLIENT_SECRET": f"{SENTINEL}-client-secret",
+            "SANDBOX_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SANDBOX_APP_NAME": "Connect",
+            "SANDBOX_TOKEN_PREFIX": SENTINEL,
+            **settings,
+        }
+
+    def __enter__(self) -> "World":
+        for command in ("migrate", "createcachetable"):
+            self.manage(command, "--verbosity", "0")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def manage(self, *arguments: str) -> str:
+        """The output of a management command; raises when it fails."""
+        finished = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=LONG_ENOUGH * 5,
+        )  # fmt: skip
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout
+
+    def start(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A process of this world; what it prints goes to `<name>.log` in the folder."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT, env=self.environment | environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def start_sandbox(self) -> subprocess.Popen[bytes]:
+        process = self.start("sandbox", "-m", "integrations.sandbox", "--port", str(self._sandbox_port))
+        self._wait_until_answers(self.sandbox.url, process)
+        return process
+
+    def start_web(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        process = self.start(
+            "web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "debug", "--access-logfile", "-",
+            *options, **environment,
+        )  # fmt: skip
+        self._wait_until_answers(self.app, process)
+        return process
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        return self.start("worker", "manage.py", "worker")
+
+    def start_all(self) -> "World":
+        self.start_sandbox()
+        self.start_web()
+        self.start_worker()
+        return self
+
+    @staticmethod
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        """kill -9, children included."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+    def visitor(self) -> "Visitor":
+        return Visitor(self)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    @staticmethod
+    def _wait_until_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+        def answers() -> bool:
+            assert process.poll() is None, f"{process.args} ended"
+            try:
+                return requests.get(url, timeout=5).status_code < 500
+            except requests.ConnectionError:
+                return False
+
+        wait_until(answers)
+
+
+class Visitor:
+    """A browser without JavaScript: keeps cookies, reads forms, presses buttons."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.code = ""
+
+    def sign_up(self, company: str = "Acme Property", email: str = "") -> "Visitor":
+        page = self.post(
+            "accounts/signup/",
+            {"email": email or f"{secrets.token_hex(5)}@example.com", "password1": "correct horse", "company": company},
+        )
+        assert page.status_code == 200, page.status_code
+        self.code = urlsplit(page.url).path.split("/")[2]
+        return self
+
+    def get(self, path: str = "", **options: Any) -> requests.Response:
+        return self.http.get(self.world.app + path.lstrip("/"), timeout=60, **options)
+
+    def post(self, path: str, fields: dict[str, str] | None = None, **options: Any) -> requests.Response:
+        """Sends a form with its CSRF token, which is taken from the page of that form or the visitor's own page."""
+        token = self._csrf_token(path)
+        return self.http.post(
+            self.world.app + path.lstrip("/"),
+            data={**(fields or {}), "csrfmiddlewaretoken": token},
+            headers={"Referer": self.world.app},
+            timeout=60,
+            **options,
+        )
+
+    def dashboard(self) -> str:
+        return self.get(f"c/{self.code}/").text
+
+    def badges(self) -> list[str]:
+        return re.findall(r"data-badge[^>]*>([^<]*)<", self.dashboard())
+
+    def leave(self) -> str:
+        answer = self.post(f"c/{self.code}/connect/", allow_redirects=False)
+        assert answer.status_code == 302, answer.status_code
+        return answer.headers["Location"]
+
+    def come_back(self, address: str) -> requests.Response:
+        return self.http.get(address, allow_redirects=False, timeout=60)
+
+    def connect(self, account: str = PAT) -> "Visitor":
+        answer = self.come_back(self.world.sandbox.decide(self.leave(), account=account))
+        assert answer.status_code == 303, answer.status_code
+        self.wait_for("Connected")
+        return self
+
+    def wait_for(self, badge: str) -> None:
+        wait_until(lambda: badge in self.badges())
+
+    def _csrf_token(self, path: str) -> str:
+        for page in (path, f"c/{self.code}/", "accounts/login/"):
+            found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(page).text)
+            if found:
+                return found[1]
+        raise AssertionError(f"No form found for {path}")
+
+
+def wait_until(met: Callable[[], bool], seconds: float = LONG_ENOUGH) -> None:
+    """Returns as soon as the condition is met; fails when that takes unreasonably long."""
+    give_up_at = time.monotonic() + seconds
+    pause = threading.Event()
+    while not met():
+        assert time.monotonic() < give_up_at, "waited in vain"
+        pause.wait(0.05)
