@@ -11,11 +11,19 @@ try:
 except ImproperlyConfigured as problem:
     sys.exit(f"Configuration: {problem}")
 
+
+def number(name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip() or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        sys.exit(f"Configuration: {name} must be a number from 1 to 65535.")
+    return int(text)
+
+
 wsgi_app = "connectapp.wsgi"
 # On TCP, not a unix socket: sign-in limits need a client address.
-bind = f"{os.environ.get('BIND', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
-workers = int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "8"))
+bind = f"{os.environ.get('BIND', '127.0.0.1')}:{number('PORT', 8000)}"
+workers = number("WEB_WORKERS", 2)
+threads = number("WEB_THREADS", 8)
 worker_class = "gthread"
 timeout = 60
 graceful_timeout = 30

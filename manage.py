@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db.utils import OperationalError
+from django.db.utils import DatabaseError, OperationalError
 
 
 def main() -> None:
@@ -15,7 +15,10 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as problem:
         sys.exit(f"Configuration: {problem}")
-    except OperationalError as problem:
+    except DatabaseError as problem:
+        # "file is not a database" comes as the base class; the other subclasses are faults of ours.
+        if type(problem) not in {DatabaseError, OperationalError}:
+            raise
         sys.exit(f"Database (DATABASE_URL): {str(problem).strip().splitlines()[0]}")
 
 

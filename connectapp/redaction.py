@@ -67,7 +67,7 @@ _MASKS = (
     # name=value and "name": "value", also inside an encoded address
     (
         re.compile(
-            r"((?:access_token|refresh_token|client_secret|state|password|code)[\"']?\s*(?:=|%3D|%253D|:)\s*[\"']?)"
+            r"((?:access_token|refresh_token|client_secret|password|[?&]state)[\"']?\s*(?:=|%3D|%253D|:)\s*[\"']?)"
             r"[^\s&\"'<>]+",
             re.IGNORECASE,
         ),

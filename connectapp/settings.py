@@ -4,6 +4,8 @@ A value that is missing or dangerous raises ImproperlyConfigured with the name o
 `gunicorn.conf.py` turn that into one line. Every name read here stands in `.env.example` (a test compares both ways).
 """
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +22,31 @@ STATE_DIR = BASE_DIR / "var"
 env = environ.Env()  # type: ignore[no-untyped-call]
 env.read_env(BASE_DIR / ".env")
 
-DEBUG = env.bool("DEBUG", default=False)
+
+def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:
+    """What `by` makes of the setting, or of its default when it is empty."""
+    try:
+        return by(env.str(name, default="").strip() or default)
+    except (ValueError, LookupError, ImproperlyConfigured):
+        # The value is not repeated: addresses of databases and mail servers hold passwords.
+        raise ImproperlyConfigured(f"{name} cannot be read. See .env.example.") from None
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """A setting that is on or off. Any other word is refused: it would quietly mean off."""
+    words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+    value = env.str(name, default="").strip().lower()
+    if value and value not in words:
+        raise ImproperlyConfigured(f"{name} must be true or false.")
+    return words.get(value, default)
+
+
+def several(name: str, *, default: list[str]) -> list[str]:
+    """A comma-separated setting, with or without spaces after the commas."""
+    return [part.strip() for part in env.str(name, default="").split(",") if part.strip()] or default
+
+
+DEBUG = switch("DEBUG", default=False)
 PRODUCTION = not DEBUG
 
 
@@ -39,18 +65,20 @@ if PRODUCTION and (len(SECRET_KEY) < 40 or SECRET_KEY.startswith(("django-insecu
     raise ImproperlyConfigured("SECRET_KEY is a development key or shorter than 40 characters.")
 
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS if DEBUG else [])
+ALLOWED_HOSTS = several("ALLOWED_HOSTS", default=LOOPBACK_HOSTS if DEBUG else [])
 if PRODUCTION and not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS is required in production: the host names people use, comma-separated.")
 if any("*" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS must name hosts: a '*' would accept any forged Host header.")
 if DEBUG and not set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS may only hold loopback hosts while DEBUG is on.")
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = several("CSRF_TRUSTED_ORIGINS", default=[])
 
 APP_NAME = env.str("APP_NAME", default="Connect")
 OPERATOR_EMAIL = required("OPERATOR_EMAIL", development="operator@localhost")
-TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+TRUSTED_PROXIES = parsed("TRUSTED_PROXIES", int, default="0")
+if TRUSTED_PROXIES < 0:
+    raise ImproperlyConfigured("TRUSTED_PROXIES counts proxies: it cannot be negative.")
 
 INSTALLED_APPS = [
     "accounts",
@@ -109,7 +137,10 @@ TEMPLATES = [
 
 # --- Where things are kept ------------------------------------------------------------------------------------------
 
-DATABASES: dict[str, Any] = {"default": env.db("DATABASE_URL", default=f"sqlite:///{STATE_DIR / 'db.sqlite3'}")}
+DATABASE_URL = parsed("DATABASE_URL", str, default=f"sqlite:///{STATE_DIR / 'db.sqlite3'}")
+if not DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://")):
+    raise ImproperlyConfigured("DATABASE_URL must begin with sqlite:/// or postgres://.")
+DATABASES: dict[str, Any] = {"default": parsed("DATABASE_URL", env.db_url_config, default=DATABASE_URL)}
 DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     # WAL: readers and the one writer do not wait for each other. FULL: a commit survives power loss. IMMEDIATE: a
@@ -121,13 +152,16 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
         init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;",
     )
     if DATABASE["NAME"] != ":memory:":
-        Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise ImproperlyConfigured(f"DATABASE_URL: its folder cannot be made ({problem.strerror}).") from None
 else:
     DATABASE["CONN_MAX_AGE"] = 600
     DATABASE["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CACHES = {"default": env.cache("CACHE_URL", default="dbcache://cache")}
+CACHES = {"default": parsed("CACHE_URL", env.cache_url_config, default="dbcache://cache")}
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
@@ -162,7 +196,7 @@ PASSWORD_HASHERS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-SIGNUP_OPEN = env.bool("SIGNUP_OPEN", default=DEBUG)
+SIGNUP_OPEN = switch("SIGNUP_OPEN", default=DEBUG)
 EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", default="none" if DEBUG else "mandatory")
 if EMAIL_VERIFICATION not in {"mandatory", "optional", "none"}:
     raise ImproperlyConfigured("EMAIL_VERIFICATION must be mandatory, optional or none.")
@@ -182,17 +216,16 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_TOTP_ISSUER = APP_NAME
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
 
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://") if DEBUG or env.str("EMAIL_URL", default="") else {}
-if not EMAIL_CONFIG:
+if PRODUCTION and not env.str("EMAIL_URL", default="").strip():
     raise ImproperlyConfigured("EMAIL_URL is required in production: the console would print password reset links.")
-vars().update(EMAIL_CONFIG)
+vars().update(parsed("EMAIL_URL", env.email_url_config, default="consolemail://"))
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = required("DEFAULT_FROM_EMAIL", development="connect@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- SnapInspect ----------------------------------------------------------------------------------------------------
 
-ALLOW_INSECURE_LOOPBACK = DEBUG or env.bool("ALLOW_INSECURE_LOOPBACK", default=False)
+ALLOW_INSECURE_LOOPBACK = DEBUG or switch("ALLOW_INSECURE_LOOPBACK", default=False)
 
 
 def address(name: str, *, default: str = "") -> str:
@@ -221,8 +254,8 @@ SNAPINSPECT_EXCHANGE_URL = address(
     "SNAPINSPECT_EXCHANGE_URL", default="https://my.snapinspect.com/integration/ExchangeToken"
 )
 SNAPINSPECT_API_URL = address("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
-SNAPINSPECT_EXCHANGE_ON_CONNECT = env.bool("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
-SNAPINSPECT_FORM_ORIGINS = env.list("SNAPINSPECT_FORM_ORIGINS", default=[])
+SNAPINSPECT_EXCHANGE_ON_CONNECT = switch("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
+SNAPINSPECT_FORM_ORIGINS = several("SNAPINSPECT_FORM_ORIGINS", default=[])
 
 try:
     TOKEN_ENCRYPTION_KEYS = parse_keys(
@@ -262,7 +295,6 @@ def form_origins(connect_url: str) -> list[str]:
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        "img-src": ["'self'", "data:"],
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
@@ -277,7 +309,9 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_LEVEL = env.str("LOG_LEVEL", default="").strip().upper() or "INFO"
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise ImproperlyConfigured("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -121,6 +121,11 @@ class Connection(models.Model):
         return self.badge == State.CONNECTING
 
     @property
+    def is_finishing(self) -> bool:
+        """Whether a worker is about to change what people see."""
+        return self.candidate is not None and not self.candidate.asks
+
+    @property
     def is_usable(self) -> bool:
         """Whether it may be worth calling SnapInspect with what is kept."""
         return self.state in {State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM}

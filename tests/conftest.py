@@ -5,13 +5,21 @@ see anything of Acme's.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Protocol
 
 import pytest
 from django.test import Client
 
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
+from tests import sweep
 from tests.driving import Sandbox, Visitor
+from tests.world import World, fresh_database
+
+
+class OpenWorld(Protocol):
+    def __call__(self, **settings: str) -> World: ...
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +97,34 @@ def visit() -> Callable[[User], Visitor]:
 @pytest.fixture
 def stranger() -> Client:
     return Visitor()
+
+
+@pytest.fixture(scope="session")
+def open_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
+    """Opens worlds of real processes on a fresh database of the kind this run is about.
+
+    Row T1: when all tests are done they are closed, and whatever they wrote is searched for secrets.
+    """
+    folders = []
+    with ExitStack() as opened:
+
+        def opener(**settings: str) -> World:
+            folders.append(tmp_path_factory.mktemp("world"))
+            return opened.enter_context(World(folders[-1], fresh_database(), **settings))
+
+        yield opener
+    leaks = sweep.leaks(folders)
+    assert not leaks, f"Secrets were written to: {leaks}"
+
+
+@pytest.fixture(scope="session")
+def shared_world(open_world: OpenWorld) -> World:
+    return open_world().start_all()
+
+
+@pytest.fixture
+def world(shared_world: World) -> Iterator[World]:
+    """Web, worker and stand-in, running; shared by the tests that leave them running."""
+    shared_world.sandbox.reset()
+    yield shared_world
+    shared_world.sandbox.clear_faults()

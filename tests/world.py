@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import requests
+from requests.adapters import HTTPAdapter
 
 from tests.driving import PAT, Sandbox
 from tests.postgres import free_port
@@ -24,6 +26,29 @@ from tests.settings import SENTINEL
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_ENOUGH = 60.0  # seconds that nothing here should ever need
+
+
+# Every row of every table, and the sessions decoded: Django keeps them compressed.
+DUMP = """
+from django.apps import apps
+from django.contrib.sessions.models import Session
+for model in apps.get_models(include_auto_created=True):
+    for row in model._default_manager.values():
+        print(model._meta.label, row)
+for session in Session.objects.all():
+    print("session", session.get_decoded())
+"""
+
+
+def fresh_database() -> str:
+    """The URL of an empty database beside the one this run tests with; empty for SQLite, where a file will do."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        return ""
+    name = f"world_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return url.rsplit("/", 1)[0] + f"/{name}"
 
 
 class World:
@@ -76,6 +101,7 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        (self.folder / "dump.json").write_text(self.manage("shell", "--verbosity", "0", "-c", DUMP))
 
     def manage(self, *arguments: str) -> str:
         """The output of a management command; raises when it fails."""
@@ -149,6 +175,8 @@ class Visitor:
         self.world = world
         self.http = requests.Session()
         self.http.trust_env = False
+        self.http.hooks["response"] = self._keep
+        self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
         self.code = ""
 
     def sign_up(self, company: str = "Acme Property", email: str = "") -> "Visitor":
@@ -196,6 +224,12 @@ class Visitor:
 
     def wait_for(self, badge: str) -> None:
         wait_until(lambda: badge in self.badges())
+
+    def _keep(self, answer: requests.Response, **_: Any) -> None:
+        """Every page goes into the world's folder, for the sentinel sweep."""
+        if answer.url.startswith(self.world.app):
+            with (self.world.folder / "pages.log").open("a") as pages:
+                print(answer.status_code, dict(answer.headers), answer.text, file=pages)
 
     def _csrf_token(self, path: str) -> str:
         for page in (path, f"c/{self.code}/", "accounts/login/"):

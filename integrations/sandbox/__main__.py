@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except OSError as error:
         print(f"error: cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
+    except sqlite3.Error as error:
+        print(f"error: cannot use the state file {options.state_file}: {error}", file=sys.stderr)  # noqa: T201
         return 1
     with sandbox:
         print(f"SnapInspect stand-in on {sandbox.url}", flush=True)  # noqa: T201

@@ -83,12 +83,16 @@ def exchange(
 def _read_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object in `body`, an empty one for other JSON, None for no JSON.
 
-    As lenient as can be about what stands beside the tokens: numbers (of any length, NaN included) are kept
-    as text, and bytes that are not UTF-8 cannot be part of a token anyway.
+    As lenient as can be about what stands beside the tokens: numbers (of any length, NaN included) are
+    skipped, and bytes that are not UTF-8 cannot be part of a token anyway.
     """
     text = body.decode("utf-8-sig", "replace")
     try:
-        answer = json.loads(text, strict=False, parse_int=str, parse_float=str, parse_constant=str)
+        answer = json.loads(text, strict=False, parse_int=_skip, parse_float=_skip, parse_constant=_skip)
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else {}
+
+
+def _skip(number: str) -> None:
+    """A token is never a number."""

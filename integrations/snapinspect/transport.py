@@ -11,6 +11,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from http.client import HTTPException
 from typing import Final
 
@@ -58,10 +59,7 @@ class Transport:
     """
 
     def __init__(self, *, ca_file: str | None = None) -> None:
-        # Not ssl.create_default_context(): that writes session keys wherever SSLKEYLOGFILE points.
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # requires certificate and host name
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._tls.load_verify_locations(ca_file or DEFAULT_CA_BUNDLE_PATH)
+        self._ca_file = ca_file or DEFAULT_CA_BUNDLE_PATH
         self._pools: dict[addresses.Place, HTTPConnectionPool] = {}
 
     def send(
@@ -95,6 +93,14 @@ class Transport:
         """Drops the kept connections."""
         while self._pools:
             self._pools.popitem()[1].close()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Not ssl.create_default_context(): that writes session keys wherever SSLKEYLOGFILE points.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # requires certificate and host name
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(self._ca_file)
+        return context
 
     def _pool(self, where: addresses.Place) -> HTTPConnectionPool:
         # Two threads may both find nothing; setdefault lets one of them win.
@@ -163,6 +169,9 @@ def _read_body(response: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, SnapI
             if len(body) > max_bytes:
                 failure = Garbled("too_large", status=status)
                 break
+        # No length, no chunks, no body: the connection may as well have broken off within the headers.
+        if not body and response.length_remaining is None and not response.chunked:
+            failure = Unreachable("cut", status=status)
     except DecodeError:
         failure = Garbled("not_text", status=status)
     except HTTPTimeoutError:

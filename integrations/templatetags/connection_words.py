@@ -18,7 +18,7 @@ LOOKS = {
     State.TROUBLE: ("exclamation-triangle", "warning"),
     State.NEEDS_RECONNECT: ("plug", "danger"),
     State.DISCONNECTED: ("x-circle", "secondary"),
-    State.SETUP_PROBLEM: ("wrench", "danger"),
+    State.SETUP_PROBLEM: ("tools", "danger"),
 }
 
 

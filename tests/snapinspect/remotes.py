@@ -7,9 +7,11 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -45,9 +47,10 @@ class Wire:
         self.socket.sendall(data)
 
     def drip(self, data: bytes, *, every: float) -> None:
-        """Sends one byte each `every` seconds, then starts again, until the client leaves."""
+        """Sends a byte each `every` seconds, over and over, until the client leaves (or 15 seconds passed)."""
+        end = time.monotonic() + 15
         with contextlib.suppress(OSError):
-            while not self.over.wait(every):
+            while not self.over.wait(every) and time.monotonic() < end:
                 self.send(data[:1])
                 data = data[1:] + data[:1]
 
@@ -104,8 +107,11 @@ class Remote:
         with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
             closing.callback(connection.close)
             if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True)
+                # Wrapped first, shaken hands with later: `close` must know the socket that is waited on.
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 closing.callback(connection.close)
+                self._open.append(connection)
+                connection.do_handshake()
             reader = closing.enter_context(connection.makefile("rb"))
             while call := _read_call(reader):
                 self.calls.append(call)
@@ -115,17 +121,16 @@ class Remote:
                 connection.sendall(data)
 
 
-def _read_call(reader: "socket.SocketIO | object") -> Call | None:
-    readline, read = reader.readline, reader.read  # type: ignore[attr-defined,union-attr]
-    line = readline().decode("latin-1")
+def _read_call(reader: BinaryIO) -> Call | None:
+    line = reader.readline().decode("latin-1")
     if not line.strip():
         return None
     method, target, _ = line.split(" ", 2)
     headers: dict[str, str] = {}
-    while line := readline().decode("latin-1").strip():
+    while line := reader.readline().decode("latin-1").strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    return Call(method, target, headers, read(int(headers.get("content-length", 0))))
+    return Call(method, target, headers, reader.read(int(headers.get("content-length", 0))))
 
 
 def http(body: bytes | str | object = b"", *, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:

@@ -49,7 +49,7 @@ SAVED = {
     "cut after the object": http(GOOD).replace(b"Content-Length: ", b"Content-Length: 9"),
 }
 
-LOST = {
+LOST: dict[str, tuple[bytes, type[SnapInspectError], str, int]] = {
     "HTML 200": (http("<html>Sign in</html>"), Garbled, "not_json", 200),
     "500": (http("<html>Oops</html>", status=500), Unreachable, "server_error", 500),
     "503": (http({"error": "x"}, status=503), Unreachable, "server_error", 503),

@@ -10,7 +10,7 @@ from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import SnapInspectError
 from integrations.snapinspect.exchange import Exchanged
 
-from .remotes import ACCESS, NEW_ACCESS, NEW_REFRESH, REFRESH, SECRETS, Call, Wire, http, remote
+from .remotes import ACCESS, NEW_ACCESS, NEW_REFRESH, REFRESH, SECRETS, Answering, Call, Wire, http, remote
 
 GOOD = {"access_token": NEW_ACCESS, "refresh_token": NEW_REFRESH, "state": "state-1"}
 
@@ -25,7 +25,7 @@ def status_line(call: Call, wire: Wire) -> None:
     wire.send(f"HTTP/1.1 2xx {ACCESS} {REFRESH}\r\n\r\n".encode())
 
 
-ANSWERS = {
+ANSWERS: dict[str, Answering | bytes] = {
     "good": http(GOOD),
     "echo": http({"error_description": [ACCESS, REFRESH]}, status=400),
     "unauthorized": http(ACCESS, status=401),

@@ -127,7 +127,7 @@ def test_what_was_certainly_not_sent_is_told_apart(transport: Transport) -> None
         assert isinstance(error, Unreachable) and (error.kind, error.sent) == (kind, False)
 
 
-@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n"])
+@pytest.mark.parametrize("data", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n"])
 def test_an_answer_that_is_no_http_is_a_cut_and_counts_as_sent(data: bytes, transport: Transport) -> None:
     def hang_up(call: Call, wire: Wire) -> None:
         wire.send(data)
@@ -135,6 +135,15 @@ def test_an_answer_that_is_no_http_is_a_cut_and_counts_as_sent(data: bytes, tran
     with remote(hang_up) as server:
         error, _ = failure(lambda: transport.send(request(server), deadline=FAR_TOO_LONG))
     assert isinstance(error, Unreachable) and (error.kind, error.sent) == ("cut", True)
+
+
+def test_an_answer_that_ends_within_its_headers_is_a_cut(transport: Transport) -> None:
+    def hang_up(call: Call, wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-")
+
+    with remote(hang_up) as server:
+        reply = transport.send(request(server), deadline=FAR_TOO_LONG)
+    assert isinstance(reply.failure, Unreachable) and reply.failure.kind == "cut"
 
 
 def test_a_cut_body_is_told_and_what_came_before_is_kept(transport: Transport) -> None:
@@ -326,4 +335,5 @@ def test_each_process_has_a_transport_of_its_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "getpid", lambda: -1)  # what a forked child sees: another id, the same memory
     other = transport_module.shared()
     assert other is not mine and transport_module.shared() is other
-    mine.close(), other.close()
+    mine.close()
+    other.close()

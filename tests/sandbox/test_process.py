@@ -1,0 +1,132 @@
+"""The stand-in as a process: its environment, its one line, its end, and what outlives it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .remote import DEADLINE, REGISTERED, Remote
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {
+    **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+    **{f"SANDBOX_{name.upper()}": value for name, value in REGISTERED.items()},
+    "SANDBOX_APP_NAME": "Connect",
+    "SANDBOX_TOKEN_PREFIX": "of-this-test-",
+}
+
+Process = subprocess.Popen[str]
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a stand-in on a free port; whatever still runs at the end is ended."""
+    started: list[Process] = []
+
+    def run(*arguments: str, environment: dict[str, str] = ENVIRONMENT) -> Process:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "integrations.sandbox", "--port", "0", *arguments],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+
+
+def client_of(process: Process) -> Remote:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.fullmatch(r"SnapInspect stand-in on (http://127\.0\.0\.1:\d+/)\n", line)
+    assert found, line
+    return Remote(found[1])
+
+
+def test_tokens_accounts_and_inspections_outlive_a_kill(start: Start, tmp_path: Path) -> None:
+    state_file = ("--state-file", str(tmp_path / "state.sqlite3"))
+    process = start(*state_file)
+    remote = client_of(process)
+    with remote.http:
+        first = remote.grant()
+        second = remote.exchange(first["refresh_token"]).json()
+        added = remote.control("POST", "accounts", company=8001)
+        made = remote.control("POST", "inspections", company=8001, title="Kept")
+        personal = remote.control("POST", "personal", account=added["account"])["token"]
+        process.send_signal(signal.SIGKILL)
+        process.wait(DEADLINE)
+
+    remote = client_of(start(*state_file, "--mode", "grace"))
+    with remote.http:
+        assert remote.live() == {second["access_token"], second["refresh_token"], personal}
+        assert remote.get(f"inspections/{made['iInspectionID']}", personal).json() == made
+        assert remote.get("user", second["access_token"]).json()["iUserID"] == 501
+        # The mode is that of the new start, and it still knows which token was used last.
+        assert remote.exchange(first["refresh_token"]).status_code == 200
+
+
+def test_without_a_state_file_a_restart_forgets(start: Start) -> None:
+    for _ in range(2):
+        process = start()
+        remote = client_of(process)
+        with remote.http:
+            assert remote.control("GET", "tokens") == []
+            remote.grant()
+        process.terminate()
+        process.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_while_a_client_is_connected_and_has_written_one_line_only(
+    start: Start, ending: signal.Signals
+) -> None:
+    process = start()
+    remote = client_of(process)
+    with remote.http:
+        token = remote.grant()["access_token"]
+        assert token.startswith("of-this-test-")
+        assert remote.get("user", token).status_code == 200
+        process.send_signal(ending)
+        assert process.communicate(timeout=DEADLINE) == ("", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "missing", ["SANDBOX_CLIENT_ID", "SANDBOX_CLIENT_SECRET", "SANDBOX_REDIRECT_URI", "SANDBOX_APP_NAME"]
+)
+def test_a_missing_part_of_the_registration_is_named(start: Start, missing: str) -> None:
+    process = start(environment={name: value for name, value in ENVIRONMENT.items() if name != missing})
+    output, errors = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, output) == (2, "")
+    assert errors == f"error: the environment variable {missing} is not set\n"
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(start: Start) -> None:
+    remote = client_of(start())
+    with remote.http:
+        taken = remote.url.rstrip("/").rpartition(":")[2]
+        process = start("--port", taken)
+        _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert errors.startswith(f"error: cannot listen on 127.0.0.1:{taken}:")
+    assert errors.count("\n") == 1
+
+
+def test_a_state_file_that_cannot_be_used_is_said_in_one_line(start: Start, tmp_path: Path) -> None:
+    process = start("--state-file", str(tmp_path / "missing" / "state.sqlite3"))
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert errors.startswith("error: cannot use the state file ")
+    assert errors.count("\n") == 1

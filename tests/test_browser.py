@@ -1,0 +1,204 @@
+"""The main job in a real Chromium, against the processes that `make run` starts. Pictures land in var/screenshots/."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from tests.driving import COMPANY_OF_PAT
+from tests.world import ROOT, World
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
+]
+PICTURES = ROOT / "var" / "screenshots"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def context(chromium: Browser, scheme: str) -> Iterator[BrowserContext]:
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 800})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page that fails its test when anything is written to the console, CSP refusals included."""
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    assert complaints == []
+
+
+def sign_up(page: Page, world: World, company: str = "Harbour PM") -> None:
+    page.goto(world.app)
+    page.get_by_role("link", name="Sign up").click()
+    page.get_by_label("Company name").fill(company)
+    page.get_by_label("Email").fill(f"{abs(hash(page))}@example.com")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_role("button", name="Connect with SnapInspect")).to_be_visible()
+
+
+def picture(page: Page, name: str, scheme: str) -> None:
+    """A full picture at this width and one at 320 px; no sideways scroll, nothing serious for axe to say."""
+    page.screenshot(path=PICTURES / f"{name}-{scheme}.png", full_page=True)
+    wide = page.viewport_size
+    page.set_viewport_size({"width": 320, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320, f"{name} scrolls sideways"
+    page.screenshot(path=PICTURES / f"{name}-{scheme}-320.png", full_page=True)
+    assert wide is not None
+    page.set_viewport_size(wide)
+    found = Axe().run(page).response["violations"]
+    assert [item["id"] for item in found if item["impact"] in {"serious", "critical"}] == []
+
+
+def badge(page: Page, word: str) -> None:
+    expect(page.locator("[data-badge]")).to_have_text(word, timeout=30_000)
+
+
+def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
+    page: Page, world: World, scheme: str, context: BrowserContext
+) -> None:
+    sign_up(page, world)
+    picture(page, "1-first-page", scheme)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    expect(page.get_by_role("button", name="Allow")).to_be_visible()
+    assert page.url.startswith(world.sandbox.url)
+    page.screenshot(path=PICTURES / f"2-consent-{scheme}.png")
+    world.sandbox.fault("/user", "delay", seconds=1.0, times=1)
+    page.get_by_role("button", name="Allow").click()
+
+    assert re.fullmatch(rf"{world.app}c/\w+/", page.url)
+    picture(page, "3-connecting", scheme)
+    badge(page, "Connected")
+    expect(page.get_by_text("pat@harbour.example").first).to_be_visible()
+    picture(page, "4-connected", scheme)
+
+    visited = [page.url]
+    for _ in range(6):
+        page.go_back()
+        visited.append(page.url)
+    assert not [url for url in visited if "token=" in url or urlsplit(url).path == "/connect/callback/"]
+
+
+def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
+    page: Page, world: World, scheme: str
+) -> None:
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    badge(page, "Connected")
+
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("Pat Harbour").first).to_be_visible()
+    expect(page.get_by_text(COMPANY_OF_PAT).first).to_be_visible()
+    picture(page, "5-test", scheme)
+    page.reload()
+    expect(page.get_by_text("Pat Harbour").first).to_be_visible()
+
+
+def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: str) -> None:
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Deny").click()
+
+    expect(page.get_by_text("You chose not to allow access. Nothing was saved")).to_be_visible()
+    assert re.fullmatch(rf"{world.app}c/\w+/", page.url)
+    expect(page.locator("[data-badge]")).to_have_count(0)
+    picture(page, "6-denied", scheme)
+
+
+def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World, scheme: str) -> None:
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    badge(page, "Connected")
+
+    page.get_by_role("button", name="Disconnect").click()
+    picture(page, "7-disconnect", scheme)
+    page.get_by_role("button", name="Disconnect").click()
+
+    badge(page, "Disconnected")
+    picture(page, "8-disconnected", scheme)
+
+
+def test_trouble_says_that_nothing_is_lost_and_ends_by_itself(page: Page, world: World, scheme: str) -> None:
+    world.sandbox.fault("/user", "status", status=503, times=None)
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    badge(page, "Having trouble")
+    expect(page.get_by_text("Nothing is lost")).to_be_visible()
+    picture(page, "9-trouble", scheme)
+
+    world.sandbox.clear_faults()
+    badge(page, "Connected")
+
+
+def test_everything_works_without_javascript(chromium: Browser, world: World) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    for _ in range(200):
+        if page.locator("[data-badge]").text_content() == "Connected":
+            break
+        page.reload()
+    badge(page, "Connected")
+
+    page.get_by_role("link", name="Show what SnapInspect says right now").click()
+    expect(page.get_by_text("pat@harbour.example").first).to_be_visible()
+    page.get_by_role("link", name="Back to").click()
+    page.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("button", name="Disconnect").click()
+    badge(page, "Disconnected")
+    context.close()
+
+
+def test_the_history_on_disk_keeps_no_token_that_still_works(
+    playwright: Playwright, world: World, tmp_path: Path
+) -> None:
+    context = playwright.chromium.launch_persistent_context(tmp_path / "profile", executable_path=CHROMIUM, args=QUIET)
+    page = context.pages[0]
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    badge(page, "Connected")
+    context.close()
+    on_disk = b"".join(path.read_bytes() for path in (tmp_path / "profile").rglob("*") if path.is_file())
+
+    live = [token["token"] for token in world.sandbox.tokens() if token["live"]]
+    assert live
+    assert not [token for token in live if token.encode() in on_disk]
