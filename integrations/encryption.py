@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 KEY_BYTES = 32
+_TO_STANDARD = str.maketrans("-_", "+/")
 Purpose = Literal["access", "refresh"]
 
 
@@ -63,12 +64,12 @@ def parse_keys(value: str, *, forbidden: str = "") -> tuple[MasterKey, ...]:
         if not re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}", text):
             raise ValueError(f"key {number} is not base64.")
         try:
-            raw = base64.b64decode(text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4), validate=True)
+            raw = base64.b64decode(text.translate(_TO_STANDARD) + "=" * (-len(text) % 4), validate=True)
         except binascii.Error:
             raise ValueError(f"key {number} is not base64.") from None
         if len(raw) != KEY_BYTES:
             raise ValueError(f"key {number} has {len(raw)} bytes instead of {KEY_BYTES}.")
-        if forbidden and (text == forbidden or raw == forbidden.encode()):
+        if forbidden and (raw == forbidden.encode() or _same_base64(text, forbidden)):
             raise ValueError(f"key {number} equals SECRET_KEY; it needs to be a key of its own.")
         key = MasterKey(raw, hashlib.sha256(b"key id" + raw).hexdigest()[:8])
         if key in keys:
@@ -89,6 +90,10 @@ def unseal(ciphertext: bytes | memoryview, place: Place) -> str:
         return MultiFernet([_box(key, place) for key in _keys()]).decrypt(bytes(ciphertext)).decode()
     except (InvalidToken, UnicodeDecodeError):
         raise CannotUnseal from None
+
+
+def _same_base64(one: str, other: str) -> bool:
+    return one.translate(_TO_STANDARD).rstrip("=") == other.translate(_TO_STANDARD).rstrip("=")
 
 
 def _keys() -> tuple[MasterKey, ...]:

@@ -1,4 +1,4 @@
-"""A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
+"""Connections, the attempts that make them, and the tokens they keep."""
 
 from datetime import timedelta
 from typing import Any, Self
