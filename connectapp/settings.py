@@ -74,7 +74,7 @@ if DEBUG and not set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS may only hold loopback hosts while DEBUG is on.")
 CSRF_TRUSTED_ORIGINS = several("CSRF_TRUSTED_ORIGINS", default=[])
 
-APP_NAME = env.str("APP_NAME", default="Connect")
+APP_NAME = parsed("APP_NAME", str, default="Connect")
 OPERATOR_EMAIL = required("OPERATOR_EMAIL", development="operator@localhost")
 TRUSTED_PROXIES = parsed("TRUSTED_PROXIES", int, default="0")
 if TRUSTED_PROXIES < 0:
@@ -159,6 +159,12 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASE["CONN_MAX_AGE"] = 600
     DATABASE["CONN_HEALTH_CHECKS"] = True
+# Where the answer of an exchange waits for the database: beside it, or in this host's own folder.
+SPOOL_DIR = (
+    Path(DATABASE["NAME"]).parent
+    if DATABASE["ENGINE"].endswith("sqlite3") and DATABASE["NAME"] != ":memory:"
+    else STATE_DIR
+) / "spool"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": parsed("CACHE_URL", env.cache_url_config, default="dbcache://cache")}
@@ -197,7 +203,7 @@ PASSWORD_HASHERS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 SIGNUP_OPEN = switch("SIGNUP_OPEN", default=DEBUG)
-EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", default="none" if DEBUG else "mandatory")
+EMAIL_VERIFICATION = parsed("EMAIL_VERIFICATION", str, default="none" if DEBUG else "mandatory")
 if EMAIL_VERIFICATION not in {"mandatory", "optional", "none"}:
     raise ImproperlyConfigured("EMAIL_VERIFICATION must be mandatory, optional or none.")
 
@@ -309,7 +315,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="").strip().upper() or "INFO"
+LOG_LEVEL = parsed("LOG_LEVEL", str.upper, default="INFO")
 if LOG_LEVEL not in logging.getLevelNamesMapping():
     raise ImproperlyConfigured("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.")
 LOGGING = {

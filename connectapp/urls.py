@@ -1,9 +1,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from connectapp import health
+
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("integrations.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("health/live", health.live, name="health_live"),
+    path("health/ready", health.ready, name="health_ready"),
 ]

@@ -11,7 +11,6 @@ another one that goes on where the row says.
 """
 
 import logging
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -20,16 +19,12 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations import health, tokens
+from integrations import exchanging, patience, proving, tokens
 from integrations.encryption import CannotUnseal
+from integrations.exchanging import Outcome
 from integrations.models import SETUP_ERRORS, Connection, State, TokenPair
-from integrations.snapinspect.errors import Refused, SnapInspectError, TokenRefused
 
 logger = logging.getLogger(__name__)
-
-# After a lost answer the old refresh token is tried once more, never again: it may have been honoured, and it is all
-# that is left when the old access token is dead.
-SENDS_OF_ONE_EXCHANGE = 2
 
 
 def finish(pk: int) -> None:
@@ -83,18 +78,18 @@ def _step(held: tokens.Held) -> bool:
     row = held.pair
     try:
         if row.exchange_sent_at is not None:
-            return _find_out(held)
+            return _go_on(held, exchanging.find_out(held))
         if row.proved_at is None:
             return _prove(held)
-        if row.exchanged_at is None and settings.SNAPINSPECT_EXCHANGE_ON_CONNECT:
-            return _exchange(held)
+        if row.exchanged_at is None and row.sealed_refresh and settings.SNAPINSPECT_EXCHANGE_ON_CONNECT:
+            return _go_on(held, exchanging.exchange(held))
     except CannotUnseal:
         return _later(held, "cannot_unseal")
     return _settle(held)
 
 
 def _prove(held: tokens.Held) -> bool:
-    verdict = health.ask(held.client())
+    verdict = proving.ask(held.client())
     if verdict.refused:
         return _give_up(held, verdict.error_kind)
     if verdict.profile is None:
@@ -112,40 +107,13 @@ def _prove(held: tokens.Held) -> bool:
     return True
 
 
-def _exchange(held: tokens.Held) -> bool:
-    try:
-        same_state = held.exchange()
-    except SnapInspectError as error:
-        if held.pair.exchange_sent_at is None:  # it never left
-            return _later(held, error.kind)
-        held.write(error_kind="exchange_refused" if isinstance(error, Refused | TokenRefused) else error.kind)
+def _go_on(held: tokens.Held, ending: exchanging.Ending) -> bool:
+    """After an exchange: with the new pair, later, or not at all."""
+    if ending.outcome == Outcome.NEW:
         return True
-    audit.record(
-        "tokens.exchanged",
-        customer=held.connection.customer,
-        subject=held.connection.code,
-        fingerprint=held.pair.fingerprint,
-        state_returned=same_state,
-    )
-    return True
-
-
-def _find_out(held: tokens.Held) -> bool:
-    """An exchange was sent and nobody knows how it ended: the old access token tells.
-
-    It still works: nothing happened. It is dead: the tokens were replaced and the answer was lost, so the old refresh
-    token is tried once more, in case SnapInspect honours it.
-    """
-    verdict = health.ask(held.client())
-    if verdict.profile is not None:
-        kind = held.pair.error_kind or "exchange_unanswered"
-        held.write(exchange_sent_at=None, exchange_sends=0)
-        return _later(held, kind)
-    if not verdict.refused:
-        return _later(held, verdict.error_kind)
-    if held.pair.exchange_sends < SENDS_OF_ONE_EXCHANGE:
-        return _exchange(held)
-    return _give_up(held, "exchange_lost")
+    if ending.outcome == Outcome.DEAD:
+        return _give_up(held, ending.error_kind)
+    return _later(held, ending.error_kind)
 
 
 def _settle(held: tokens.Held) -> bool:
@@ -207,7 +175,7 @@ def _connect(held: tokens.Held) -> None:
             connected_by=row.brought_by,
             proved_at=row.proved_at,
             failed_checks=0,
-            next_check_at=Now() + health.next_idle_check(),
+            next_check_at=Now() + patience.until_idle_check(),
             **told,
         )
         audit.record(
@@ -222,8 +190,8 @@ def _connect(held: tokens.Held) -> None:
 
 def _later(held: tokens.Held, error_kind: str) -> bool:
     tries = held.pair.tries + 1
-    wait = health.LAST_RETRY if error_kind in SETUP_ERRORS else health.backoff(tries)
-    held.write(error_kind=error_kind, tries=F("tries") + 1, next_try_at=Now() + (wait if error_kind else timedelta()))
+    wait = patience.LAST_RETRY if error_kind in SETUP_ERRORS else patience.backoff(tries)
+    held.write(error_kind=error_kind, tries=F("tries") + 1, next_try_at=Now() + wait if error_kind else Now())
     return False
 
 

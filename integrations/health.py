@@ -1,71 +1,90 @@
-"""Is this connection alive? One question to SnapInspect, and what we conclude from the answer.
+"""Calls on a customer's behalf, and what their answers say about the connection.
 
-Only an answer of 401 that repeats after a pause, on `/user`, counts as "the token is refused". Everything else that can
-go wrong (no answer, 5xx, 403, 429, rubbish) is an outage or a limit: nothing of it is the customer's fault, nothing is
-thrown away, and we ask again later.
+`get()` is how everything else calls SnapInspect's API. A refused token is renewed behind its back, once for all
+callers; what remains is an answer, or NoAnswer with a kind that pages can put into words.
 """
 
-import random
-import time
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations import tokens
+from integrations import breaker, patience, proving, renewal, tokens
 from integrations.encryption import CannotUnseal
-from integrations.models import Check, Connection, State
-from integrations.snapinspect.client import Client
-from integrations.snapinspect.errors import SnapInspectError, TokenRefused
-from integrations.snapinspect.profile import Profile
+from integrations.models import SETUP_ERRORS, Check, Connection, State
+from integrations.proving import Verdict
+from integrations.snapinspect.client import Answer
+from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
 
-PAUSE_BEFORE_BELIEVING_401 = 1.0  # seconds
-FIRST_RETRY = timedelta(seconds=5)
-LAST_RETRY = timedelta(minutes=5)
-# A connection that nobody uses is asked once a day; spread out, so that a thousand of them do not ask at once.
-IDLE_CHECK = timedelta(hours=24)
+# While one worker asks about a connection, the others leave it alone.
+CHECK_CLAIM = timedelta(seconds=50)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What one question to `/user` brought: a profile, or the kind of error."""
+class NoAnswer(Exception):
+    """A call that brought nothing. `error_kind` is fit for data and pages; `is_outage`: the same call may do later."""
 
-    profile: Profile | None
-    error_kind: str
-    refused: bool
-    duration: timedelta
+    def __init__(self, error_kind: str, *, is_outage: bool, status: int | None = None) -> None:
+        super().__init__(error_kind)
+        self.error_kind = error_kind
+        self.is_outage = is_outage
+        self.status = status
 
 
-def ask(client: Client) -> Verdict:
-    """Asks `/user` once, and once more after a pause when the token was refused."""
-    begun = time.monotonic()
+def get(connection: Connection, path: str) -> Answer:
+    """What SnapInspect's API answers at this path, for this connection's customer.
+
+    Raises NoAnswer; BadPath for a path that would leave the API base.
+    """
     try:
+        client, in_use = tokens.lend(connection)
         try:
-            profile = client.user()
+            return client.get(path)
         except TokenRefused:
-            time.sleep(PAUSE_BEFORE_BELIEVING_401)
-            profile = client.user()
+            renewal.renew(connection, refused=in_use)
+        return tokens.client_for(connection).get(path)
+    except BadPath:
+        raise
     except SnapInspectError as error:
-        return Verdict(None, error.kind, isinstance(error, TokenRefused), _since(begun))
-    return Verdict(profile, "", False, _since(begun))
+        outage = error.status is None or error.status in {429, 500, 502, 503, 504}
+        raise NoAnswer(error.kind, is_outage=outage, status=error.status) from None
+    except renewal.NotRenewed as problem:
+        _trouble(connection, problem)
+        raise NoAnswer(problem.error_kind, is_outage=not problem.needs_person) from None
+    except tokens.NothingKept:
+        raise NoAnswer("nothing_kept", is_outage=False) from None
+    except CannotUnseal:
+        raise NoAnswer("cannot_unseal", is_outage=True) from None
 
 
 def check(connection: Connection) -> Verdict:
-    """Asks SnapInspect with the pair in use, and records on the connection what that proves."""
-    asked = tokens.in_use(connection)
+    """Asks `/user` with the pair in use, renews it if it is refused, and records on the connection what that proves."""
     try:
-        verdict = ask(tokens.client_for(connection))
+        client, in_use = tokens.lend(connection)
+        verdict = proving.ask(client)
+        if verdict.refused:
+            renewal.renew(connection, refused=in_use)
+            verdict = proving.ask(tokens.client_for(connection))
+    except renewal.NotRenewed as problem:
+        verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
     except tokens.NothingKept:
-        return Verdict(None, "nothing_kept", False, timedelta())
+        return Verdict(error_kind="nothing_kept")
     except CannotUnseal:
-        verdict = Verdict(None, "cannot_unseal", False, timedelta())
-    if verdict.refused and tokens.in_use(connection) != asked:
-        # While we asked with the old pair, a reconnect or an exchange put a new one in its place.
-        return verdict
+        verdict = Verdict(error_kind="cannot_unseal")
     _conclude(connection, verdict)
     return verdict
+
+
+def routine_check(pk: int) -> None:
+    """Checks one connection that is due, unless another worker is at it, or the breaker lets nobody ask."""
+    claimed = Connection.objects.due_for_check().filter(pk=pk).update(next_check_at=Now() + CHECK_CLAIM)
+    if claimed != 1:
+        return
+    connection = Connection.objects.select_related("customer").get(pk=pk)
+    if tokens.in_use(connection) is None:
+        Connection.objects.filter(pk=pk).update(next_check_at=None)
+    elif breaker.lets_ask(connection):
+        check(connection)
 
 
 def test(connection: Connection, *, by: User) -> Check:
@@ -84,41 +103,41 @@ def test(connection: Connection, *, by: User) -> Check:
     old = Check.objects.filter(connection=connection).order_by("-pk")[Check.KEPT_PER_CONNECTION :]
     Check.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()
     audit.record(
-        "connection.tested",
-        customer=connection.customer,
-        actor=by,
-        subject=connection.code,
-        error=verdict.error_kind,
+        "connection.tested", customer=connection.customer, actor=by, subject=connection.code, error=verdict.error_kind
     )
     return kept
 
 
-def backoff(failures: int) -> timedelta:
-    """How long to wait after this many failures in a row: doubling up to five minutes, a fifth of it by chance."""
-    wait: timedelta = min(FIRST_RETRY * 2 ** min(failures, 10), LAST_RETRY)
-    return wait * random.uniform(0.8, 1.0)  # noqa: S311  (spreads load, guards nothing)
-
-
-def next_idle_check() -> timedelta:
-    return IDLE_CHECK * random.uniform(0.75, 1.0)  # noqa: S311
+def replace_tokens(connection: Connection, *, by: User) -> str:
+    """Exchanges the pair in use because this person asked; returns the kind of error, empty when it worked."""
+    audit.record("tokens.replacing", customer=connection.customer, actor=by, subject=connection.code)
+    try:
+        renewal.replace(connection)
+    except renewal.NotRenewed as problem:
+        _trouble(connection, problem)
+        return problem.error_kind
+    except CannotUnseal:
+        return "cannot_unseal"
+    return check(connection).error_kind
 
 
 def _conclude(connection: Connection, verdict: Verdict) -> None:
+    """Writes down what an answer proves. A proven refusal has been written down by `renewal` already."""
+    connection.refresh_from_db()
     before = connection.state
-    if not connection.is_usable:
+    if before == State.DISCONNECTED or verdict.refused:
         return
     if verdict.profile is not None:
-        connection.move_to(State.CONNECTED, proved_at=Now(), failed_checks=0, next_check_at=Now() + next_idle_check())
-    elif verdict.refused:
-        connection.move_to(State.NEEDS_RECONNECT, error_kind=verdict.error_kind, next_check_at=None)
-    else:
-        failures = connection.failed_checks + 1
         connection.move_to(
-            State.SETUP_PROBLEM if verdict.error_kind == "cannot_unseal" else State.TROUBLE,
-            error_kind=verdict.error_kind,
-            failed_checks=failures,
-            next_check_at=Now() + backoff(failures),
+            State.CONNECTED,
+            proved_at=Now(),
+            failed_checks=0,
+            refused_at=None,
+            next_check_at=Now() + patience.until_idle_check(),
         )
+        breaker.works_again()
+    else:
+        _set_back(connection, verdict.error_kind)
     if connection.state != before:
         audit.record(
             f"connection.{connection.state}",
@@ -128,5 +147,21 @@ def _conclude(connection: Connection, verdict: Verdict) -> None:
         )
 
 
-def _since(begun: float) -> timedelta:
-    return timedelta(seconds=time.monotonic() - begun)
+def _trouble(connection: Connection, problem: renewal.NotRenewed) -> None:
+    """What a call other than a check has learnt: that something is wrong which a person need not mend."""
+    if not problem.needs_person:
+        _conclude(connection, Verdict(error_kind=problem.error_kind))
+
+
+def _set_back(connection: Connection, error_kind: str) -> None:
+    """Having trouble, or a setup problem; a connection that needs a person still does, whatever else is wrong."""
+    state = State.SETUP_PROBLEM if error_kind in SETUP_ERRORS else State.TROUBLE
+    if connection.state == State.NEEDS_RECONNECT:
+        state = State.NEEDS_RECONNECT
+    failures = min(connection.failed_checks + 1, 1000)
+    connection.move_to(
+        state,
+        error_kind=error_kind,
+        failed_checks=failures,
+        next_check_at=Now() + patience.backoff(failures),
+    )

@@ -4,14 +4,15 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models.functions import Now
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 
-from integrations import finishing, health
+from integrations import finishing, health, notices, parting, renewal, tokens
 from integrations.models import Connection, TokenPair
 
 logger = logging.getLogger(__name__)
@@ -21,22 +22,28 @@ DRAIN_SECONDS = 30.0
 DEAD_AFTER = timedelta(minutes=3)
 FINISHED_KEPT = timedelta(hours=1)
 BATCH = 50
-# While one worker asks about a connection, the others leave it alone.
-CHECK_CLAIM = timedelta(seconds=50)
+
+
+# What may be due, oldest first, and who does it, one row at a time. Each claims its row itself: two workers that look
+# at the same moment do not both do it.
+JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
+    (lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume),
+    (lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish),
+    (lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
+    (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
+    (lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
+]
 
 
 @task()
 def drain() -> None:
-    """Does all the work that is due now, row by row; a row that fails does not hold up the next."""
+    """Does the work that is due now, row by row; a row that fails does not hold up the next."""
     stop_at = time.monotonic() + DRAIN_SECONDS
-    for pk in list(TokenPair.objects.due().order_by("next_try_at").values_list("pk", flat=True)[:BATCH]):
-        if time.monotonic() > stop_at:
-            return nudge()
-        _isolated(finishing.finish, pk)
-    for pk in list(Connection.objects.due_for_check().order_by("next_check_at").values_list("pk", flat=True)[:BATCH]):
-        if time.monotonic() > stop_at:
-            return nudge()
-        _isolated(check_connection, pk)
+    for rows, work in JOBS:
+        for pk in list(rows().values_list("pk", flat=True)[:BATCH]):
+            if time.monotonic() > stop_at:
+                return nudge()
+            _isolated(work, pk)
     return None
 
 
@@ -54,7 +61,7 @@ def nudge() -> None:
 
 def due() -> int:
     """How many rows could be worked on now."""
-    return TokenPair.objects.due().count() + Connection.objects.due_for_check().count()
+    return sum(rows().count() for rows, _ in JOBS)
 
 
 def sweep() -> int:
@@ -62,6 +69,7 @@ def sweep() -> int:
 
     Idempotent; may run anywhere, any number of times. Returns how many rows are due.
     """
+    tokens.take_home()
     waiting = due()
     if waiting:
         nudge()
@@ -70,13 +78,6 @@ def sweep() -> int:
     DBTaskResult.objects.running().filter(started_at__lt=now - DEAD_AFTER).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - FINISHED_KEPT).delete()
     return waiting
-
-
-def check_connection(pk: int) -> None:
-    """Asks about one connection that is due, unless another worker is already doing so."""
-    claimed = Connection.objects.due_for_check().filter(pk=pk).update(next_check_at=Now() + CHECK_CLAIM)
-    if claimed == 1:
-        health.check(Connection.objects.select_related("customer").get(pk=pk))
 
 
 def _isolated(work: Callable[[int], None], pk: int) -> None:

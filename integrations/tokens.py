@@ -2,8 +2,8 @@
 
 Rules kept here. A pair is changed only under its lease and at its expected version (`Held`). The lease is claimed by
 one conditional UPDATE on the database's clock, and every write counts the row it changed: a holder that was frozen past
-its lease finds 0 rows and stops. No transaction is open while SnapInspect is called. An exchange is journalled before it is
-sent, and whatever it answers, what is known to work is never overwritten by anything but two new tokens.
+its lease finds 0 rows and stops. No transaction is open while SnapInspect is called. An exchange is journalled before
+it is sent, and whatever it answers, what is known to work is never overwritten by anything but two new tokens.
 """
 
 import secrets
@@ -11,24 +11,49 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from integrations import encryption
+from accounts import audit
+from accounts.models import User
+from integrations import encryption, spool
 from integrations.encryption import Place, Purpose
-from integrations.models import ConnectAttempt, Connection, TokenPair
+from integrations.models import ConnectAttempt, Connection, State, TokenPair
 from integrations.snapinspect import exchange, pair
 from integrations.snapinspect.client import Client
-from integrations.snapinspect.errors import Unreachable
+from integrations.snapinspect.errors import SnapInspectError, Unreachable
+from integrations.snapinspect.exchange import Exchanged
 
 # Longer than any single call to SnapInspect (see the deadlines in snapinspect/), shorter than people's patience:
 # work of a killed process is taken up again when its lease has run out.
 LEASE = timedelta(seconds=45)
 
 
+# Taken in the row before an exchange and given back with its commit: a database that is full says so in time.
+ROOM = 16 * 1024
+# What else changes in the row when an exchange has brought a new pair, which has answered nothing yet.
+AFTER_EXCHANGE: dict[str, Any] = {
+    "version": F("version") + 1,
+    "exchanged_at": Now(),
+    "exchange_sent_at": None,
+    "exchange_sends": 0,
+    "proved_at": None,
+    "error_kind": "",
+    "room": b"",
+}
+
+
+InUse = tuple[int, int]  # id and version of a pair
+
+
 class LostLease(Exception):
     """Somebody else has taken this pair over, or it is gone: stop, and write nothing more."""
+
+
+class NoRoom(Exception):
+    """The disk has no room for the answer of an exchange: none was sent."""
 
 
 class NothingKept(Exception):
@@ -49,32 +74,103 @@ def receive(attempt: ConnectAttempt, received: pair.TokenPair) -> Connection:
     return connection
 
 
-def client_for(connection: Connection) -> Client:
-    """An API client that calls with this connection's access token.
+def receive_personal(connection: Connection, token: str, *, by: User) -> None:
+    """Seals a personal access token as the connection's candidate, in the caller's transaction."""
+    TokenPair.objects.candidates().filter(connection=connection).delete()
+    TokenPair.objects.create(
+        connection=connection, brought_by=by, sealed_refresh=b"", **_sealed_access(token, connection)
+    )
+
+
+def lend(connection: Connection) -> tuple[Client, InUse]:
+    """An API client that calls with this connection's access token, and which pair that token is of.
 
     Raises NothingKept without tokens, CannotUnseal when our keys do not open them.
     """
-    row = TokenPair.objects.current().filter(connection=connection).only("sealed_access").first()
+    row = TokenPair.objects.current().filter(connection=connection).only("sealed_access", "version").first()
     if row is None:
         raise NothingKept
-    return _client(encryption.unseal(row.sealed_access, _place(connection, "access")))
+    return _client(encryption.unseal(row.sealed_access, _place(connection, "access"))), (row.pk, row.version)
 
 
-def in_use(connection: Connection) -> tuple[int, int] | None:
-    """Which pair is in use, and its version: compare before and after a call to see whether an answer is about it."""
+def client_for(connection: Connection) -> Client:
+    """The client of `lend`, for callers that do not care which pair it is."""
+    return lend(connection)[0]
+
+
+def in_use(connection: Connection) -> InUse | None:
+    """Which pair is in use: compare before and after a call to see whether an answer is about it."""
     return TokenPair.objects.current().filter(connection=connection).values_list("pk", "version").first()
 
 
+def hold_for_burning(connection: Connection) -> list["Held"]:
+    """The pairs of this connection that nobody else holds, under our lease, for their last exchange."""
+    free = TokenPair.objects.unleased().filter(connection=connection).exclude(sealed_refresh=b"")
+    claimed = [_claim(free.filter(pk=pk), pk) for pk in free.values_list("pk", flat=True)]
+    return [held for held in claimed if held is not None]
+
+
 def forget(connection: Connection) -> None:
-    """Erases every token that is kept for this connection."""
+    """Erases every token that is kept for this connection, from the database's files too."""
     TokenPair.objects.filter(connection=connection).delete()
+    if database.vendor == "sqlite" and not database.in_atomic_block:
+        with database.cursor() as cursor:
+            # secure_delete has overwritten the pages; the write-ahead log would keep the old ones.
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def hold(pk: int) -> "Held | None":
     """The due candidate with this id under our lease, or None when it is not due, gone, or somebody else has it."""
+    return _claim(TokenPair.objects.due().filter(pk=pk), pk)
+
+
+def hold_in_use(pk: int, version: int) -> "Held | None":
+    """The pair in use under our lease, if it still is this one at this version and nobody else has it."""
+    return _claim(TokenPair.objects.current().unleased().filter(pk=pk, version=version), pk)
+
+
+def _claim(claimable: "QuerySet[TokenPair]", pk: int) -> "Held | None":
     owner = secrets.token_hex(16)
-    won = TokenPair.objects.due().filter(pk=pk).update(lease_owner=owner, lease_until=Now() + LEASE)
+    won = claimable.update(lease_owner=owner, lease_until=Now() + LEASE)
     return Held(pk, owner) if won == 1 else None
+
+
+def take_home() -> int:
+    """Commits the pairs that were spooled and never reached the database; returns how many.
+
+    A pair whose row is still at the version it replaces goes there. One whose row was changed meanwhile is kept aside
+    as a candidate, to be proven. Runs on every host that exchanges, for its own disk.
+    """
+    taken = 0
+    for slot, entry in spool.found():
+        row = TokenPair.objects.filter(pk=entry.pair)
+        if row.filter(fingerprint=entry.fingerprint).exists():
+            slot.free()  # it was committed; only the tidying up was cut short
+            continue
+        if row.filter(version=entry.version).exclude(pk__in=TokenPair.objects.unleased()).exists():
+            continue  # whoever sent it may still be about to commit
+        if row.unleased().filter(version=entry.version).update(**_unspooled(entry), **AFTER_EXCHANGE) != 1:
+            _keep_aside(entry.connection, _unspooled(entry))
+        Connection.objects.exclude(next_check_at=None).filter(pk=entry.connection).update(next_check_at=Now())
+        slot.free()
+        taken += 1
+    spool.tidy()
+    return taken
+
+
+def _keep_aside(connection_id: int, sealed: dict[str, Any]) -> None:
+    """Makes a pair that came too late for its row a candidate: finishing proves it, and uses it if it lives."""
+    with transaction.atomic():
+        connection = Connection.objects.exclude(state=State.DISCONNECTED).filter(pk=connection_id).first()
+        if connection is None or connection.pairs.candidates().exists():
+            return
+        TokenPair.objects.create(connection=connection, exchanged_at=Now(), **sealed)
+        audit.record(
+            "tokens.kept_aside",
+            customer=connection.customer,
+            subject=connection.code,
+            fingerprint=sealed["fingerprint"],
+        )
 
 
 class Held:
@@ -120,44 +216,83 @@ class Held:
 
         Vendor page, "Token Exchange Endpoint": an exchange replaces both tokens, and kills the old access token.
         """
-        # All that could fail on our side fails before the request: the keys open and seal, the database can write.
+        # All that could fail on our side fails before the request: the keys open and seal, disk and database have room.
         refresh_token = self._unseal(self.pair.sealed_refresh, "refresh")
         encryption.seal(refresh_token, _place(self.connection, "refresh"))
-        self.write(lease_until=Now() + LEASE, exchange_sent_at=Now(), exchange_sends=F("exchange_sends") + 1)
         try:
-            answer = exchange.exchange(
-                settings.SNAPINSPECT_EXCHANGE_URL,
-                credentials=exchange.ClientCredentials(
-                    settings.SNAPINSPECT_CLIENT_ID, settings.SNAPINSPECT_CLIENT_SECRET
-                ),
-                redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
-                state=secrets.token_urlsafe(32),
-                refresh_token=refresh_token,
-                allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
+            slot = spool.reserve(self.pair.pk, self.pair.version)
+        except OSError:
+            raise NoRoom from None
+        try:
+            self.write(
+                lease_until=Now() + LEASE,
+                exchange_sent_at=Now(),
+                exchange_sends=F("exchange_sends") + 1,
+                room=secrets.token_bytes(ROOM),
             )
+            answer = self._send(refresh_token)
         except Unreachable as error:
+            slot.free()
             if not error.sent:
-                self.write(exchange_sent_at=None, exchange_sends=F("exchange_sends") - 1)
+                self.write(exchange_sent_at=None, exchange_sends=F("exchange_sends") - 1, room=b"")
             raise
-        self.write(
-            **_sealed(answer.pair, self.connection),
-            version=F("version") + 1,
-            exchanged_at=Now(),
-            exchange_sent_at=None,
-            exchange_sends=0,
-            proved_at=None,  # the new pair has answered nothing yet
-        )
+        except BaseException:
+            slot.free()
+            raise
+        sealed = _sealed(answer.pair, self.connection)
+        slot.fill(_spooled(self.pair, sealed))
+        try:
+            self._commit(sealed)
+        except LostLease:
+            # We were frozen past our lease. Whoever took over could only find the old tokens dead: ours are the newest.
+            _keep_aside(self.connection.pk, sealed)
+            slot.free()
+            raise
+        slot.free()
         return answer.state_matches
+
+    def burn(self, *, deadline: float) -> bool:
+        """Whether an exchange has killed both tokens; the new ones are thrown away unseen. `deadline` in seconds."""
+        try:
+            self._send(self._unseal(self.pair.sealed_refresh, "refresh"), deadline=deadline)
+        except (SnapInspectError, encryption.CannotUnseal):
+            return False
+        return True
+
+    def take_spooled(self) -> bool:
+        """Whether the answer of the exchange in the journal was found on this host's disk, and committed."""
+        for slot, entry in spool.found():
+            if (entry.pair, entry.version) == (self.pair.pk, self.pair.version):
+                self._commit(_unspooled(entry))
+                slot.free()
+                return True
+        return False
+
+    def _send(self, refresh_token: str, *, deadline: float = 20.0) -> Exchanged:
+        return exchange.exchange(
+            settings.SNAPINSPECT_EXCHANGE_URL,
+            credentials=exchange.ClientCredentials(settings.SNAPINSPECT_CLIENT_ID, settings.SNAPINSPECT_CLIENT_SECRET),
+            redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
+            state=secrets.token_urlsafe(32),
+            refresh_token=refresh_token,
+            deadline=deadline,
+            allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
+        )
+
+    def _commit(self, sealed: dict[str, Any]) -> None:
+        if self._at_our_version().update(**sealed, **AFTER_EXCHANGE) != 1:
+            raise LostLease
+        self.pair = self._read()
 
     def move_to(self, connection: Connection) -> None:
         """Makes this the candidate of another connection of the same customer, sealed for its new place."""
-        moved = pair.TokenPair(
-            access=self._unseal(self.pair.sealed_access, "access"),
-            refresh=self._unseal(self.pair.sealed_refresh, "refresh"),
-        )
+        sealed = _sealed_access(self._unseal(self.pair.sealed_access, "access"), connection)
+        if self.pair.sealed_refresh:
+            refresh = self._unseal(self.pair.sealed_refresh, "refresh")
+            sealed["sealed_refresh"] = encryption.seal(refresh, _place(connection, "refresh")).ciphertext
         with transaction.atomic():
             TokenPair.objects.candidates().filter(connection=connection).delete()
-            self.write(connection=connection, **_sealed(moved, connection))
+            self.write(connection=connection, **sealed)
 
     def promote(self) -> None:
         """Makes this the pair in use; the one before it is erased."""
@@ -197,12 +332,38 @@ def _place(connection: Connection, purpose: Purpose) -> Place:
     return Place(connection.customer_id, connection.pk, purpose)
 
 
+def _spooled(row: TokenPair, sealed: dict[str, Any]) -> spool.Entry:
+    return spool.Entry(
+        pair=row.pk,
+        version=row.version,
+        connection=row.connection_id,
+        sealed_access=sealed["sealed_access"].decode(),
+        sealed_refresh=sealed["sealed_refresh"].decode(),
+        key_id=sealed["key_id"],
+        fingerprint=sealed["fingerprint"],
+    )
+
+
+def _unspooled(entry: spool.Entry) -> dict[str, Any]:
+    return {
+        "sealed_access": entry.sealed_access.encode(),
+        "sealed_refresh": entry.sealed_refresh.encode(),
+        "key_id": entry.key_id,
+        "fingerprint": entry.fingerprint,
+    }
+
+
 def _sealed(plain: pair.TokenPair, connection: Connection) -> dict[str, Any]:
-    access = encryption.seal(plain.access, _place(connection, "access"))
-    refresh = encryption.seal(plain.refresh, _place(connection, "refresh"))
+    return {
+        **_sealed_access(plain.access, connection),
+        "sealed_refresh": encryption.seal(plain.refresh, _place(connection, "refresh")).ciphertext,
+    }
+
+
+def _sealed_access(token: str, connection: Connection) -> dict[str, Any]:
+    access = encryption.seal(token, _place(connection, "access"))
     return {
         "sealed_access": access.ciphertext,
-        "sealed_refresh": refresh.ciphertext,
         "key_id": access.key_id,
-        "fingerprint": pair.fingerprint(plain.access),
+        "fingerprint": pair.fingerprint(token),
     }

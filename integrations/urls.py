@@ -13,6 +13,7 @@ urlpatterns = [
     path(CONNECTION + "checks/<int:pk>/", connections.check, name="check"),
     path(CONNECTION + "reconnect/", connect.start, name="reconnect"),
     path(CONNECTION + "answer/", connect.answer, name="connection_answer"),
+    path(CONNECTION + "replace-tokens/", connections.replace_tokens, name="replace_tokens"),
     path(CONNECTION + "disconnect/", connections.disconnect, name="disconnect"),
     # With or without the last slash: a redirect would carry the browser on with its query cut off.
     re_path(r"^connect/callback/?$", connect.callback, name="connect_callback"),

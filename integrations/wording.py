@@ -65,6 +65,9 @@ OUR_TROUBLE = {
     "exchange_refused": "SnapInspect does not accept this app's credentials.",
     "exchange_unanswered": "SnapInspect did not answer when we renewed our access.",
     "cannot_unseal": "The stored access cannot be opened with this app's keys.",
+    "many_refused": "SnapInspect refuses many customers at once, so we wait until it is itself again.",
+    "no_room": "This app has no room to store new access safely.",
+    "busy": "The access is being renewed at this moment.",
     "nothing_kept": "There is no access to SnapInspect stored here.",
 }
 

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django_tasks_db.models import DBTaskResult
 
 from accounts.models import Customer, User
-from integrations import finishing, health, tasks, tokens
+from integrations import finishing, proving, tasks, tokens
 from integrations.models import Connection, State, TokenPair
 from tests.driving import Sandbox, Visitor, audited, everything_kept, work, work_as_if_later
 
@@ -20,7 +20,7 @@ UNKNOWN_COMPANY = "701"
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture
@@ -249,12 +249,14 @@ def test_a_holder_that_wakes_up_late_cannot_write(sandbox: Sandbox, returned: Co
 def test_disconnecting_while_connecting_stops_it(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, returned: Connection
 ) -> None:
+    fingerprints = set(TokenPair.objects.values_list("fingerprint", flat=True))
     visit(alice).post(f"/c/{acme.code}/connections/{returned.code}/disconnect/")
     work_as_if_later()
 
     assert badge(returned) == State.DISCONNECTED
     assert TokenPair.objects.count() == 0
-    assert sandbox.exchanges() == 0
+    assert sandbox.exchanges() == 1, "the last exchange, which ends the access"
+    assert not [token for token in sandbox.tokens() if token["live"] and token["fingerprint"] in fingerprints]
 
 
 def test_the_sweep_clears_task_rows_of_killed_workers(db: None) -> None:

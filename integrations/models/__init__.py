@@ -1,5 +1,25 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
-from integrations.models.connections import SETUP_ERRORS, Check, ConnectAttempt, Connection, State, TokenPair
+from integrations.models.connections import (
+    SETUP_ERRORS,
+    Breaker,
+    Check,
+    ConnectAttempt,
+    Connection,
+    Kind,
+    Notice,
+    State,
+    TokenPair,
+)
 
-__all__ = ["SETUP_ERRORS", "Check", "ConnectAttempt", "Connection", "State", "TokenPair"]
+__all__ = [
+    "SETUP_ERRORS",
+    "Breaker",
+    "Check",
+    "ConnectAttempt",
+    "Connection",
+    "Kind",
+    "Notice",
+    "State",
+    "TokenPair",
+]

@@ -41,6 +41,16 @@ class State(models.TextChoices):
     SETUP_PROBLEM = "setup_problem", "Setup problem"
 
 
+class Kind(models.TextChoices):
+    CONNECT = "connect", "Connect with SnapInspect"
+    PERSONAL = "personal", "Personal access token"
+
+
+class Notice(models.TextChoices):
+    BROKEN = "broken", "Needs a person"
+    RECOVERED = "recovered", "Works again"
+
+
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def shown(self) -> Self:
         """With their candidates, for pages: two queries whatever their number, and no sealed token in them."""
@@ -50,7 +60,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         )
 
     def due_for_check(self) -> Self:
-        return self.filter(state__in=[State.CONNECTED, State.TROUBLE], next_check_at__lte=Now())
+        return self.exclude(state=State.DISCONNECTED).filter(next_check_at__lte=Now())
+
+    def with_notice_due(self) -> Self:
+        return self.exclude(notice="").filter(next_notice_at__lte=Now())
 
 
 class Connection(models.Model):
@@ -61,6 +74,7 @@ class Connection(models.Model):
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="connections")
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.CONNECT)
     state = models.CharField(max_length=20, choices=State, default=State.CONNECTING)
     # What /user told. The company ID is SnapInspect's; empty while it is not known.
     company_id = models.CharField(max_length=20, blank=True)
@@ -75,6 +89,12 @@ class Connection(models.Model):
     error_kind = models.CharField(max_length=30, blank=True)
     failed_checks = models.PositiveSmallIntegerField(default=0)
     next_check_at = models.DateTimeField(null=True)
+    # When SnapInspect last refused the token in use, proven: many of these at once open the breaker.
+    refused_at = models.DateTimeField(null=True)
+    # One incident, one mail: since when a person is needed, and what their owners have still to be told.
+    incident_since = models.DateTimeField(null=True)
+    notice = models.CharField(max_length=10, choices=Notice, blank=True)
+    next_notice_at = models.DateTimeField(null=True)
 
     objects = ConnectionQuerySet.as_manager()
 
@@ -88,7 +108,11 @@ class Connection(models.Model):
                 name="one_connection_per_company",
             ),
         ]
-        indexes = [models.Index(fields=["next_check_at"], name="connection_next_check")]
+        indexes = [
+            models.Index(fields=["next_check_at"], name="connection_next_check"),
+            models.Index(fields=["next_notice_at"], name="connection_next_notice"),
+            models.Index(fields=["refused_at"], name="connection_refused"),
+        ]
 
     def __str__(self) -> str:
         return self.label
@@ -126,6 +150,10 @@ class Connection(models.Model):
         return self.candidate is not None and not self.candidate.asks
 
     @property
+    def is_personal(self) -> bool:
+        return self.kind == Kind.PERSONAL
+
+    @property
     def is_usable(self) -> bool:
         """Whether it may be worth calling SnapInspect with what is kept."""
         return self.state in {State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM}
@@ -134,13 +162,23 @@ class Connection(models.Model):
         """Writes the new state and what goes with it, and nothing else of the row."""
         if self.state != state:
             changes["state_since"] = Now()
+        if state == State.NEEDS_RECONNECT and self.incident_since is None:
+            changes |= {"incident_since": Now(), "notice": Notice.BROKEN, "next_notice_at": Now()}
+        if state in {State.CONNECTED, State.DISCONNECTED} and self.incident_since is not None:
+            # Who was never told that it broke need not be told that it works.
+            told = state == State.CONNECTED and self.notice != Notice.BROKEN
+            changes |= {"incident_since": None, "notice": Notice.RECOVERED if told else "", "next_notice_at": Now()}
         changes |= {"state": state, "error_kind": error_kind}
         Connection.objects.filter(pk=self.pk).update(**changes)
         self.refresh_from_db()
 
 
 # Kinds of trouble that only the operator can end.
-SETUP_ERRORS = frozenset({"exchange_refused", "cannot_unseal"})
+SETUP_ERRORS = frozenset({"exchange_refused", "cannot_unseal", "no_room"})
+
+
+# However long the last call of a disconnect takes, the tokens are gone after this.
+ERASED_AFTER_DISCONNECT = timedelta(seconds=10)
 
 
 class TokenPairQuerySet(models.QuerySet["TokenPair"]):
@@ -153,6 +191,16 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
     def unleased(self) -> Self:
         """Nobody holds them, or who did has not come back in time. The database's clock decides."""
         return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+
+    def interrupted(self) -> Self:
+        """Pairs in use whose exchange was sent by somebody who is gone."""
+        return self.current().unleased().filter(exchange_sent_at__isnull=False, next_try_at__lte=Now())
+
+    def left_behind(self) -> Self:
+        """Pairs that a disconnect should have erased by now."""
+        return self.filter(
+            connection__state=State.DISCONNECTED, connection__state_since__lt=Now() - ERASED_AFTER_DISCONNECT
+        )
 
     def due(self) -> Self:
         """Candidates whose next step may be tried now."""
@@ -173,7 +221,7 @@ class TokenPair(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="pairs")
     role = models.CharField(max_length=10, choices=Role, default=Role.CANDIDATE)
     sealed_access = models.BinaryField()
-    sealed_refresh = models.BinaryField()
+    sealed_refresh = models.BinaryField()  # empty for a personal access token, which has none
     key_id = models.CharField(max_length=8)
     # Of the access token: the first 6 hex digits of its SHA-256. For people to tell pairs apart.
     fingerprint = models.CharField(max_length=6)
@@ -186,6 +234,7 @@ class TokenPair(models.Model):
     # that the outcome is unknown.
     exchange_sent_at = models.DateTimeField(null=True)
     exchange_sends = models.PositiveSmallIntegerField(default=0)
+    room = models.BinaryField(default=bytes)
 
     # How far a candidate has come.
     exchanged_at = models.DateTimeField(null=True)
@@ -220,6 +269,22 @@ class TokenPair(models.Model):
         if not self._state.adding:
             raise TypeError("A token pair is changed through integrations.tokens, never by save().")
         super().save_base(*args, **kwargs)
+
+
+class Breaker(models.Model):
+    """The one row that says whether exchanging is stopped, see integrations.breaker."""
+
+    opened_at = models.DateTimeField(null=True)
+    next_probe_at = models.DateTimeField(null=True)
+    # The connection whose turn it is to be tried, and how many of those tries have exchanged.
+    probe = models.ForeignKey(Connection, null=True, on_delete=models.SET_NULL, related_name="+")
+    exchanges = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="there_is_one_breaker")]
+
+    def __str__(self) -> str:
+        return "open" if self.opened_at else "closed"
 
 
 class Check(models.Model):

@@ -2,17 +2,15 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person
 from accounts.models import Customer, User
-from integrations import health, tokens
-from integrations.models import Check, Connection, State
+from integrations import health, parting, wording
+from integrations.models import Check, Connection
 
 
 @never_cache
@@ -52,7 +50,8 @@ def live(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
     verdict = health.check(connection)
-    template = "integrations/partials/live.html" if request.htmx else "integrations/live.html"  # type: ignore[attr-defined]
+    is_part = request.htmx  # type: ignore[attr-defined]
+    template = "integrations/partials/live.html" if is_part else "integrations/live.html"
     return render(request, template, {"connection": connection, "verdict": verdict})
 
 
@@ -81,11 +80,29 @@ def disconnect(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     connection = _connection(customer, connection_code)
     if request.method == "GET":
         return render(request, "integrations/disconnect.html", {"connection": connection})
-    with transaction.atomic():
-        tokens.forget(connection)
-        connection.move_to(State.DISCONNECTED, next_check_at=None, failed_checks=0)
-        audit.record("connection.disconnected", customer=customer, actor=person(request), subject=connection.code)
-    messages.success(request, f"{connection.label} is disconnected. Its access to SnapInspect was erased here.")
+    if parting.disconnect(connection, by=person(request)):
+        messages.success(
+            request, f"{connection.label} is disconnected. Its access was ended at SnapInspect and erased here."
+        )
+    else:
+        messages.warning(
+            request,
+            f"{connection.label} is disconnected and its access was erased here. SnapInspect did not confirm that it"
+            " ended there too: remove this app in your SnapInspect account to be sure.",
+        )
+    return redirect("dashboard", customer.code)
+
+
+@require_POST
+def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """Exchanges the tokens now, because somebody thinks they are known to others."""
+    customer = customer_for(request, code, roles=MAY_CONNECT)
+    connection = _connection(customer, connection_code)
+    error_kind = health.replace_tokens(connection, by=person(request))
+    if error_kind:
+        messages.warning(request, f"The tokens could not be replaced. {wording.trouble(error_kind)}")
+    else:
+        messages.success(request, "The tokens were replaced; the old ones are dead.")
     return redirect("dashboard", customer.code)
 
 

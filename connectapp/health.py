@@ -1,0 +1,64 @@
+"""For load balancers and supervisors: is the process up, and can it do its work?"""
+
+from collections.abc import Callable
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from integrations import encryption, tasks
+
+
+@login_not_required
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """200 as long as the process answers at all."""
+    return HttpResponse("ok", content_type="text/plain")
+
+
+@login_not_required
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    """200 when database, schema and keys allow work, else 503 with the part that does not.
+
+    How much is waiting is told too, but never makes it 503: the door for webhooks has to stay open.
+    """
+    parts = {name: _tried(part) for name, part in PARTS.items()}
+    fine = all(state == "ok" for state in parts.values())
+    waiting = tasks.due() if fine else None
+    return JsonResponse({**parts, "waiting": waiting}, status=200 if fine else 503)
+
+
+def _database_answers() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return True
+
+
+def _migrations_are_applied() -> bool:
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def _keys_open_what_they_seal() -> bool:
+    place = encryption.Place(0, 0, "access")
+    return encryption.unseal(encryption.seal("probe", place).ciphertext, place) == "probe"
+
+
+PARTS: dict[str, Callable[[], bool]] = {
+    "database": _database_answers,
+    "migrations": _migrations_are_applied,
+    "keys": _keys_open_what_they_seal,
+}
+
+
+def _tried(part: Callable[[], bool]) -> str:
+    try:
+        return "ok" if part() else "not applied"
+    except (DatabaseError, encryption.CannotUnseal) as problem:
+        return type(problem).__name__

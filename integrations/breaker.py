@@ -1,0 +1,83 @@
+"""Stops exchanging while SnapInspect refuses many connections at once.
+
+An outage that answers 401 to everybody would otherwise make us exchange every customer's tokens, for nothing. While it
+is open, calls that meet a 401 fail as in any other outage, the operator is told once, and one connection a minute is
+tried; the first one that works again closes it.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db.models import F
+from django.db.models.functions import Now
+
+from accounts import audit
+from integrations.models import Breaker, Connection, State
+
+logger = logging.getLogger(__name__)
+
+WINDOW = timedelta(minutes=5)
+LEAST_REFUSED = 5
+SHARE_REFUSED = 0.2
+PROBE_EVERY = timedelta(minutes=1)
+# How many of the probes may exchange: should the 401s be real, an exchange is the only thing that helps.
+EXCHANGING_PROBES = 5
+
+
+def admits(connection: Connection) -> bool:
+    """Whether a token that SnapInspect has just refused, proven, may be exchanged now."""
+    Connection.objects.filter(pk=connection.pk).update(refused_at=Now())
+    if not is_open() and not _too_many():
+        return True
+    Breaker.objects.get_or_create(pk=1)
+    closed = Breaker.objects.filter(opened_at=None)
+    if closed.update(opened_at=Now(), next_probe_at=Now() + PROBE_EVERY, probe=None, exchanges=0) == 1:
+        _tell_operator()
+        return False
+    mine = Breaker.objects.exclude(opened_at=None).filter(probe=connection, exchanges__lt=EXCHANGING_PROBES)
+    return mine.update(exchanges=F("exchanges") + 1) == 1
+
+
+def lets_ask(connection: Connection) -> bool:
+    """Whether a routine check of this connection may be made: always while closed; while open, one a minute."""
+    if not is_open():
+        return True
+    due = Breaker.objects.exclude(opened_at=None).filter(next_probe_at__lte=Now())
+    return due.update(next_probe_at=Now() + PROBE_EVERY, probe=connection) == 1
+
+
+def is_open() -> bool:
+    return Breaker.objects.exclude(opened_at=None).exists()
+
+
+def works_again() -> None:
+    """A connection that was refused works: SnapInspect is back. Closes the breaker and has everybody asked anew."""
+    if Breaker.objects.exclude(opened_at=None).update(opened_at=None, probe=None) != 1:
+        return
+    audit.record("breaker.closed")
+    waiting = Connection.objects.filter(state__in=[State.TROUBLE, State.NEEDS_RECONNECT])
+    waiting.exclude(next_check_at=None).update(next_check_at=Now())
+
+
+def _too_many() -> bool:
+    living = Connection.objects.filter(state__in=[State.CONNECTED, State.TROUBLE, State.NEEDS_RECONNECT])
+    refused = living.filter(refused_at__gt=Now() - WINDOW).count()
+    return refused >= LEAST_REFUSED and refused > SHARE_REFUSED * living.count()
+
+
+def _tell_operator() -> None:
+    audit.record("breaker.opened")
+    logger.error("SnapInspect refuses many connections at once: exchanging is stopped until one works again.")
+    try:
+        send_mail(
+            f"{settings.APP_NAME}: SnapInspect refuses many connections at once",
+            "Within five minutes SnapInspect refused the tokens of many connections. That looks like an outage on its"
+            " side, so nothing is exchanged until one of them works again; that is tried once a minute. Customers see"
+            " 'Having trouble'. Nothing is lost.\n",
+            None,
+            [settings.OPERATOR_EMAIL],
+        )
+    except OSError:
+        logger.exception("The operator could not be mailed.")

@@ -1,0 +1,61 @@
+"""One incident, one mail: the owners hear once that a connection needs them, and once that it works again."""
+
+import logging
+from datetime import timedelta
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db.models.functions import Now
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts.models import Role, User
+from integrations.models import Connection, Notice
+
+logger = logging.getLogger(__name__)
+
+# While one worker sends it, the others leave it alone; a mail server that is down is tried again after this.
+SENDING = timedelta(minutes=5)
+
+
+def send(pk: int) -> None:
+    """Sends what the owners of this connection's customer have to be told, if it is still due."""
+    due = Connection.objects.with_notice_due().filter(pk=pk)
+    if due.update(next_notice_at=Now() + SENDING) != 1:
+        return
+    connection = Connection.objects.select_related("customer").get(pk=pk)
+    notice = connection.notice
+    owners = User.objects.filter(
+        memberships__customer=connection.customer, memberships__role=Role.OWNER, is_active=True
+    ).values_list("email", flat=True)
+    try:
+        for owner in owners:
+            _mail(connection, Notice(notice), owner)
+    except (OSError, SMTPException) as problem:
+        logger.warning(
+            "A notice about connection %s could not be mailed (%s).", connection.code, type(problem).__name__
+        )
+        return
+    # Only what was sent is done: an incident that ended, or began anew, meanwhile has its own notice.
+    Connection.objects.filter(pk=pk, notice=notice).update(notice="", next_notice_at=None)
+
+
+def _mail(connection: Connection, notice: Notice, owner: str) -> None:
+    text = render_to_string(
+        f"integrations/mail/{notice.value}.txt",
+        {
+            "app_name": settings.APP_NAME,
+            "connection": connection,
+            "customer": connection.customer,
+            "address": origin() + reverse("dashboard", args=[connection.customer.code]),
+        },
+    )
+    subject, _, body = text.strip().partition("\n")
+    EmailMessage(subject.strip(), body.strip() + "\n", to=[owner]).send()
+
+
+def origin() -> str:
+    """Where this app is reached: the redirect URI's origin, since background work has no request to read it from."""
+    scheme, _, rest = settings.SNAPINSPECT_REDIRECT_URI.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"

@@ -1,0 +1,49 @@
+"""Disconnect that means it: the tokens are ended at SnapInspect, if it answers, and erased here in any case.
+
+SnapInspect documents no way to revoke a token. But an exchange kills both tokens, so one last exchange, whose answer is
+thrown away, also kills every copy in backups and logs.
+"""
+
+import time
+
+from django.db import transaction
+
+from accounts import audit
+from accounts.models import User
+from integrations import tokens
+from integrations.models import Connection, State, TokenPair
+
+LAST_CALLS = 8.0  # seconds for all of them; whatever they do, the tokens are erased within ten
+
+
+def disconnect(connection: Connection, *, by: User) -> bool:
+    """Erases the connection's access; returns whether SnapInspect has ended it, too.
+
+    A process that is killed on the way leaves a connection that says Disconnected: the sweep erases what it
+    still keeps.
+    """
+    with transaction.atomic():
+        connection.move_to(State.DISCONNECTED, next_check_at=None, failed_checks=0, refused_at=None)
+        audit.record("connection.disconnected", customer=connection.customer, actor=by, subject=connection.code)
+    give_up_at = time.monotonic() + LAST_CALLS
+    ended = []
+    try:
+        for held in tokens.hold_for_burning(connection):
+            with held:
+                ended.append(held.burn(deadline=max(0.1, give_up_at - time.monotonic())))
+    finally:
+        tokens.forget(connection)
+    proven = bool(ended) and all(ended)
+    audit.record("tokens.erased", customer=connection.customer, subject=connection.code, ended_at_snapinspect=proven)
+    return proven
+
+
+def erase(pk: int) -> None:
+    """Erases a pair that the process which disconnected it did not live to erase."""
+    row = TokenPair.objects.left_behind().select_related("connection__customer").filter(pk=pk).first()
+    if row is None:
+        return
+    tokens.forget(row.connection)
+    audit.record(
+        "tokens.erased", customer=row.connection.customer, subject=row.connection.code, ended_at_snapinspect=False
+    )

@@ -1,0 +1,143 @@
+"""What happens when SnapInspect refuses a token that used to work: one proof, one exchange, for everybody who met it.
+
+Callers that meet a 401 at the same moment, in any number of processes, end up in `renew()` together. One of them gets
+the lease; the others wait and watch the row. When the version has moved on, all of them call again with the new token.
+"""
+
+import random
+import time
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from accounts import audit
+from integrations import breaker, exchanging, patience, proving, tokens
+from integrations.exchanging import Outcome
+from integrations.models import Connection, State, TokenPair
+from integrations.tokens import Held
+
+# Longer than a lease: if the holder dies, whoever waits takes over.
+JOINERS_WAIT = 60.0  # seconds
+LOOK_EVERY = (0.05, 0.15)  # seconds
+# A pair that came from an exchange and has never worked is not exchanged again so soon: it would only burn another.
+UNPROVED_FOR = timedelta(hours=6)
+
+
+class NotRenewed(Exception):
+    """The refused token could not be replaced now; `error_kind` says why, `needs_person` whether only a person can."""
+
+    def __init__(self, error_kind: str, *, needs_person: bool = False) -> None:
+        super().__init__(error_kind)
+        self.error_kind = error_kind
+        self.needs_person = needs_person
+
+
+def renew(connection: Connection, *, refused: tuple[int, int]) -> None:
+    """Returns once another pair than the refused one (its id and version) is in use, or the refusal proved wrong.
+
+    Raises NotRenewed; CannotUnseal when our keys do not open the tokens.
+    """
+    give_up_at = time.monotonic() + JOINERS_WAIT
+    while tokens.in_use(connection) == refused:
+        held = tokens.hold_in_use(*refused)
+        if held is not None:
+            try:
+                with held:
+                    return _renew(held)
+            except tokens.LostLease:
+                continue  # frozen past the lease: somebody else has renewed, or is about to
+        if Connection.objects.filter(pk=connection.pk, state=State.NEEDS_RECONNECT).exists():
+            raise NotRenewed("token_refused", needs_person=True)
+        if time.monotonic() > give_up_at:
+            raise NotRenewed("timeout")
+        time.sleep(random.uniform(*LOOK_EVERY))  # noqa: S311
+    if tokens.in_use(connection) is None:
+        raise NotRenewed("nothing_kept", needs_person=True)
+    return None
+
+
+def replace(connection: Connection) -> None:
+    """Exchanges the pair in use because a person asked for it. Raises what renew() raises."""
+    in_use = tokens.in_use(connection)
+    held = tokens.hold_in_use(*in_use) if in_use else None
+    if held is None:
+        raise NotRenewed("busy" if in_use else "nothing_kept")
+    try:
+        with held:
+            _exchange(held)
+    except tokens.LostLease:
+        raise NotRenewed("busy") from None
+
+
+def resume(pk: int) -> None:
+    """Finds out how an exchange ended whose sender is gone."""
+    row = TokenPair.objects.interrupted().filter(pk=pk).first()
+    held = tokens.hold_in_use(row.pk, row.version) if row else None
+    if held is None:
+        return
+    try:
+        with held:
+            _conclude(held, exchanging.find_out(held))
+    except (NotRenewed, tokens.LostLease):
+        return  # written down where it belongs
+
+
+def _renew(held: Held) -> None:
+    if held.pair.exchange_sent_at is not None:
+        return _conclude(held, exchanging.find_out(held))
+    held.renew()
+    verdict = proving.ask(held.client())
+    if verdict.profile is not None:
+        held.write(proved_at=Now())
+        return None
+    if not verdict.refused:
+        raise NotRenewed(verdict.error_kind)
+    if held.connection.is_personal:
+        return _needs_person(held, "token_refused")
+    if not breaker.admits(held.connection):
+        raise NotRenewed("many_refused")
+    never_worked = held.pair.proved_at is None and held.pair.exchanged_at is not None
+    if never_worked and TokenPair.objects.filter(pk=held.pair.pk, exchanged_at__gt=Now() - UNPROVED_FOR).exists():
+        return _needs_person(held, "token_refused")
+    return _exchange(held)
+
+
+def _exchange(held: Held) -> None:
+    return _conclude(held, exchanging.exchange(held))
+
+
+def _conclude(held: Held, ending: exchanging.Ending) -> None:
+    if ending.outcome == Outcome.DEAD:
+        return _needs_person(held, ending.error_kind)
+    if ending.outcome != Outcome.NEW:
+        wait = patience.backoff(held.pair.tries)
+        held.write(error_kind=ending.error_kind, tries=min(held.pair.tries + 1, 100), next_try_at=Now() + wait)
+        raise NotRenewed(ending.error_kind)
+    held.renew()
+    verdict = proving.ask(held.client())
+    if verdict.profile is not None:
+        held.write(proved_at=Now(), tries=0)
+    elif verdict.refused:
+        return _needs_person(held, verdict.error_kind)
+    return None
+
+
+def _needs_person(held: Held, error_kind: str) -> None:
+    """The proven end of what we can do. The pair is kept: once an hour it is asked whether it works after all."""
+    connection = held.connection
+    with transaction.atomic():
+        # First the guarded write: who lost the lease must not judge a pair that somebody else has renewed.
+        held.write(error_kind=error_kind)
+        if connection.state != State.NEEDS_RECONNECT:
+            audit.record(
+                "connection.needs_reconnect",
+                customer=connection.customer,
+                subject=connection.code,
+                error=error_kind,
+                fingerprint=held.pair.fingerprint,
+            )
+        connection.move_to(
+            State.NEEDS_RECONNECT, error_kind=error_kind, next_check_at=Now() + patience.until_refused_check()
+        )
+    raise NotRenewed(error_kind, needs_person=True)
