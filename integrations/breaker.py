@@ -37,7 +37,7 @@ def admits(connection: Connection) -> bool:
         _tell_operator()
         return False
     mine = Breaker.objects.exclude(opened_at=None).filter(probe=connection, exchanges__lt=EXCHANGING_PROBES)
-    return mine.update(exchanges=F("exchanges") + 1) == 1
+    return bool(mine.update(exchanges=F("exchanges") + 1) == 1)
 
 
 def lets_ask(connection: Connection) -> bool:
@@ -45,7 +45,7 @@ def lets_ask(connection: Connection) -> bool:
     if not is_open():
         return True
     due = Breaker.objects.exclude(opened_at=None).filter(next_probe_at__lte=Now())
-    return due.update(next_probe_at=Now() + PROBE_EVERY, probe=connection) == 1
+    return bool(due.update(next_probe_at=Now() + PROBE_EVERY, probe=connection) == 1)
 
 
 def is_open() -> bool:

@@ -22,7 +22,7 @@ from accounts.models import User
 from integrations import exchanging, patience, proving, tokens
 from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
-from integrations.models import SETUP_ERRORS, Connection, State, TokenPair
+from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,7 @@ def _connect(held: tokens.Held) -> None:
     row = held.pair
     again = connection.connected_at is not None
     told = {name: value for name, value in row.profile.items() if value}
+    told["kind"] = Kind.CONNECT if row.sealed_refresh else Kind.PERSONAL
     with transaction.atomic():
         held.promote()
         connection.move_to(

@@ -1,12 +1,16 @@
 from django.urls import path, re_path
 
-from integrations.views import connect, connections
+from integrations.views import activity, connect, connections, personal
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
 urlpatterns = [
     path("c/<slug:code>/", connections.dashboard, name="dashboard"),
     path("c/<slug:code>/connect/", connect.start, name="connect"),
+    path("c/<slug:code>/personal/", personal.start, name="personal_start"),
+    path(CONNECTION + "token/", personal.give, name="personal_token"),
+    path(CONNECTION + "activity/", activity.activity, name="activity"),
+    path(CONNECTION + "activity.csv", activity.export, name="activity_export"),
     path(CONNECTION + "card/", connections.card, name="connection_card"),
     path(CONNECTION + "live/", connections.live, name="connection_live"),
     path(CONNECTION + "test/", connections.test, name="connection_test"),

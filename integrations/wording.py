@@ -75,3 +75,42 @@ OUR_TROUBLE = {
 def trouble(error_kind: str) -> str:
     """The sentence for a kind of error; empty for none."""
     return OUR_TROUBLE.get(error_kind) or SENTENCES.get(error_kind, "")
+
+
+# The kinds of the audit trail that concern a connection, as its history tells them.
+ACTIVITY = {
+    "connect.started": "Left for SnapInspect to connect",
+    "connect.allowed": "Came back from SnapInspect with access",
+    "connect.declined": "Chose not to allow access",
+    "connect.connected": "Connected",
+    "connect.reconnected": "Reconnected",
+    "connect.failed": "Connecting failed: SnapInspect refused what it had given",
+    "connect.used": "A link from SnapInspect was used a second time",
+    "connect.expired": "Came back from SnapInspect too late",
+    "connect.other-browser": "Came back from SnapInspect in another browser",
+    "connect.other-person": "Somebody else opened the link from SnapInspect",
+    "connect.not-allowed": "Came back from SnapInspect without the right to connect any more",
+    "connect.signed-out": "The link from SnapInspect was opened without being signed in",
+    "connect.other_company": "Came back with another company than before; nothing was changed",
+    "connect.other_company_added": "The other company was added",
+    "connect.other_company_dropped": "The other company was not added",
+    "personal.started": "Asked for a personal access token",
+    "personal.received": "Entered a personal access token",
+    "connection.tested": "Tested the connection",
+    "connection.connected": "Works again",
+    "connection.trouble": "Trouble began",
+    "connection.needs_reconnect": "SnapInspect no longer accepts our access, proven",
+    "connection.setup_problem": "This app is not set up correctly",
+    "connection.disconnected": "Disconnected",
+    "tokens.exchanged": "The access was renewed",
+    "tokens.replacing": "Asked for the tokens to be replaced",
+    "tokens.kept_aside": "Access that arrived late was kept and is being proven",
+    "tokens.erased": "The stored access was erased",
+}
+
+
+def activity(kind: str) -> str:
+    """What an audit entry of this kind says in a connection's history."""
+    return ACTIVITY.get(
+        kind, "Came back from SnapInspect without usable access" if kind.startswith("connect.") else kind
+    )

@@ -10,6 +10,7 @@ from django_tasks_db.models import DBTaskResult
 from accounts.models import Customer, User
 from integrations import finishing, proving, tasks, tokens
 from integrations.models import Connection, State, TokenPair
+from integrations.snapinspect.pair import fingerprint
 from tests.driving import Sandbox, Visitor, audited, everything_kept, work, work_as_if_later
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -256,7 +257,7 @@ def test_disconnecting_while_connecting_stops_it(
     assert badge(returned) == State.DISCONNECTED
     assert TokenPair.objects.count() == 0
     assert sandbox.exchanges() == 1, "the last exchange, which ends the access"
-    assert not [token for token in sandbox.tokens() if token["live"] and token["fingerprint"] in fingerprints]
+    assert not [token for token in sandbox.tokens() if token["live"] and fingerprint(token["token"]) in fingerprints]
 
 
 def test_the_sweep_clears_task_rows_of_killed_workers(db: None) -> None:
