@@ -6,6 +6,7 @@ from django.http import Http404, HttpRequest
 from accounts.models import Customer, Membership, Role, User
 
 ANYONE_INSIDE = frozenset(Role.values)
+OWNERS = frozenset({Role.OWNER})
 MAY_CONNECT = frozenset({Role.OWNER, Role.MEMBER})
 
 

@@ -89,6 +89,10 @@ class Customer(models.Model):
         return self.name
 
     @property
+    def is_owner(self) -> bool:
+        return self.role == Role.OWNER
+
+    @property
     def may_connect(self) -> bool:
         """Whether the visitor may connect, reconnect and disconnect."""
         return self.role in {Role.OWNER, Role.MEMBER}

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations import exchanging, patience, proving, tokens
+from integrations import exchanging, inbox, patience, proving, tokens
 from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
 from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair
@@ -173,9 +173,10 @@ def _connect(held: tokens.Held) -> None:
         connection.move_to(
             State.CONNECTED,
             connected_at=Now(),
-            connected_by=row.brought_by,
+            connected_by=row.brought_by or connection.connected_by,  # nobody brings a pair that came late
             proved_at=row.proved_at,
             failed_checks=0,
+            refused_at=None,
             next_check_at=Now() + patience.until_idle_check(),
             **told,
         )
@@ -187,6 +188,7 @@ def _connect(held: tokens.Held) -> None:
             company=connection.company_id,
             fingerprint=row.fingerprint,
         )
+        inbox.company_connected(connection)
 
 
 def _later(held: tokens.Held, error_kind: str) -> bool:

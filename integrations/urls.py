@@ -1,14 +1,21 @@
 from django.urls import path, re_path
 
-from integrations.views import activity, connect, connections, personal
+from integrations import webhooks
+from integrations.views import activity, addresses, connect, connections, events, personal
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
 urlpatterns = [
     path("c/<slug:code>/", connections.dashboard, name="dashboard"),
     path("c/<slug:code>/connect/", connect.start, name="connect"),
+    path("c/<slug:code>/events/", events.events, name="events"),
+    path("c/<slug:code>/events/<slug:event_code>/", events.event, name="event"),
+    path("c/<slug:code>/events/<slug:event_code>/replay/", events.replay, name="event_replay"),
+    path("staff/registration/", addresses.registration, name="registration"),
     path("c/<slug:code>/personal/", personal.start, name="personal_start"),
     path(CONNECTION + "token/", personal.give, name="personal_token"),
+    path(CONNECTION + "webhook/", addresses.own, name="webhook_address"),
+    path(CONNECTION + "webhook/replace/", addresses.put_in_use, name="webhook_address_replace"),
     path(CONNECTION + "activity/", activity.activity, name="activity"),
     path(CONNECTION + "activity.csv", activity.export, name="activity_export"),
     path(CONNECTION + "card/", connections.card, name="connection_card"),
@@ -22,4 +29,6 @@ urlpatterns = [
     # With or without the last slash: a redirect would carry the browser on with its query cut off.
     re_path(r"^connect/callback/?$", connect.callback, name="connect_callback"),
     path("connect/ended/<slug:ending>/", connect.ended, name="connect_ended"),
+    # SnapInspect's server would not follow a redirect to the address with a slash either.
+    re_path(r"^webhooks/snapinspect/(?P<secret>[^/]+)/?$", webhooks.receive, name="webhook"),
 ]

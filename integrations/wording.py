@@ -106,6 +106,11 @@ ACTIVITY = {
     "tokens.replacing": "Asked for the tokens to be replaced",
     "tokens.kept_aside": "Access that arrived late was kept and is being proven",
     "tokens.erased": "The stored access was erased",
+    "webhook_address.issued": "A webhook address of its own was made",
+    "webhook_address.replaced": "Its webhook address was replaced",
+    "event.replayed": "Had an event processed again",
+    "event.ignored": "Set an event aside",
+    "delivery.assigned": "Assigned a delivery to this connection",
 }
 
 
@@ -114,3 +119,54 @@ def activity(kind: str) -> str:
     return ACTIVITY.get(
         kind, "Came back from SnapInspect without usable access" if kind.startswith("connect.") else kind
     )
+
+
+EVENT_TYPES = {
+    "Create_Inspection": "Inspection uploaded",
+    "Update_Inspection_Status": "Inspection status changed",
+    "Create_Review": "Review created",
+    "Review_Signed": "Review signed",
+}
+
+EVENT_STATES = {
+    "received": "It has arrived, and will be processed in a moment.",
+    "processing": "It is being processed right now.",
+    "retrying": "It could not be processed yet (try {attempts} of {most}); we try again by ourselves.",
+    "done": "It was processed.",
+    "failed": "It could not be processed after {most} tries. Replay tries again from the start.",
+    "unmatched": "Nobody here is connected to this company.",
+    "ignored": "Somebody decided that nothing is to be done with it.",
+}
+
+
+def event_sentence(state: str, *, attempts: int, most: int) -> str:
+    """What an event's state means for who reads it."""
+    return EVENT_STATES[state].format(attempts=attempts, most=most)
+
+
+# Trouble of an event beside the trouble of its connection.
+EVENT_TROUBLE = {
+    "handler": "The work that this app does with such events failed.",
+    "limited": "Too many unknown inspections were asked for; it waits its turn.",
+}
+
+
+def event_trouble(error_kind: str) -> str:
+    """The sentence for why an event was not processed."""
+    return EVENT_TROUBLE.get(error_kind) or trouble(error_kind) or "It could not be processed."
+
+
+REGISTRATION = """\
+Hello,
+
+we would like to register our application for SnapInspect Connect.
+
+App name: {app_name}
+Redirect URL: {redirect_uri}
+Webhook URL: {webhook}
+Icon: (attach one if you like; optional)
+
+Please send us the client ID and the client secret.
+
+Thank you.
+"""

@@ -202,3 +202,40 @@ def test_the_history_on_disk_keeps_no_token_that_still_works(
     live = [token["token"] for token in world.sandbox.tokens() if token["live"]]
     assert live
     assert not [token for token in live if token.encode() in on_disk]
+
+
+def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
+    page: Page, world: World, scheme: str, context: BrowserContext
+) -> None:
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    badge(page, "Connected")
+    page.get_by_role("link", name="Events", exact=True).first.click()
+    expect(page.get_by_text("No events yet")).to_be_visible()
+    picture(page, "10-no-events", scheme)
+
+    standin = context.new_page()
+    standin.goto(f"{world.sandbox.url}sandbox/inspections")
+    standin.get_by_label("Title").fill("Harbour Street 7")
+    standin.get_by_role("button", name="Upload").first.click()
+
+    expect(page.locator("[data-badge]").first).to_have_text("Done", timeout=30_000)
+    picture(page, "11-events", scheme)
+    page.get_by_role("link", name="Inspection uploaded").first.click()
+    expect(page.get_by_text("Harbour Street 7").first).to_be_visible()
+    picture(page, "12-event", scheme)
+
+
+def test_a_personal_access_token_connects(page: Page, world: World, scheme: str) -> None:
+    sign_up(page, world)
+    page.get_by_role("button", name="Use a personal access token").click()
+    picture(page, "13-personal-token", scheme)
+    token = world.sandbox.control("POST", "personal", {"account": "601"})["token"]
+    page.get_by_label("Personal access token").fill(token)
+    page.get_by_role("button", name="Save token").click()
+
+    badge(page, "Connected")
+    page.get_by_role("link", name="Activity").click()
+    expect(page.get_by_text("Entered a personal access token")).to_be_visible()
+    picture(page, "14-activity", scheme)

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person
-from integrations import tasks, tokens
+from integrations import tasks, tokens, webhook_addresses
 from integrations.forms import PersonalTokenForm
 from integrations.models import Connection, Kind, State
 
@@ -28,6 +28,8 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
         with transaction.atomic():
             waiting = Connection.objects.create(customer=customer, kind=Kind.PERSONAL, connected_by=person(request))
             audit.record("personal.started", customer=customer, actor=person(request), subject=waiting.code)
+            # SnapInspect wants the address together with the request for the token.
+            webhook_addresses.issue(waiting, by=person(request))
     return redirect("personal_token", customer.code, waiting.code)
 
 
@@ -40,7 +42,9 @@ def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     connection = get_object_or_404(customer.connections.shown(), code=connection_code, kind=Kind.PERSONAL)
     form = PersonalTokenForm(request.POST or None)
     if not form.is_valid():
-        return render(request, "integrations/personal.html", {"connection": connection, "form": form})
+        address = webhook_addresses.address_of(connection) if customer.is_owner else ""
+        context = {"connection": connection, "form": form, "address": address}
+        return render(request, "integrations/personal.html", context)
     with transaction.atomic():
         tokens.receive_personal(connection, form.cleaned_data["token"], by=person(request))
         audit.record("personal.received", customer=customer, actor=person(request), subject=connection.code)

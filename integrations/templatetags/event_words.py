@@ -1,0 +1,59 @@
+"""An event in words and symbols, for templates."""
+
+import json
+from typing import Any
+
+from django import template
+
+from integrations import wording
+from integrations.models import Event
+
+register = template.Library()
+
+# Icon and tone of each state; the word itself is the state's label.
+LOOKS = {
+    Event.State.RECEIVED: ("inbox", "info"),
+    Event.State.PROCESSING: ("hourglass-split", "info"),
+    Event.State.RETRYING: ("arrow-repeat", "warning"),
+    Event.State.DONE: ("check-circle", "success"),
+    Event.State.FAILED: ("x-circle", "danger"),
+    Event.State.UNMATCHED: ("question-circle", "secondary"),
+    Event.State.IGNORED: ("slash-circle", "secondary"),
+}
+
+
+@register.inclusion_tag("partials/badge.html")
+def event_badge(event: Event) -> dict[str, Any]:
+    icon, tone = LOOKS[Event.State(event.state)]
+    return {"label": event.get_state_display(), "icon": icon, "tone": tone}
+
+
+@register.filter
+def event_type(value: str) -> str:
+    """The type in plain words where we know it; as it came where we do not."""
+    return wording.EVENT_TYPES.get(value, value or "Inspection event")
+
+
+@register.filter
+def event_sentence(event: Event) -> str:
+    return wording.event_sentence(event.state, attempts=event.attempts, most=event.MOST_ATTEMPTS)
+
+
+@register.filter
+def event_trouble(error_kind: str) -> str:
+    return wording.event_trouble(error_kind)
+
+
+@register.filter
+def pretty_text(value: str) -> str:
+    """JSON laid out readably; anything else as it is."""
+    try:
+        return json.dumps(json.loads(value), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return value
+
+
+@register.filter
+def pretty_body(body: bytes | memoryview) -> str:
+    """A delivery's raw bytes for reading: whatever is not UTF-8 stays visible as an escape."""
+    return pretty_text(bytes(body).decode("utf-8", "backslashreplace"))
