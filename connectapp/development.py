@@ -91,6 +91,9 @@ def _environment(port: int, sandbox_port: int) -> dict[str, str]:
         "SNAPINSPECT_CONNECT_URL": f"{sandbox}integration/SnapInspectConnect",
         "SNAPINSPECT_EXCHANGE_URL": f"{sandbox}integration/ExchangeToken",
         "SNAPINSPECT_API_URL": sandbox,
+        "SNAPINSPECT_WEBHOOK_SECRETS": kept["webhook_secret"],
+        "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
+        "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
         "PORT": str(port),
         "PYTHONUNBUFFERED": "1",
     }
@@ -100,6 +103,10 @@ def _environment(port: int, sandbox_port: int) -> dict[str, str]:
         "SANDBOX_CLIENT_SECRET": environment["SNAPINSPECT_CLIENT_SECRET"],
         "SANDBOX_REDIRECT_URI": environment["SNAPINSPECT_REDIRECT_URI"],
         "SANDBOX_APP_NAME": environment.get("APP_NAME", "Connect"),
+        "SANDBOX_WEBHOOK_URL": (
+            f"http://localhost:{port}/webhooks/snapinspect/"
+            f"{environment['SNAPINSPECT_WEBHOOK_SECRETS'].partition(',')[0].strip()}/"
+        ),
     }
     return environment
 
@@ -107,16 +114,16 @@ def _environment(port: int, sandbox_port: int) -> dict[str, str]:
 def _kept() -> dict[str, str]:
     """The generated secrets of this checkout: made once, readable by their owner alone."""
     path = VAR / "development.json"
-    if not path.exists():
-        made = {
-            "secret_key": secrets.token_urlsafe(50),
-            "encryption_key": base64.b64encode(secrets.token_bytes(32)).decode(),
-            "client_id": "development",
-            "client_secret": secrets.token_urlsafe(24),
-        }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(made, indent=2))
-    kept: dict[str, str] = json.loads(path.read_text())
+    made = {
+        "secret_key": secrets.token_urlsafe(50),
+        "encryption_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "client_id": "development",
+        "client_secret": secrets.token_urlsafe(24),
+        "webhook_secret": secrets.token_urlsafe(32),
+    }
+    kept: dict[str, str] = made | (json.loads(path.read_text()) if path.exists() else {})
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(kept, indent=2))
     return kept
 
 

@@ -5,6 +5,7 @@ A value that is missing or dangerous raises ImproperlyConfigured with the name o
 """
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from integrations.encryption import parse_keys
-from integrations.snapinspect.addresses import secure_enough
+from integrations.snapinspect.addresses import is_path, secure_enough
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STATE_DIR = BASE_DIR / "var"
@@ -63,6 +64,9 @@ def required(name: str, *, development: str) -> str:
 SECRET_KEY = required("SECRET_KEY", development="development-only-key-that-protects-nothing-at-all-000")
 if PRODUCTION and (len(SECRET_KEY) < 40 or SECRET_KEY.startswith(("django-insecure", "development-only"))):
     raise ImproperlyConfigured("SECRET_KEY is a development key or shorter than 40 characters.")
+
+# Earlier keys that sessions and links may still be signed by. Stored tokens do not depend on either.
+SECRET_KEY_FALLBACKS = several("SECRET_KEY_FALLBACKS", default=[])
 
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = several("ALLOWED_HOSTS", default=LOOPBACK_HOSTS if DEBUG else [])
@@ -169,7 +173,19 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": parsed("CACHE_URL", env.cache_url_config, default="dbcache://cache")}
 
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+TASKS_ENGINE = parsed("TASKS_ENGINE", str, default="db")
+REDIS_URL = parsed("REDIS_URL", str, default="redis://127.0.0.1:6379/0")
+if TASKS_ENGINE not in {"db", "huey"}:
+    raise ImproperlyConfigured("TASKS_ENGINE must be db or huey.")
+if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
+TASKS = {
+    "default": {
+        "BACKEND": "django_tasks_db.DatabaseBackend"
+        if TASKS_ENGINE == "db"
+        else "integrations.redis_queue.HueyBackend"
+    }
+}
 
 STATIC_URL = "static/"
 STATIC_ROOT = STATE_DIR / "static"
@@ -262,6 +278,31 @@ SNAPINSPECT_EXCHANGE_URL = address(
 SNAPINSPECT_API_URL = address("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
 SNAPINSPECT_EXCHANGE_ON_CONNECT = switch("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
 SNAPINSPECT_FORM_ORIGINS = several("SNAPINSPECT_FORM_ORIGINS", default=[])
+SNAPINSPECT_WEBHOOK_SECRETS = several(
+    "SNAPINSPECT_WEBHOOK_SECRETS", default=["development-webhook-secret"] if DEBUG else []
+)
+if not SNAPINSPECT_WEBHOOK_SECRETS:
+    raise ImproperlyConfigured("SNAPINSPECT_WEBHOOK_SECRETS is required in production. See .env.example.")
+if not all(re.fullmatch(r"[A-Za-z0-9_-]{16,200}", secret) for secret in SNAPINSPECT_WEBHOOK_SECRETS):
+    raise ImproperlyConfigured(
+        "SNAPINSPECT_WEBHOOK_SECRETS must each have at least 16 letters, digits, hyphens and underscores."
+    )
+
+
+def api_path(name: str, placeholder: str) -> str:
+    """A path below the API address with one placeholder in it, or nothing."""
+    value: str = parsed(name, str, default="")
+    try:
+        if value and (value.format(**{placeholder: "1"}) == value or not is_path(value.format(**{placeholder: "1"}))):
+            raise ValueError
+    except (ValueError, LookupError, AttributeError):
+        raise ImproperlyConfigured(f"{name} must be a path below the API address with {{{placeholder}}} in it.") from None
+    return value
+
+
+SNAPINSPECT_INSPECTION_PATH = api_path("SNAPINSPECT_INSPECTION_PATH", "inspection_id")
+SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
+EVENT_HANDLERS = several("EVENT_HANDLERS", default=[])
 
 try:
     TOKEN_ENCRYPTION_KEYS = parse_keys(
@@ -323,10 +364,15 @@ LOGGING = {
     "disable_existing_loggers": False,
     # The formatter sees the finished line, tracebacks included: nothing reaches a handler around it.
     "formatters": {"redacted": {"()": "connectapp.redaction.Formatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "redacted"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "redacted"},
+        "operator": {"()": "connectapp.crash_reports.OperatorMail"},
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.request": {"handlers": ["operator"] if PRODUCTION else [], "level": LOG_LEVEL, "propagate": True},
     },
 }
+DEFAULT_EXCEPTION_REPORTER_FILTER = "connectapp.crash_reports.CodeOnly"

@@ -2,7 +2,7 @@
 
 An outage that answers 401 to everybody would otherwise make us exchange every customer's tokens, for nothing. While it
 is open, calls that meet a 401 fail as in any other outage, the operator is told once, and one connection a minute is
-tried; the first one that works again closes it.
+tried; the first refused one that works again closes it.
 """
 
 import logging
@@ -29,7 +29,7 @@ EXCHANGING_PROBES = 5
 def admits(connection: Connection) -> bool:
     """Whether a token that SnapInspect has just refused, proven, may be exchanged now."""
     Connection.objects.filter(pk=connection.pk).update(refused_at=Now())
-    if not is_open() and not _too_many():
+    if not is_open() and not _too_many_refused():
         return True
     Breaker.objects.get_or_create(pk=1)
     closed = Breaker.objects.filter(opened_at=None)
@@ -52,19 +52,32 @@ def is_open() -> bool:
     return Breaker.objects.exclude(opened_at=None).exists()
 
 
-def works_again() -> None:
-    """A connection that was refused works: SnapInspect is back. Closes the breaker and has everybody asked anew."""
+def works_again(connection: Connection) -> None:
+    """This connection works. If it was refused, SnapInspect is back, or exchanging helps: the breaker closes, and
+    everybody is asked anew. If it never was, others may be refused with good reason: a few more probes may exchange.
+    """
+    refused = Connection.objects.exclude(refused_at=None)
+    was_refused = refused.filter(pk=connection.pk).update(refused_at=None) == 1
+    if not is_open():
+        return
+    unsettled = refused.filter(state=State.TROUBLE)
+    if not was_refused and unsettled.exists():
+        Breaker.objects.update(exchanges=0)
+        return
     if Breaker.objects.exclude(opened_at=None).update(opened_at=None, probe=None) != 1:
         return
     audit.record("breaker.closed")
+    # Those who were refused because everybody was must not open it again.
+    refused.update(refused_at=None)
     waiting = Connection.objects.filter(state__in=[State.TROUBLE, State.NEEDS_RECONNECT])
     waiting.exclude(next_check_at=None).update(next_check_at=Now())
 
 
-def _too_many() -> bool:
+def _too_many_refused() -> bool:
     living = Connection.objects.filter(state__in=[State.CONNECTED, State.TROUBLE, State.NEEDS_RECONNECT])
     refused = living.filter(refused_at__gt=Now() - WINDOW).count()
-    return refused >= LEAST_REFUSED and refused > SHARE_REFUSED * living.count()
+    # The probes of an open breaker exchange, too: they are counted in beforehand.
+    return refused >= LEAST_REFUSED and refused + EXCHANGING_PROBES > SHARE_REFUSED * living.count()
 
 
 def _tell_operator() -> None:

@@ -5,7 +5,10 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Info, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db import DatabaseError
+
+from integrations import keys
 
 
 @register(Tags.security)
@@ -31,4 +34,25 @@ def redirect_uri_is_ours(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
             hint="It is the address of this app followed by /connect/callback/, exactly as registered.",
             id="integrations.W002",
         )
+    ]
+
+
+@register(Tags.database)
+def needed_keys_are_configured(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Runs before `migrate`, too: a release with a key missing does not go on."""
+    if not databases:
+        return []
+    try:
+        missing = keys.missing()
+    except DatabaseError:
+        return []  # the tables are still to be made
+    return [
+        Error(
+            f"Key {key_id}, which {rows} stored rows are sealed by, is not in TOKEN_ENCRYPTION_KEYS.",
+            hint="Add the key again, behind the newest one. If it is lost for good, see docs/keys.md.",
+            id="integrations.E003",
+        )
+        for key_id, rows in missing.items()
     ]

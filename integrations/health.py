@@ -42,7 +42,10 @@ def get(connection: Connection, path: str) -> Answer:
             return client.get(path)
         except TokenRefused:
             renewal.renew(connection, refused=in_use)
-        return tokens.client_for(connection).get(path)
+        client, in_use = tokens.lend(connection)
+        answer = client.get(path)
+        tokens.note_proof(in_use)
+        return answer
     except BadPath:
         raise
     except SnapInspectError as error:
@@ -54,6 +57,7 @@ def get(connection: Connection, path: str) -> Answer:
     except tokens.NothingKept:
         raise NoAnswer("nothing_kept", is_outage=False) from None
     except CannotUnseal:
+        _conclude(connection, Verdict(error_kind="cannot_unseal"))
         raise NoAnswer("cannot_unseal", is_outage=True) from None
 
 
@@ -64,7 +68,10 @@ def check(connection: Connection) -> Verdict:
         verdict = proving.ask(client)
         if verdict.refused:
             renewal.renew(connection, refused=in_use)
-            verdict = proving.ask(tokens.client_for(connection))
+            client, in_use = tokens.lend(connection)
+            verdict = proving.ask(client)
+        if verdict.profile is not None:
+            tokens.note_proof(in_use)
     except renewal.NotRenewed as problem:
         verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
     except tokens.NothingKept:
@@ -117,6 +124,7 @@ def replace_tokens(connection: Connection, *, by: User) -> str:
         _trouble(connection, problem)
         return problem.error_kind
     except CannotUnseal:
+        _conclude(connection, Verdict(error_kind="cannot_unseal"))
         return "cannot_unseal"
     return check(connection).error_kind
 
@@ -132,13 +140,12 @@ def _conclude(connection: Connection, verdict: Verdict) -> None:
             State.CONNECTED,
             proved_at=Now(),
             failed_checks=0,
-            refused_at=None,
             next_check_at=Now() + patience.until_idle_check(),
         )
-        breaker.works_again()
+        breaker.works_again(connection)
     else:
         _set_back(connection, verdict.error_kind)
-    if connection.state != before:
+    if connection.state not in {before, State.DISCONNECTED}:
         audit.record(
             f"connection.{connection.state}",
             customer=connection.customer,
@@ -149,7 +156,7 @@ def _conclude(connection: Connection, verdict: Verdict) -> None:
 
 def _trouble(connection: Connection, problem: renewal.NotRenewed) -> None:
     """What a call other than a check has learnt: that something is wrong which a person need not mend."""
-    if not problem.needs_person:
+    if not problem.needs_person and problem.error_kind not in {"busy", "nothing_kept"}:
         _conclude(connection, Verdict(error_kind=problem.error_kind))
 
 

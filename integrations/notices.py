@@ -2,7 +2,6 @@
 
 import logging
 from datetime import timedelta
-from smtplib import SMTPException
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -29,14 +28,16 @@ def send(pk: int) -> None:
     owners = User.objects.filter(
         memberships__customer=connection.customer, memberships__role=Role.OWNER, is_active=True
     ).values_list("email", flat=True)
-    try:
-        for owner in owners:
+    sent, failed = 0, 0
+    for owner in owners:
+        try:
             _mail(connection, Notice(notice), owner)
-    except (OSError, SMTPException) as problem:
-        logger.warning(
-            "A notice about connection %s could not be mailed (%s).", connection.code, type(problem).__name__
-        )
-        return
+            sent += 1
+        except OSError as problem:  # SMTP's own errors, too
+            failed += 1
+            logger.warning("A notice about %s could not be mailed (%s).", connection.code, type(problem).__name__)
+    if failed and not sent:
+        return  # tried again: but once somebody has it, one address that is refused must not mail the others anew
     # Only what was sent is done: an incident that ended, or began anew, meanwhile has its own notice.
     Connection.objects.filter(pk=pk, notice=notice).update(notice="", next_notice_at=None)
 

@@ -29,10 +29,17 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     ended = []
     try:
         for held in tokens.hold_for_burning(connection):
+            if held is None:
+                ended.append(False)
+                continue
             with held:
                 ended.append(held.burn(deadline=max(0.1, give_up_at - time.monotonic())))
     finally:
-        tokens.forget(connection)
+        with transaction.atomic():
+            tokens.forget(connection)
+            # A worker may have connected it anew while we waited for SnapInspect; who disconnects has the last word.
+            connection.refresh_from_db()
+            connection.move_to(State.DISCONNECTED, next_check_at=None)
     proven = bool(ended) and all(ended)
     audit.record("tokens.erased", customer=connection.customer, subject=connection.code, ended_at_snapinspect=proven)
     return proven

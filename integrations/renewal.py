@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from integrations import breaker, exchanging, patience, proving, tokens
+from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
 from integrations.models import Connection, State, TokenPair
 from integrations.tokens import Held
@@ -60,12 +61,17 @@ def renew(connection: Connection, *, refused: tuple[int, int]) -> None:
 def replace(connection: Connection) -> None:
     """Exchanges the pair in use because a person asked for it. Raises what renew() raises."""
     in_use = tokens.in_use(connection)
-    held = tokens.hold_in_use(*in_use) if in_use else None
+    if in_use is None or connection.is_personal:
+        raise NotRenewed("nothing_kept")
+    held = tokens.hold_in_use(*in_use)
     if held is None:
-        raise NotRenewed("busy" if in_use else "nothing_kept")
+        raise NotRenewed("busy")
     try:
         with held:
-            _exchange(held)
+            if held.pair.exchange_sent_at is not None:
+                # What an earlier exchange has brought must not be lost for another one.
+                return _conclude(held, exchanging.find_out(held))
+            return _exchange(held)
     except tokens.LostLease:
         raise NotRenewed("busy") from None
 
@@ -78,7 +84,11 @@ def resume(pk: int) -> None:
         return
     try:
         with held:
-            _conclude(held, exchanging.find_out(held))
+            try:
+                _conclude(held, exchanging.find_out(held))
+            except CannotUnseal:
+                # Until the key is back there is nothing to ask with.
+                held.write(next_try_at=Now() + patience.LAST_RETRY)
     except (NotRenewed, tokens.LostLease):
         return  # written down where it belongs
 
@@ -95,11 +105,11 @@ def _renew(held: Held) -> None:
         raise NotRenewed(verdict.error_kind)
     if held.connection.is_personal:
         return _needs_person(held, "token_refused")
-    if not breaker.admits(held.connection):
-        raise NotRenewed("many_refused")
     never_worked = held.pair.proved_at is None and held.pair.exchanged_at is not None
     if never_worked and TokenPair.objects.filter(pk=held.pair.pk, exchanged_at__gt=Now() - UNPROVED_FOR).exists():
         return _needs_person(held, "token_refused")
+    if not breaker.admits(held.connection):
+        raise NotRenewed("many_refused")
     return _exchange(held)
 
 
@@ -118,17 +128,26 @@ def _conclude(held: Held, ending: exchanging.Ending) -> None:
     verdict = proving.ask(held.client())
     if verdict.profile is not None:
         held.write(proved_at=Now(), tries=0)
+        breaker.works_again(held.connection)
+        if held.connection.state != State.CONNECTED:
+            held.connection.ask_soon()
     elif verdict.refused:
         return _needs_person(held, verdict.error_kind)
+    else:
+        held.connection.ask_soon()  # nobody knows yet whether the new pair works
     return None
 
 
 def _needs_person(held: Held, error_kind: str) -> None:
     """The proven end of what we can do. The pair is kept: once an hour it is asked whether it works after all."""
     connection = held.connection
+    again = patience.until_refused_check()
     with transaction.atomic():
         # First the guarded write: who lost the lease must not judge a pair that somebody else has renewed.
-        held.write(error_kind=error_kind)
+        held.write(error_kind=error_kind, next_try_at=Now() + again)
+        connection.refresh_from_db()
+        if connection.state == State.DISCONNECTED:
+            raise tokens.LostLease
         if connection.state != State.NEEDS_RECONNECT:
             audit.record(
                 "connection.needs_reconnect",
@@ -137,7 +156,5 @@ def _needs_person(held: Held, error_kind: str) -> None:
                 error=error_kind,
                 fingerprint=held.pair.fingerprint,
             )
-        connection.move_to(
-            State.NEEDS_RECONNECT, error_kind=error_kind, next_check_at=Now() + patience.until_refused_check()
-        )
+        connection.move_to(State.NEEDS_RECONNECT, error_kind=error_kind, next_check_at=Now() + again)
     raise NotRenewed(error_kind, needs_person=True)

@@ -23,11 +23,15 @@ ABANDONED_AFTER = 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Entry:
-    """A sealed pair, and the row and version that it replaces."""
+    """A sealed pair, and the row and version that it replaces.
+
+    The connection is named by its public code: row numbers repeat from database to database, and a folder may outlive
+    the one that it belonged to.
+    """
 
     pair: int
     version: int
-    connection: int
+    connection: str
     sealed_access: str
     sealed_refresh: str
     key_id: str
@@ -53,6 +57,14 @@ class Slot:
 
     def free(self) -> None:
         self._path.unlink(missing_ok=True)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it is so old that nobody can be about to use it."""
+        try:
+            return time.time() - self._path.stat().st_mtime > ABANDONED_AFTER
+        except FileNotFoundError:
+            return False
 
 
 def reserve(pair: int, version: int) -> Slot:
@@ -82,11 +94,7 @@ def tidy() -> None:
     """Removes slots that a killed process reserved and never filled, once nobody can be about to fill them."""
     for path in _folder().glob("*.json"):
         slot = Slot(path)
-        try:
-            abandoned = time.time() - path.stat().st_mtime > ABANDONED_AFTER
-        except FileNotFoundError:
-            continue
-        if abandoned and slot.read() is None:
+        if slot.is_abandoned and slot.read() is None:
             slot.free()
 
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 
-from integrations import finishing, health, notices, parting, renewal, tokens
-from integrations.models import Connection, TokenPair
+from integrations import finishing, health, inbox, lanes, notices, parting, placing, recovery, renewal, tokens
+from integrations.models import Connection, Delivery, TokenPair
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,13 @@ JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
     (lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
     (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
     (lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
+    (recovery.due, recovery.close_gap),
 ]
+# A web process that has woken a worker does not do so again for this long (seconds): a drain that finds work looks once
+# more after LINGER, which is longer.
+NUDGES_APART = 0.1
+LINGER = 0.3
+_nudged_at = 0.0
 
 
 @task()
@@ -44,7 +50,39 @@ def drain() -> None:
             if time.monotonic() > stop_at:
                 return nudge()
             _isolated(work, pk)
+    while work_through_inbox(stop_at):
+        if time.monotonic() > stop_at:
+            return nudge()
+        time.sleep(LINGER)
     return None
+
+
+def work_through_inbox(stop_at: float) -> int:
+    """Places what was delivered and serves the lanes, until nothing is due; returns how much there was."""
+    done = 0
+    while time.monotonic() < stop_at:
+        placed = placing.place()
+        due_lanes = list(lanes.due().values_list("pk", flat=True)[:BATCH])
+        for pk in due_lanes:
+            if time.monotonic() > stop_at:
+                break
+            _isolated(lanes.serve, pk)
+        if not placed and not due_lanes:
+            break
+        done += placed + len(due_lanes)
+    return done
+
+
+def nudge_soon() -> None:
+    """Like `nudge`, for a door that is knocked on all the time: one wake-up serves all that come shortly after it.
+
+    What it leaves out is seen by the drain that it has woken before, which looks again after LINGER.
+    """
+    global _nudged_at  # noqa: PLW0603  (per process; two threads that meet here wake a worker twice, no harm done)
+    now = time.monotonic()
+    if now - _nudged_at > NUDGES_APART:
+        _nudged_at = now
+        nudge()
 
 
 def nudge() -> None:
@@ -52,7 +90,9 @@ def nudge() -> None:
 
     def wake() -> None:
         try:
-            drain.enqueue()
+            # One that waits will see what has just been committed; a second one would find nothing left.
+            if not DBTaskResult.objects.ready().filter(task_path=drain.module_path).exists():
+                drain.enqueue()
         except Exception:
             logger.exception("No worker could be woken; the sweep will find the work.")
 
@@ -61,7 +101,8 @@ def nudge() -> None:
 
 def due() -> int:
     """How many rows could be worked on now."""
-    return sum(rows().count() for rows, _ in JOBS)
+    waiting = sum(rows().count() for rows, _ in JOBS)
+    return waiting + Delivery.objects.received().count() + lanes.due().count()
 
 
 def sweep() -> int:
@@ -70,6 +111,10 @@ def sweep() -> int:
     Idempotent; may run anywhere, any number of times. Returns how many rows are due.
     """
     tokens.take_home()
+    inbox.take_up_parked()
+    inbox.throw_out_parked()
+    inbox.call_lanes()
+    recovery.note_silence()
     waiting = due()
     if waiting:
         nudge()

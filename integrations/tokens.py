@@ -8,6 +8,7 @@ it is sent, and whatever it answers, what is known to work is never overwritten 
 
 import secrets
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Self
 
 from django.conf import settings
@@ -103,17 +104,30 @@ def in_use(connection: Connection) -> InUse | None:
     return TokenPair.objects.current().filter(connection=connection).values_list("pk", "version").first()
 
 
-def hold_for_burning(connection: Connection) -> list["Held"]:
-    """The pairs of this connection that nobody else holds, under our lease, for their last exchange."""
-    free = TokenPair.objects.unleased().filter(connection=connection).exclude(sealed_refresh=b"")
-    claimed = [_claim(free.filter(pk=pk), pk) for pk in free.values_list("pk", flat=True)]
-    return [held for held in claimed if held is not None]
+def hold_for_burning(connection: Connection) -> list["Held | None"]:
+    """Every pair of this connection under our lease, for its last exchange.
+
+    None for one that cannot be ended so: somebody else is exchanging it now, or it has no refresh token.
+    """
+    mine = TokenPair.objects.filter(connection=connection)
+    free = mine.unleased().exclude(sealed_refresh=b"")
+    return [_claim(free.filter(pk=pk), pk) for pk in mine.values_list("pk", flat=True)]
+
+
+def note_proof(pair_in_use: InUse) -> None:
+    """Notes that this pair has answered, unless that is known."""
+    pk, version = pair_in_use
+    TokenPair.objects.filter(pk=pk, version=version, proved_at=None).update(proved_at=Now())
 
 
 def forget(connection: Connection) -> None:
     """Erases every token that is kept for this connection, from the database's files too."""
     TokenPair.objects.filter(connection=connection).delete()
-    if database.vendor == "sqlite" and not database.in_atomic_block:
+    transaction.on_commit(_scrub)
+
+
+def _scrub() -> None:
+    if database.vendor == "sqlite":
         with database.cursor() as cursor:
             # secure_delete has overwritten the pages; the write-ahead log would keep the old ones.
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -143,15 +157,20 @@ def take_home() -> int:
     """
     taken = 0
     for slot, entry in spool.found():
-        row = TokenPair.objects.filter(pk=entry.pair)
+        connection = Connection.objects.filter(code=entry.connection).first()
+        if connection is None:  # deleted since, or of another database that was or is served from this folder
+            if slot.is_abandoned:
+                slot.free()
+            continue
+        row = TokenPair.objects.filter(pk=entry.pair, connection=connection)
         if row.filter(fingerprint=entry.fingerprint).exists():
             slot.free()  # it was committed; only the tidying up was cut short
             continue
         if row.filter(version=entry.version).exclude(pk__in=TokenPair.objects.unleased()).exists():
             continue  # whoever sent it may still be about to commit
         if row.unleased().filter(version=entry.version).update(**_unspooled(entry), **AFTER_EXCHANGE) != 1:
-            _keep_aside(entry.connection, _unspooled(entry))
-        Connection.objects.exclude(next_check_at=None).filter(pk=entry.connection).update(next_check_at=Now())
+            _keep_aside(connection.pk, _unspooled(entry))
+        connection.ask_soon()
         slot.free()
         taken += 1
     spool.tidy()
@@ -164,6 +183,8 @@ def _keep_aside(connection_id: int, sealed: dict[str, Any]) -> None:
         connection = Connection.objects.exclude(state=State.DISCONNECTED).filter(pk=connection_id).first()
         if connection is None or connection.pairs.candidates().exists():
             return
+        if connection.pairs.filter(fingerprint=sealed["fingerprint"]).exists():
+            return  # somebody has found it on disk, and taken it home for us
         TokenPair.objects.create(connection=connection, exchanged_at=Now(), **sealed)
         audit.record(
             "tokens.kept_aside",
@@ -233,7 +254,8 @@ class Held:
             answer = self._send(refresh_token)
         except Unreachable as error:
             slot.free()
-            if not error.sent:
+            # Nothing left us, or it was turned away unread: RFC 6585 section 4.
+            if not error.sent or error.status == HTTPStatus.TOO_MANY_REQUESTS:
                 self.write(exchange_sent_at=None, exchange_sends=F("exchange_sends") - 1, room=b"")
             raise
         except BaseException:
@@ -262,7 +284,8 @@ class Held:
     def take_spooled(self) -> bool:
         """Whether the answer of the exchange in the journal was found on this host's disk, and committed."""
         for slot, entry in spool.found():
-            if (entry.pair, entry.version) == (self.pair.pk, self.pair.version):
+            here = self.pair.pk, self.pair.version, self.connection.code
+            if (entry.pair, entry.version, entry.connection) == here:
                 self._commit(_unspooled(entry))
                 slot.free()
                 return True
@@ -336,7 +359,7 @@ def _spooled(row: TokenPair, sealed: dict[str, Any]) -> spool.Entry:
     return spool.Entry(
         pair=row.pk,
         version=row.version,
-        connection=row.connection_id,
+        connection=row.connection.code,
         sealed_access=sealed["sealed_access"].decode(),
         sealed_refresh=sealed["sealed_refresh"].decode(),
         key_id=sealed["key_id"],

@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "SNAPINSPECT_CLIENT_ID": "client",
     "SNAPINSPECT_CLIENT_SECRET": "not-a-secret",
     "SNAPINSPECT_REDIRECT_URI": "https://app.example.com/connect/callback/",
+    "SNAPINSPECT_WEBHOOK_SECRETS": "not-a-secret-either",
 }
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ os.environ |= {
     "SNAPINSPECT_CLIENT_ID": "test-client",
     "SNAPINSPECT_CLIENT_SECRET": f"{SENTINEL}-client-secret",
     "SNAPINSPECT_REDIRECT_URI": "http://localhost:8000/connect/callback/",
+    "SNAPINSPECT_WEBHOOK_SECRETS": f"{SENTINEL}-webhook-new,{SENTINEL}-webhook-old",
+    "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
+    "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
     "EMAIL_VERIFICATION": "none",
     "LOG_LEVEL": "INFO",
 }

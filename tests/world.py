@@ -74,6 +74,9 @@ class World:
             "SNAPINSPECT_CONNECT_URL": f"{self.sandbox.url}integration/SnapInspectConnect",
             "SNAPINSPECT_EXCHANGE_URL": f"{self.sandbox.url}integration/ExchangeToken",
             "SNAPINSPECT_API_URL": self.sandbox.url,
+            "SNAPINSPECT_WEBHOOK_SECRETS": f"{SENTINEL}-webhook-new,{SENTINEL}-webhook-old",
+            "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
+            "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
             "EMAIL_VERIFICATION": "none",
             "LOG_LEVEL": "DEBUG",
             "PORT": str(self.port),
@@ -83,6 +86,7 @@ class World:
             "SANDBOX_REDIRECT_URI": f"{self.app}connect/callback/",
             "SANDBOX_APP_NAME": "Connect",
             "SANDBOX_TOKEN_PREFIX": SENTINEL,
+            "SANDBOX_WEBHOOK_URL": f"{self.app}webhooks/snapinspect/{SENTINEL}-webhook-new/",
             **settings,
         }
 
@@ -159,7 +163,7 @@ class World:
     @staticmethod
     def _wait_until_answers(url: str, process: subprocess.Popen[bytes]) -> None:
         def answers() -> bool:
-            assert process.poll() is None, f"{process.args} ended"
+            assert process.poll() is None, f"{process.args!r} ended"
             try:
                 return requests.get(url, timeout=5).status_code < 500
             except requests.ConnectionError:

@@ -158,8 +158,15 @@ class Connection(models.Model):
         """Whether it may be worth calling SnapInspect with what is kept."""
         return self.state in {State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM}
 
+    def ask_soon(self) -> None:
+        """Has a worker check it now instead of at its next turn."""
+        Connection.objects.exclude(next_check_at=None).filter(pk=self.pk).update(next_check_at=Now())
+
     def move_to(self, state: State, *, error_kind: str = "", **changes: Any) -> None:
-        """Writes the new state and what goes with it, and nothing else of the row."""
+        """Writes the new state and what goes with it, and nothing else of the row.
+
+        A connection that was disconnected behind our back stays so: only who has seen that may bring it back.
+        """
         if self.state != state:
             changes["state_since"] = Now()
         if state == State.NEEDS_RECONNECT and self.incident_since is None:
@@ -169,7 +176,10 @@ class Connection(models.Model):
             told = state == State.CONNECTED and self.notice != Notice.BROKEN
             changes |= {"incident_since": None, "notice": Notice.RECOVERED if told else "", "next_notice_at": Now()}
         changes |= {"state": state, "error_kind": error_kind}
-        Connection.objects.filter(pk=self.pk).update(**changes)
+        rows = Connection.objects.filter(pk=self.pk)
+        if State.DISCONNECTED not in {state, self.state}:
+            rows = rows.exclude(state=State.DISCONNECTED)
+        rows.update(**changes)
         self.refresh_from_db()
 
 

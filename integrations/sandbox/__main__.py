@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
+from integrations.sandbox.addresses import acceptable_webhook
 from integrations.sandbox.server import serve
 
 REQUIRED = ("SANDBOX_CLIENT_ID", "SANDBOX_CLIENT_SECRET", "SANDBOX_REDIRECT_URI", "SANDBOX_APP_NAME")
@@ -35,12 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="strict",
         help="grace: a refresh token that was just used is honoured once more (default: %(default)s)",
     )
+    parser.add_argument(
+        "--webhook-speed",
+        type=float,
+        default=1,
+        metavar="TIMES",
+        help="how much faster than real time webhooks are retried; 3600: an hour in a second (default: 1)",
+    )
     options = parser.parse_args(arguments)
+    if not 0 < options.webhook_speed < float("inf"):
+        parser.error("--webhook-speed must be more than 0")
 
     for name in REQUIRED:
         if not os.environ.get(name):
             print(f"error: the environment variable {name} is not set", file=sys.stderr)  # noqa: T201
             return USAGE_ERROR
+    webhook_url = os.environ.get("SANDBOX_WEBHOOK_URL", "")
+    if webhook_url and not acceptable_webhook(webhook_url):
+        print("error: SANDBOX_WEBHOOK_URL must be https, or http on this machine", file=sys.stderr)  # noqa: T201
+        return USAGE_ERROR
 
     ended = threading.Event()
 
@@ -56,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             redirect_uri=os.environ["SANDBOX_REDIRECT_URI"],
             app_name=os.environ["SANDBOX_APP_NAME"],
             token_prefix=os.environ.get("SANDBOX_TOKEN_PREFIX", ""),
-            webhook_url=os.environ.get("SANDBOX_WEBHOOK_URL", ""),
+            webhook_url=webhook_url,
+            webhook_speed=options.webhook_speed,
             mode=options.mode,
             state_file=options.state_file,
             host=options.host,

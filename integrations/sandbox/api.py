@@ -48,7 +48,11 @@ def one_inspection(world: World, account: Account, inspection_id: str) -> Answer
 
 
 def list_inspections(world: World, account: Account, request: Request) -> Answer:
-    """One page of twenty, the earliest change first. `next` is the address of the following page, or null."""
+    """One page of twenty, the earliest change first. `next` is the address of the following page, or null.
+
+    Pages are counted, not marked: a change between two requests can move a record past the reader, as it does
+    with many an API. A reader that must miss nothing overlaps its moments.
+    """
     query = dict(request.query)
     try:
         since = moment(query["since"]) if "since" in query else None
@@ -60,10 +64,14 @@ def list_inspections(world: World, account: Account, request: Request) -> Answer
     found = world.inspections.of_company(account.company_id, since=since)
     shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
     document: dict[str, Any] = {"inspections": shown, "page": page, "next": None}
+
+    def address(number: int) -> str:
+        query["page"] = str(number)
+        return f"http://{request.headers.get('Host', '')}{request.path}?{urlencode(query)}"
+
     if len(found) > page * PAGE_SIZE:
-        following = urlencode(query | {"page": str(page + 1)})
-        document["next"] = f"http://{request.headers.get('Host', '')}{request.path}?{following}"
-    return JSONAnswer(document)
+        document["next"] = address(page + 1)
+    return JSONAnswer(document, first_page=address(1))
 
 
 def moment(text: str) -> datetime:

@@ -7,31 +7,27 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from integrations.sandbox import webhook_orders
 from integrations.sandbox.accounts import Account
+from integrations.sandbox.addresses import acceptable_webhook, on_this_machine
 from integrations.sandbox.messages import Answer, JSONAnswer, Request, refusal
-from integrations.sandbox.pages import on_this_machine
+from integrations.sandbox.orders import Document, Unacceptable, number_in, wait_in
 from integrations.sandbox.world import World
 
 PREFIX = "/control/"
-LONGEST_WAIT = 60.0
-
-Document = dict[str, Any]
-
-
-class Unacceptable(Exception):
-    """An order that cannot be carried out; the text says why."""
 
 
 def answer(world: World, request: Request) -> Answer:
     """Carries out one order. Errors are JSON with a sentence in `error`."""
     if not on_this_machine(request.peer):
         return refusal(403, "forbidden", "The control address only answers this machine.")
-    name, _, number = request.path.removeprefix(PREFIX).partition("/")
+    name = request.path.removeprefix(PREFIX)
     method = "GET" if request.reads else request.method
-    if (method, name) == ("DELETE", "faults") and number.isdecimal():
+    number = name.removeprefix("faults/")
+    if method == "DELETE" and number != name and number.isdecimal():
         world.faults.clear(int(number))
         return JSONAnswer({})
-    order = ORDERS.get((method, name)) if not number else None
+    order = ORDERS.get((method, name))
     if order is None:
         return refusal(404, "not_found", "There is no such order.")
     try:
@@ -82,11 +78,8 @@ def clear_faults(world: World, _order: Document) -> Any:
 
 
 def read_log(world: World, order: Document) -> Any:
-    try:
-        after, wait = int(order.get("after", 0)), float(order.get("wait", 0))
-    except ValueError:
-        raise Unacceptable("after and wait must be numbers.") from None
-    requests = world.log.after(after, path=order.get("path"), wait=min(wait, LONGEST_WAIT))
+    after = int(number_in(order, "after", 0))
+    requests = world.log.after(after, path=order.get("path"), wait=wait_in(order))
     return {"last": world.log.last, "requests": requests}
 
 
@@ -108,8 +101,10 @@ def grant(world: World, order: Document) -> Any:
 
 
 def personal(world: World, order: Document) -> Any:
-    token = world.tokens.issue_personal(account_in(world, order).user_id, webhook_url=str(order.get("webhook_url", "")))
-    return {"token": token.value}
+    account, webhook_url = account_in(world, order), str(order.get("webhook_url", ""))
+    if webhook_url and not acceptable_webhook(webhook_url):
+        raise Unacceptable("webhook_url must be https, or http on this machine.")
+    return {"token": world.tokens.issue_personal(account.user_id, webhook_url=webhook_url).value}
 
 
 def revoke(world: World, order: Document) -> Any:
@@ -191,4 +186,5 @@ ORDERS: dict[tuple[str, str], Callable[[World, Document], Any]] = {
     ("POST", "inspections"): add_inspection,
     ("GET", "events"): list_events,
     ("POST", "reset"): reset,
+    **webhook_orders.ORDERS,
 }

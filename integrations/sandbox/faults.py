@@ -41,6 +41,7 @@ ALTERING: dict[str, dict[str, Any]] = {
     "duplicate_keys": {},
     "return": {"override": {}, "duplicate": []},
     "long_tokens": {"length": 3500},
+    "endless_paging": {},
 }
 SENDING: dict[str, dict[str, Any]] = {
     "drip": {"where": "body", "interval": 1.0},
@@ -92,6 +93,8 @@ class Fault:
             return False
         if self.kind in ("extra_fields", "duplicate_keys"):
             return True
+        if self.kind == "endless_paging":
+            return bool(answer.first_page)
         return self.kind not in ("return", "long_tokens") and "refresh_token" in answer.document
 
     def _alter_return(self, answer: ReturnToApplication) -> None:
@@ -118,6 +121,8 @@ class Fault:
                 document |= self.settings["fields"]
             case "duplicate_keys":
                 answer.doubled_keys = True
+            case "endless_paging":
+                document["next"] = document["next"] or answer.first_page
         answer.document = document
 
     def replacement(self) -> Response | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from integrations.sandbox.records import Record, Records
 
-Announce = Callable[[dict[str, Any]], None]
+Event = dict[str, Any]
+Announce = Callable[[dict[str, Any]], Event]
 
 SAMPLE_DATE = "2025-01-15T09:00:00.000000+00:00"
 SAMPLE = (
@@ -23,21 +24,26 @@ EVENTS_KEPT = 20_000
 
 
 class EventList:
-    """What happened, newest last. `announce` is the one door every event leaves by."""
+    """What happened, newest last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._count = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
 
-    def announce(self, payload: dict[str, Any]) -> None:
-        """Records one event. `payload`: what a webhook says, exactly as the vendor's page shows it."""
+    def record(self, payload: dict[str, Any]) -> Event:
+        """The event as it is kept. `payload`: what its webhook says, exactly as the vendor's page shows it."""
         with self._lock:
             self._count += 1
             time = datetime.now(UTC).isoformat()
             self._events.append({"sequence": self._count, "time": time, "payload": payload})
+            return self._events[-1]
 
-    def all(self) -> list[dict[str, Any]]:
+    def find(self, sequence: int | str) -> Event | None:
+        """The event of that sequence number, as a number or as a form's text."""
+        return next((event for event in self.all() if str(event["sequence"]) == str(sequence)), None)
+
+    def all(self) -> list[Event]:
         with self._lock:
             return list(self._events)
 
@@ -82,12 +88,12 @@ class Inspections:
             found = [record for record in found if datetime.fromisoformat(record["dtUpdated"]) >= since]
         return sorted(found, key=lambda record: (record["dtUpdated"], record["iInspectionID"]))
 
-    def upload(self, company: int, title: str) -> Record:
-        """A new inspection, as if a phone had just sent it."""
+    def upload(self, company: int, title: str, *, announce: Announce | None = None) -> Record:
+        """A new inspection, as if a phone had just sent it. `announce`: instead of the usual one."""
         with self._lock:
             record = new_record(self._last_inspection + 1, company, title, "Uploaded", now())
             self._keep(record)
-        self._announce({"sType": "Create_Inspection", **ids(record)})
+        (announce or self._announce)({"sType": "Create_Inspection", **ids(record)})
         return record
 
     def change_status(self, inspection: Record, status: str) -> Record:

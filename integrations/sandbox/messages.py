@@ -68,12 +68,13 @@ class Response:
 
 @dataclass
 class JSONAnswer:
-    """A JSON document, still open to be altered by a fault."""
+    """A JSON document, still open to be altered by a fault. `first_page`: the address where a paged list starts."""
 
     document: Any = field(repr=False)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     doubled_keys: bool = False
+    first_page: str = ""
 
     def render(self) -> Response:
         text = json.dumps(self.document)

@@ -1,10 +1,9 @@
 """The pages for people beside Connect: overview, personal access tokens, inspections."""
 
 from html import escape
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
-from integrations.sandbox import layout
+from integrations.sandbox import events_section, layout
+from integrations.sandbox.addresses import acceptable_webhook
 from integrations.sandbox.messages import Answer, Request, html, misfits, see_other
 from integrations.sandbox.records import Record
 from integrations.sandbox.world import World
@@ -20,7 +19,8 @@ def home(world: World) -> Answer:
     webhook = f"<code>{escape(registered.webhook_url)}</code>" if registered.webhook_url else "none"
     content = (
         f'<ul><li><a href="{PERSONAL_PATH}">Personal access tokens</a></li>'
-        f'<li><a href="{INSPECTIONS_PATH}">Inspections</a>: upload one, change it, review it</li></ul>'
+        f'<li><a href="{INSPECTIONS_PATH}">Inspections</a>: upload one, change it, review it, '
+        "and see the webhooks this sends</li></ul>"
         "<p>The authorization page is reached from the application.</p><h2>Registered application</h2>"
         f"<ul><li>Name: {escape(registered.app_name)}</li>"
         f"<li>Redirect URL: <code>{escape(registered.redirect_uri)}</code></li><li>Webhook URL: {webhook}</li>"
@@ -79,32 +79,16 @@ def personal_page(world: World, *, new_token: str = "") -> str:
     return layout.page("Personal access tokens", content, assumed=assumed)
 
 
-def acceptable_webhook(url: str) -> bool:
-    """The vendor takes https only; plain http is let through to this machine, for development."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and on_this_machine(host)))
-
-
-def on_this_machine(host: str) -> bool:
-    """Whether a host name or address means the loopback interface."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
 def inspections(world: World, request: Request) -> Answer:
     """Lists inspections; uploads one; changes, reviews and signs them."""
     if request.method != "POST":
         return html(inspections_page(world))
-    problem = act(world, dict(request.form))
-    return html(layout.refusal_page([problem]), 400) if problem else see_other(INSPECTIONS_PATH)
+    given = dict(request.form)
+    if given.get("action") not in events_section.ACTIONS:
+        problem, place = act(world, given), INSPECTIONS_PATH
+    else:
+        problem, place = events_section.act(world, given), f"{INSPECTIONS_PATH}#{events_section.ANCHOR}"
+    return html(layout.refusal_page([problem]), 400) if problem else see_other(place)
 
 
 def act(world: World, given: dict[str, str]) -> str:
@@ -148,9 +132,12 @@ def inspections_page(world: World) -> str:
         f'<label class="field">Company<select name="company">{layout.options(named)}</select></label>'
         '<label class="field">Title<input type="text" name="title" required></label>'
         '<button class="main" name="action" value="upload">Upload an inspection</button></form>'
-        f"{sections}"
+        f"{events_section.section(world, INSPECTIONS_PATH)}{sections}"
     )
-    assumed = "this page, in place of the vendor’s app, and the shape of an inspection in the API."
+    assumed = (
+        "this page, in place of the vendor’s app, the shape of an inspection in the API, and when the 4 further "
+        "attempts of a webhook are made: 5, 15, 45 and 105 minutes after the first."
+    )
     return layout.page("Inspections", content, assumed=assumed)
 
 

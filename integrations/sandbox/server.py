@@ -233,6 +233,7 @@ def serve(
     app_name: str = "Connect",
     token_prefix: str = "",
     webhook_url: str = "",
+    webhook_speed: float = 1,
     mode: Mode = "strict",
     state_file: str | None = None,
     host: str = "127.0.0.1",
@@ -241,11 +242,12 @@ def serve(
     """A stand-in that is already listening, in a thread of this process.
 
     The first four describe the registered application. `token_prefix`: starts every token minted, so that
-    tests can search for them. `mode`: see `tokens.py`. `state_file`: None keeps everything in memory.
+    tests can search for them. `webhook_url`: gets the events of all companies. `webhook_speed`: how much faster
+    than real time webhooks are retried. `mode`: see `tokens.py`. `state_file`: None keeps everything in memory.
     `port`: 0 takes a free one. Raises OSError when the address is taken.
     """
     registration = Registration(client_id, client_secret, redirect_uri, app_name, token_prefix, webhook_url)
-    world = World(registration, mode=mode, state_file=state_file)
+    world = World(registration, mode=mode, state_file=state_file, speed=webhook_speed)
     try:
         server = Server((host, port), world)
     except OSError:

@@ -64,13 +64,18 @@ def join(base: str, path: str) -> str:
     control characters), even where one particular parser would take it for harmless. The path may carry a
     query.
     """
-    if not isinstance(path, str) or len(path) > _LONGEST_PATH or _PATH.fullmatch(path) is None:
+    if not is_path(path):
         raise BadPath("outside_base")
     root = base if base.endswith("/") else base + "/"
     url = root + path.removeprefix("/")
     if not is_below(base, url):
         raise BadPath("outside_base")
     return url
+
+
+def is_path(path: str) -> bool:
+    """Whether this is a path that `join` takes."""
+    return isinstance(path, str) and len(path) <= _LONGEST_PATH and _PATH.fullmatch(path) is not None
 
 
 def is_below(base: str, url: str) -> bool:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, close_old_connections
 from django.utils.crypto import get_random_string
 from django_tasks_db.management.commands.db_worker import Worker
 
-from integrations import tasks
+from integrations import keys, tasks
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Command(BaseCommand):
     def handle(self, *, threads: int, **options: Any) -> None:
         self.stopping = threading.Event()
         self.workers: list[Worker] = []
+        self.keys = keys.Watch()
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         serving = [threading.Thread(target=self._serve, name=f"tasks-{n}") for n in range(threads)]
@@ -77,5 +78,6 @@ class Command(BaseCommand):
         try:
             close_old_connections()
             tasks.sweep()
+            self.keys.look()
         except DatabaseError as problem:
             logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)

@@ -1,0 +1,143 @@
+"""What waits for a company or a person: deliveries that nobody could be found for, and events to be done again.
+
+Unmatched and quarantined deliveries are parked: at most MOST_PARKED in all, each for at most PARKED_FOR, the oldest go
+first. An unmatched one is placed by itself when its company connects, or reconnects.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from accounts import audit
+from accounts.models import User
+from integrations.models import Connection, Delivery, Event, Lane, State
+
+logger = logging.getLogger(__name__)
+
+MOST_PARKED = 10_000
+PARKED_FOR = timedelta(days=30)
+BATCH = 1000
+
+
+def company_connected(connection: Connection) -> None:
+    """Has everything that waited for this connection taken up now: parked deliveries, and its own events.
+
+    Call it in the transaction that makes the connection work. What is missed by it, the sweep finds.
+    """
+    own = Q(connection=connection)
+    if connection.company_id:
+        own |= Q(connection=None, company_id=connection.company_id)
+    Delivery.objects.unmatched().filter(own).update(state=Delivery.State.RECEIVED)
+    Lane.objects.call([connection.pk])
+    lane = Lane.objects.filter(pk=connection.pk)
+    # Without access SnapInspect may have sent nothing.
+    lane.filter(gap_since=None, fine_at__lt=Now() - Lane.GAP).update(gap_since=F("fine_at"))
+    lane.update(paused_until=None, pauses=0, pause_kind="", fine_at=Now())
+
+
+def take_up_parked() -> int:
+    """Has unmatched deliveries placed that belong to somebody by now; returns how many."""
+    found = list(Delivery.objects.placeable().order_by("pk").values_list("pk", flat=True)[:BATCH])
+    return Delivery.objects.unmatched().filter(pk__in=found).update(state=Delivery.State.RECEIVED) if found else 0
+
+
+def throw_out_parked() -> int:
+    """Deletes what is parked beyond the rule; returns how many."""
+    parked = Delivery.objects.parked()
+    gone = parked.filter(received_at__lt=Now() - PARKED_FOR).delete()[0]
+    first_too_many = parked.order_by("-pk").values_list("pk", flat=True)[MOST_PARKED : MOST_PARKED + 1].first()
+    if first_too_many is not None:
+        gone += parked.filter(pk__lte=first_too_many).delete()[0]
+    if gone:
+        logger.warning("%s parked deliveries were thrown out: older than %s, or too many.", gone, PARKED_FOR)
+    return gone
+
+
+def call_lanes() -> None:
+    """Has every lane with due events looked at, whatever has been lost on the way."""
+    waiting = Event.objects.due().filter(_nobody_looks()).values_list("connection_id", flat=True).distinct()
+    Lane.objects.call(list(waiting.order_by()))
+
+
+def replay(event: Event, *, by: User) -> bool:
+    """Has a finished event processed again; whether it was finished.
+
+    After a failure, handlers that succeeded are not run again. An event that was done starts from the beginning: all
+    handlers run, with a new idempotency key.
+    """
+    finished = Event.objects.filter(pk=event.pk).exclude(state__in=Event.OPEN)
+    with transaction.atomic():
+        Lane.objects.call([event.connection_id])
+        anew = finished.filter(state=Event.State.DONE).update(replays=F("replays") + 1)
+        if anew:
+            event.handler_runs.all().delete()
+        changed = finished.update(
+            state=Event.State.RECEIVED, attempts=0, next_attempt_at=Now(), finished_at=None, last_error_kind=""
+        )
+        if changed:
+            _audit("event.replayed", event, by)
+    return bool(changed)
+
+
+def ignore(event: Event, *, by: User) -> bool:
+    """Takes an event out of the work; whether it was in it, or had failed."""
+    with transaction.atomic():
+        changed = (
+            Event.objects.filter(pk=event.pk, state__in=[*Event.OPEN, Event.State.FAILED, Event.State.UNMATCHED])
+        ).update(state=Event.State.IGNORED, finished_at=Now(), repeat_of=None)
+        if changed:
+            _audit("event.ignored", event, by)
+    return bool(changed)
+
+
+def assign(delivery: Delivery, connection: Connection, *, by: User) -> bool:
+    """Places an unmatched delivery with this connection, by a person's word; whether it was unmatched.
+
+    SnapInspect is still asked with the connection's own token, and decides.
+    """
+    with transaction.atomic():
+        changed = (
+            Delivery.objects.unmatched()
+            .filter(pk=delivery.pk)
+            .update(state=Delivery.State.RECEIVED, assigned_to=connection)
+        )
+        if changed:
+            audit.record(
+                "delivery.assigned",
+                customer=connection.customer,
+                actor=by,
+                subject=connection.code,
+                delivery=delivery.pk,
+            )
+    return bool(changed)
+
+
+def read_again(deliveries: "QuerySet[Delivery]", *, by: User) -> int:
+    """Has parked deliveries read and placed again; returns how many."""
+    changed = deliveries.filter(state__in=Delivery.PARKED).update(state=Delivery.State.RECEIVED, problem="")
+    audit.record("delivery.read_again", actor=by, count=changed)
+    return changed
+
+
+def set_aside(deliveries: "QuerySet[Delivery]", *, by: User) -> int:
+    """Ignores parked deliveries; returns how many."""
+    changed = deliveries.filter(state__in=Delivery.PARKED).update(state=Delivery.State.IGNORED)
+    audit.record("delivery.ignored", actor=by, count=changed)
+    return changed
+
+
+def _nobody_looks() -> Q:
+    idle = Q(connection__lane=None) | Q(connection__lane__due_at=None) | Q(connection__lane__due_at__gt=Now())
+    return (
+        idle
+        & (Q(connection__lane=None) | Q(connection__lane__lease_until=None))
+        & ~Q(connection__state=State.DISCONNECTED)
+    )
+
+
+def _audit(kind: str, event: Event, by: User) -> None:
+    connection = Connection.objects.select_related("customer").get(pk=event.connection_id)
+    audit.record(kind, customer=connection.customer, actor=by, subject=connection.code, event=event.code)

@@ -1,0 +1,89 @@
+"""Which keys the stored values need, and whether they are configured.
+
+Every sealed value stands beside the id of the key that sealed it, so this is counted without opening anything. A key
+that is needed and not configured is lost, or forgotten in a setting: the app is not ready then, the connections
+concerned say "Setup problem", and nothing that is stored gets overwritten until the key is back.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, QuerySet
+
+from integrations import encryption
+from integrations.encryption import Purpose
+from integrations.models import TokenPair
+
+logger = logging.getLogger(__name__)
+
+
+class KeysMissing(Exception):
+    """Stored values are sealed by keys that are not configured; the text names the keys."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A table of values that are sealed for their connection.
+
+    columns: what is sealed, and the purpose it was sealed for; may be empty. as_read: what else must stand in a row
+    as it was read for a value to be put back there.
+    """
+
+    rows: "QuerySet[Any]"
+    columns: Mapping[str, Purpose]
+    as_read: tuple[str, ...]
+
+
+STORES = (
+    Store(
+        TokenPair.objects.all(),
+        {"sealed_access": "access", "sealed_refresh": "refresh"},
+        # A pair changes with its version, and its place with its connection.
+        as_read=("key_id", "version", "connection_id"),
+    ),
+)
+
+
+def in_use() -> Counter[str]:
+    """How many stored rows each key has sealed, by key id."""
+    used: Counter[str] = Counter()
+    for store in STORES:
+        sealed = store.rows.exclude(key_id="").order_by().values_list("key_id")
+        used.update(dict(sealed.annotate(Count("pk"))))
+    return used
+
+
+def missing() -> dict[str, int]:
+    """The keys that sealed something and are not configured, with how many rows need each."""
+    configured = encryption.key_ids()
+    return {key_id: rows for key_id, rows in sorted(in_use().items()) if key_id not in configured}
+
+
+def require() -> None:
+    """Raises KeysMissing unless every key that something is sealed by is configured."""
+    gone = missing()
+    if gone:
+        raise KeysMissing(f"not configured: {', '.join(gone)}")
+
+
+class Watch:
+    """Tells the log once when keys are missing, and once when they are back, however often it looks."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def look(self) -> None:
+        gone = missing()
+        if gone and set(gone) != self._told:
+            logger.error(
+                "%s stored rows are sealed by keys that TOKEN_ENCRYPTION_KEYS does not list (%s). Their connections"
+                " say 'Setup problem' and nothing of theirs is sent or overwritten; add the keys and restart.",
+                sum(gone.values()),
+                ", ".join(gone),
+            )
+        elif self._told and not gone:
+            logger.info("Every key that stored rows are sealed by is configured again.")
+        self._told = set(gone)

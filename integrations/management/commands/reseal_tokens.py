@@ -1,0 +1,72 @@
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from integrations import encryption, keys, resealing
+
+
+class Command(BaseCommand):
+    help = (
+        "Seals every stored token by the newest key of TOKEN_ENCRYPTION_KEYS, while everything runs. May be killed and"
+        " started again. --dry-run tells which keys are still needed. Ends with 1 if something could not be opened."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say how many rows each key has sealed")
+        parser.add_argument(
+            "--batch-size", type=int, default=resealing.BATCH, help="rows in memory at a time (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--give-up",
+            metavar="KEY",
+            help="erase what this key has sealed, which is lost for good; the owners are asked to connect again",
+        )
+
+    def handle(self, *, dry_run: bool, batch_size: int, give_up: str | None, **options: Any) -> None:
+        if batch_size < 1:
+            raise CommandError("--batch-size must be at least 1.")
+        if dry_run:
+            self._tell_keys()
+        elif give_up is not None:
+            self._give_up(give_up)
+        else:
+            self._reseal(batch_size)
+
+    def _tell_keys(self) -> None:
+        newest, *older = encryption.key_ids()
+        used = keys.in_use()
+        self.stdout.write(f"{newest}  {used.pop(newest, 0):>8} rows  the newest key")
+        for key_id in older:
+            rows = used.pop(key_id, 0)
+            self.stdout.write(f"{key_id}  {rows:>8} rows  {'to be resealed' if rows else 'may be removed'}")
+        for key_id, rows in used.items():
+            self.stdout.write(f"{key_id}  {rows:>8} rows  NOT CONFIGURED: they cannot be opened")
+
+    def _give_up(self, key_id: str) -> None:
+        try:
+            connections = resealing.give_up(key_id)
+        except ValueError as problem:
+            raise CommandError(str(problem)) from None
+        self.stdout.write(f"Erased what key {key_id} sealed: {connections} connections need a person now.")
+
+    def _reseal(self, batch_size: int) -> None:
+        newest = encryption.key_ids()[0]
+        # No bar where nobody watches (disable=None).
+        with tqdm(total=resealing.outdated(), unit="row", disable=None, file=sys.stderr) as bar:
+            report = resealing.reseal(batch=batch_size, progress=bar.update)
+        self.stdout.write(f"{report.resealed} rows are now sealed by key {newest}.")
+        for key_id, rows in report.left.items():
+            self.stdout.write(f"Key {key_id} still seals {rows} rows.")
+        if report.unused:
+            self.stdout.write(f"Not needed any more, may be removed: {', '.join(report.unused)}.")
+        if report.not_opened:
+            more = ", and more" if len(report.codes) == resealing.CODES_TOLD else ""
+            raise CommandError(
+                f"{report.not_opened} rows could not be opened and stay as they are. Connections:"
+                f" {', '.join(report.codes)}{more}."
+            )
+        if report.left:
+            self.stdout.write("A process with an older list of keys wrote them: restart all, and run this again.")
