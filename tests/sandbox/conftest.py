@@ -6,6 +6,7 @@ import pytest
 
 from integrations import sandbox
 
+from .receiver import Receiver, receiving
 from .remote import PREFIX, REGISTERED, Remote
 
 
@@ -23,3 +24,20 @@ def remote(running: Remote) -> Remote:
     running.control("POST", "mode", mode="strict")
     running.control("DELETE", "log")
     return running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as there:
+        yield there
+
+
+@pytest.fixture
+def sender(receiver: Receiver) -> Iterator[Remote]:
+    """A stand-in of its own, whose webhooks go to the receiver; two hours of retries take it half a second."""
+    with sandbox.serve(**REGISTERED, webhook_url=receiver.url, webhook_speed=4 * 3600) as server:
+        remote = Remote(server.url)
+        with remote.http:
+            yield remote
+            # Whoever is held up there must get its answer before the stand-in stops.
+            receiver.gate.set()

@@ -50,6 +50,7 @@ def test_a_wait_on_the_log_ends_with_the_request_waited_for(remote: Remote) -> N
         ("mode", {"mode": "lenient"}),
         ("grant", {"account": 999}),
         ("grant", {"account": None}),
+        ("personal", {"account": 501, "webhook_url": "http://elsewhere.example/"}),
         ("revoke", {"token": "never-minted"}),
         ("inspections", {"company": 1}),
         ("accounts", {"company": "x"}),

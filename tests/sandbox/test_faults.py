@@ -193,3 +193,21 @@ def test_a_fault_can_be_limited_to_a_method_a_company_a_token_a_prefix_and_a_num
     assert [order["hits"] for order in remote.control("GET", "faults")] == [0, 1, 2]
     remote.control("DELETE", f"faults/{remote.control('GET', 'faults')[2]['id']}")
     assert remote.get("user", pat).status_code == 200
+
+
+def test_paging_can_be_made_endless(remote: Remote) -> None:
+    token = remote.grant(501)["access_token"]
+    for number in range(25):
+        remote.control("POST", "inspections", company=6847, title=f"No. {number}")
+    remote.fault("/inspections", "endless_paging")
+    following, addresses = f"{remote.url}inspections?since=0", []
+    for _ in range(5):
+        page = remote.get(following.removeprefix(remote.url), token).json()
+        assert page["inspections"]
+        following = page["next"]
+        addresses.append(following)
+    assert addresses[0] == addresses[2] == addresses[4] != addresses[1] == addresses[3]
+    # One record is no list: it stays as it is, and uses nothing up.
+    remote.fault("/inspections/*", "endless_paging", times=1)
+    assert "next" not in remote.get("inspections/1388561", token).json()
+    assert remote.control("GET", "faults")[1]["hits"] == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from .receiver import Receiver
 from .remote import DEADLINE, REGISTERED, Remote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +112,31 @@ def test_a_missing_part_of_the_registration_is_named(start: Start, missing: str)
     output, errors = process.communicate(timeout=DEADLINE)
     assert (process.returncode, output) == (2, "")
     assert errors == f"error: the environment variable {missing} is not set\n"
+
+
+def test_a_webhook_address_that_the_vendor_would_not_take_is_refused(start: Start) -> None:
+    process = start(environment=ENVIRONMENT | {"SANDBOX_WEBHOOK_URL": "http://elsewhere.example/secret-part/"})
+    output, errors = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, output) == (2, "")
+    assert errors == "error: SANDBOX_WEBHOOK_URL must be https, or http on this machine\n"
+
+
+def test_it_ends_cleanly_while_one_webhook_hangs_and_another_waits_for_its_retry(
+    start: Start, receiver: Receiver
+) -> None:
+    receiver.answers = [500]
+    process = start("--webhook-speed", "0.5", environment=ENVIRONMENT | {"SANDBOX_WEBHOOK_URL": receiver.url})
+    remote = client_of(process)
+    with remote.http:
+        assert remote.control("POST", "time", answer_within=3600)["speed"] == 0.5
+        remote.control("POST", "inspections", company=6847)
+        receiver.wait_for(1)
+        receiver.gate.clear()
+        remote.control("POST", "inspections", company=6847)
+        receiver.wait_for(2)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=DEADLINE) == ("", "")
+    assert process.returncode == 0
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(start: Start) -> None:
