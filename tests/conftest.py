@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
@@ -37,7 +38,7 @@ def sandbox_server() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def sandbox(sandbox_server: Sandbox, settings) -> Iterator[Sandbox]:
+def sandbox(sandbox_server: Sandbox, settings: Settings) -> Iterator[Sandbox]:
     """A stand-in SnapInspect in its first state, with the app pointed at it."""
     sandbox_server.reset()
     settings.SNAPINSPECT_CONNECT_URL = sandbox_server.url + "integration/SnapInspectConnect"
@@ -52,7 +53,7 @@ def _person(name: str) -> User:
 
 
 @pytest.fixture
-def alice(db) -> User:
+def alice(db: None) -> User:
     return _person("alice")
 
 
@@ -76,7 +77,7 @@ def victor(acme: Customer) -> User:
 
 
 @pytest.fixture
-def charlie(db) -> User:
+def charlie(db: None) -> User:
     charlie = _person("charlie")
     Customer.objects.open("Charlie's Lettings", owner=charlie)
     return charlie

@@ -48,15 +48,15 @@ class Sandbox:
     def calls(self, path: str = "") -> list[dict[str, Any]]:
         """The requests that reached it, control calls aside."""
         log = self.control("GET", "log")
-        seen = log["requests"] if isinstance(log, dict) else log
+        seen: list[dict[str, Any]] = log["requests"]
         return [call for call in seen if call["path"].startswith(path or "/") and "/control/" not in call["path"]]
 
     def exchanges(self) -> int:
         return len(self.calls("/integration/ExchangeToken"))
 
     def tokens(self) -> list[dict[str, Any]]:
-        found = self.control("GET", "tokens")
-        return found["tokens"] if isinstance(found, dict) else found
+        found: list[dict[str, Any]] = self.control("GET", "tokens")
+        return found
 
     def grant(self, account: str = PAT) -> dict[str, str]:
         """A pair of tokens that nobody had to allow in a browser."""
@@ -91,9 +91,9 @@ class _AsServed(ClientHandler):
 class Visitor(Client):
     """A person's browser."""
 
-    def __init__(self, **defaults: Any) -> None:
+    def __init__(self, *, enforce_csrf_checks: bool = False, **defaults: Any) -> None:
         super().__init__(**{"SERVER_NAME": "localhost", **defaults})
-        self.handler = _AsServed(enforce_csrf_checks=False)
+        self.handler = _AsServed(enforce_csrf_checks=enforce_csrf_checks)
 
     def leave(self, customer: Customer, *, connection: Connection | None = None) -> str:
         """Presses Connect (or Reconnect); returns the address of SnapInspect's page."""
@@ -118,6 +118,13 @@ class Visitor(Client):
         assert connection is not None
         return connection
 
+    def look(self, connection: Connection) -> None:
+        """Opens every page of a connection and presses what changes nothing: none of it may end in an error page."""
+        where = f"/c/{connection.customer.code}/"
+        for path in ("", f"connections/{connection.code}/live/", f"connections/{connection.code}/card/"):
+            assert self.get(where + path).status_code == 200, path
+        assert self.post(f"{where}connections/{connection.code}/test/", follow=True).status_code == 200
+
 
 def state_of(address: str) -> str:
     return parse_qs(urlsplit(address).query)["state"][0]
@@ -137,6 +144,11 @@ def work_as_if_later() -> None:
     TokenPair.objects.candidates().update(next_try_at=Now())
     Connection.objects.exclude(next_check_at=None).update(next_check_at=Now())
     work()
+
+
+def badge(connection: Connection) -> str:
+    """The word that people read beside this connection now."""
+    return str(Connection.objects.get(pk=connection.pk).badge.label)
 
 
 def audited(kind: str) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -22,58 +23,58 @@ def binaries() -> Path | None:
     return Path(on_path).parent if on_path else None
 
 
+class Server:
+    """A server in a folder; it may be stopped like by a power cut, and started again where it was."""
+
+    def __init__(self, home: str, options: tuple[str, ...]) -> None:
+        folder = binaries()
+        if folder is None:
+            raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql).")
+        self._folder, self._home, self._options = folder, home, options or tuple(FAST)
+        self._as_owner = _as_owner_of(home)
+        self._data = Path(home, "data")
+        subprocess.run(
+            [*self._as_owner, folder / "initdb", "-D", self._data, "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        self._port = free_port()
+        self.url = f"postgres://tests@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Ready when this returns."""
+        with Path(self._home, "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *self._as_owner, self._folder / "postgres", "-D", self._data, "-p", str(self._port),
+                    "-k", self._home, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", *self._options,
+                ],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        _wait_until_ready(self._folder, self._port, self._process)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: fast shutdown; SIGQUIT: at once, without a word to anybody."""
+        self._process.send_signal(how)
+        self._process.wait(30)
+
+
 @contextmanager
 def server(*options: str) -> Iterator[str]:
     """The URL of a running, empty server's database; stopped and deleted at the end."""
-    folder = binaries()
-    if folder is None:
-        raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql).")
+    with running(*options) as started:
+        yield started.url
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Server]:
+    """A running, empty server; stopped and deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="connect-postgres-") as home:
-        as_owner = _as_owner_of(home)
-        data = Path(home, "data")
-        subprocess.run(
-            [
-                *as_owner,
-                folder / "initdb",
-                "-D",
-                data,
-                "-U",
-                "tests",
-                "--auth=trust",
-                "--no-sync",
-                "-E",
-                "UTF8",
-            ],
-            check=True,
-            capture_output=True,
-        )
-        port = free_port()
-        with Path(home, "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *as_owner,
-                    folder / "postgres",
-                    "-D",
-                    data,
-                    "-p",
-                    str(port),
-                    "-k",
-                    home,
-                    "-c",
-                    "listen_addresses=127.0.0.1",
-                    "-c",
-                    "max_connections=200",
-                    *(options or FAST),
-                ],  # fmt: skip
-                stdout=log,
-                stderr=log,
-            )
-            try:
-                _wait_until_ready(folder, port, process)
-                yield f"postgres://tests@127.0.0.1:{port}/postgres"
-            finally:
-                process.send_signal(2)  # SIGINT: fast shutdown
-                process.wait(30)
+        started = Server(home, options)
+        started.start()
+        try:
+            yield started
+        finally:
+            started.stop()
 
 
 def free_port() -> int:

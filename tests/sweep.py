@@ -24,6 +24,11 @@ def spellings(secret: str = SENTINEL) -> list[bytes]:
     return sorted(found)
 
 
+def found_in(data: bytes, secrets: Iterable[str]) -> list[str]:
+    """The spellings of these secrets that the data holds."""
+    return [found.decode("ascii", "replace") for secret in secrets for found in spellings(secret) if found in data]
+
+
 def leaks(folders: Iterable[Path], secret: str = SENTINEL) -> list[str]:
     """The files below these folders that hold the secret: logs, mail, pages, databases with their WAL."""
     wanted = spellings(secret)

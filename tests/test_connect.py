@@ -112,9 +112,19 @@ GOOD_TOKENS = {"access_token": "a" * 40, "refresh_token": "r" * 40, "token_type"
         {"state": "' OR 1=1 --"},
     ],
     ids=[
-        "missing", "empty", "not signed", "random", "another salt", "never issued", "10 kB", "NUL",
-        "not ASCII", "space", "percent", "SQL",
-    ],  # fmt: skip
+        "missing",
+        "empty",
+        "not signed",
+        "random",
+        "another salt",
+        "never issued",
+        "10 kB",
+        "NUL",
+        "not ASCII",
+        "space",
+        "percent",
+        "SQL",
+    ],
 )
 def test_C1_a_state_that_we_did_not_issue_changes_nothing_and_says_so(
     query: dict[str, str], sandbox: Sandbox, visit: Visit, alice: User, acme: Customer

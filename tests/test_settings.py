@@ -25,7 +25,7 @@ PASSWORD = "in-an-address"
 
 
 def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A command with the settings of production, but for these. An empty one counts as missing, whatever `.env` says."""
+    """A command with the settings of production, but for these. An empty one is a missing one, whatever `.env` says."""
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -48,9 +48,8 @@ def assert_one_line_about(name: str, finished: subprocess.CompletedProcess[str])
 
 def names_read(path: str) -> set[str]:
     """The settings a file asks for: every call there that is given a NAME_IN_CAPITALS."""
-    calls = [
-        node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-    ]
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and "setdefault" not in ast.dump(node.func)]
     names = {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
     return {name for name in names if isinstance(name, str) and re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
 
@@ -74,7 +73,7 @@ def test_every_setting_that_is_read_is_explained_in_env_example_and_no_other() -
     explained, bare = names_explained()
 
     assert {"SECRET_KEY", "DATABASE_URL", "SNAPINSPECT_API_URL", "DEBUG", "PORT"} <= read, "the search finds nothing"
-    assert explained == read - {"DJANGO_SETTINGS_MODULE"}
+    assert explained == read
     assert bare == set()
 
 
@@ -87,12 +86,152 @@ def test_env_example_holds_no_secret_and_no_setting_twice() -> None:
     assert [line for line in settings if not line.startswith("#") and not line.endswith("=")] == []
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in (ROOT / ".env.example").read_text().splitlines() if line[-1:] == "="]
+REQUIRED = re.findall(r"^([A-Z_]+)=$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_start_in_production_without_what_has_no_default_ends_in_one_line(name: str) -> None:
+    assert_one_line_about(name, start(*MANAGE, "check", **{name: ""}))
+
+
+SHOW = (
+    "import connectapp.settings as s; print({n: v for n, v in sorted(vars(s).items()) if n.isupper() and n != 'env'})"
 )
-def test_what_env_example_leaves_to_be_filled_in_is_required_in_production(line: str) -> None:
-    name = line.removeprefix("# ").removesuffix("=")
-    if line.startswith("#"):
-        assert start(*MANAGE, "check", **{"SNAPINSPECT_CLIENT_ID": "", "SNAPINSPECT_CLIENT_SECRET": ""}).returncode == 0
-    else:
-        assert_one_line_about(name, start(*MANAGE, "check", **{name: ""}))
+
+
+def test_everything_else_may_be_left_empty_and_has_the_default_that_env_example_shows() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    defaults = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    # The example's is relative to the checkout, where the commands are started.
+    del defaults["DATABASE_URL"]
+
+    shown = start("-c", SHOW, **defaults)
+    empty = start("-c", SHOW, **dict.fromkeys(defaults, ""))
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert empty.stdout == shown.stdout
+
+
+STANDARD = base64.b64encode(b"\xfb\xff" * 16).decode()
+URL_SAFE = base64.urlsafe_b64encode(b"\xfb\xff" * 16).decode()
+BAD = [
+    ("SECRET_KEY", "development-only-key-that-protects-nothing-at-all-000"),
+    ("SECRET_KEY", "django-insecure-" + "k" * 50),
+    ("SECRET_KEY", "k" * 39),
+    ("ALLOWED_HOSTS", "*"),
+    ("ALLOWED_HOSTS", "app.example.com, *.example.com"),
+    ("ALLOWED_HOSTS", " , "),
+    ("DEBUG", "rubbish"),
+    ("SIGNUP_OPEN", "rubbish"),
+    ("SNAPINSPECT_EXCHANGE_ON_CONNECT", "rubbish"),
+    ("ALLOW_INSECURE_LOOPBACK", "rubbish"),
+    ("TRUSTED_PROXIES", "x"),
+    ("TRUSTED_PROXIES", "-1"),
+    ("EMAIL_VERIFICATION", "rubbish"),
+    ("LOG_LEVEL", "rubbish"),
+    ("TOKEN_ENCRYPTION_KEYS", "not base64!"),
+    ("TOKEN_ENCRYPTION_KEYS", base64.b64encode(b"k" * 31).decode()),
+    ("TOKEN_ENCRYPTION_KEYS", base64.b64encode(b"k" * 33).decode()),
+    ("TOKEN_ENCRYPTION_KEYS", f"{KEY},"),
+    ("TOKEN_ENCRYPTION_KEYS", f"{KEY},{KEY}"),
+    ("TOKEN_ENCRYPTION_KEYS", f"{STANDARD},{URL_SAFE}"),
+    ("DATABASE_URL", "rubbish"),
+    ("DATABASE_URL", f"mysql://app:{PASSWORD}@db.example.com/app"),
+    ("DATABASE_URL", f"postgres://app:{PASSWORD}@db.example.com:port/app"),
+    ("DATABASE_URL", "sqlite:////dev/null/db.sqlite3"),
+    ("CACHE_URL", "rubbish"),
+    ("EMAIL_URL", f"rubbish://{PASSWORD}"),
+    ("EMAIL_URL", f"smtp://user:{PASSWORD}@mail.example.com:port"),
+    *(
+        (f"SNAPINSPECT_{name}", bad)
+        for name in ("REDIRECT_URI", "CONNECT_URL", "EXCHANGE_URL", "API_URL")
+        for bad in ("http://app.example.com/x/", "http://127.0.0.1:8001/x/", "rubbish")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=lambda text: str(text)[:40])
+def test_a_bad_setting_ends_the_start_in_one_line_that_names_it(name: str, value: str) -> None:
+    assert_one_line_about(name, start(*MANAGE, "check", **{name: value}))
+
+
+@pytest.mark.parametrize("missing", ["SNAPINSPECT_CLIENT_ID", "SNAPINSPECT_CLIENT_SECRET"])
+def test_one_half_of_the_client_credentials_is_refused(missing: str) -> None:
+    assert_one_line_about(missing, start(*MANAGE, "check", **{missing: ""}))
+
+
+@pytest.mark.parametrize("key", [STANDARD, URL_SAFE], ids=["standard", "URL-safe"])
+def test_the_key_of_the_tokens_must_not_be_django_s_key(key: str) -> None:
+    finished = start(*MANAGE, "check", SECRET_KEY=STANDARD, TOKEN_ENCRYPTION_KEYS=key)
+
+    assert_one_line_about("TOKEN_ENCRYPTION_KEYS", finished)
+    assert "SECRET_KEY" in finished.stderr
+
+
+def test_debug_refuses_a_host_that_others_can_reach() -> None:
+    assert_one_line_about("ALLOWED_HOSTS", start(*MANAGE, "check", DEBUG="true"))
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_plain_http_to_a_loopback_host_takes_an_explicit_word_outside_debug(allowed: str) -> None:
+    loopback = start(*MANAGE, "check", ALLOW_INSECURE_LOOPBACK=allowed, SNAPINSPECT_API_URL="http://127.0.0.1:8001/")
+    elsewhere = start(
+        *MANAGE, "check", ALLOW_INSECURE_LOOPBACK=allowed, SNAPINSPECT_API_URL="http://127.0.0.1.example.com/"
+    )
+
+    assert (loopback.returncode == 0) is (allowed == "true")
+    assert_one_line_about("SNAPINSPECT_API_URL", elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", ""),
+        ("TOKEN_ENCRYPTION_KEYS", "rubbish"),
+        ("DATABASE_URL", "rubbish"),
+        ("LOG_LEVEL", "rubbish"),
+        ("PORT", "rubbish"),
+        ("WEB_WORKERS", "0"),
+        ("WEB_THREADS", "many"),
+    ],
+)
+def test_the_web_server_says_it_in_the_same_one_line(name: str, value: str) -> None:
+    assert_one_line_about(name, start(*GUNICORN, **{name: value}))
+
+
+def test_the_web_server_accepts_the_settings_of_production() -> None:
+    finished = start(*GUNICORN)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "no database", "nowhere", "nobody answers"])
+def test_a_database_that_cannot_be_opened_ends_a_command_in_one_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("This is not a database. " * 100)
+    url = {
+        "a folder": f"sqlite:///{tmp_path}",
+        "no database": f"sqlite:///{tmp_path / 'text'}",
+        "nowhere": f"sqlite:///{tmp_path / 'text' / 'folder' / 'db.sqlite3'}",
+        "nobody answers": f"postgres://app:{PASSWORD}@127.0.0.1:{free_port()}/app",
+    }[kind]
+
+    assert_one_line_about("DATABASE_URL", start(*MANAGE, "migrate", DATABASE_URL=url))
+
+
+def test_H1_the_deployment_check_finds_nothing_in_production() -> None:
+    finished = start(*MANAGE, "check", "--deploy", "--fail-level", "WARNING")
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_both_spellings_of_base64_are_the_same_key() -> None:
+    assert STANDARD != URL_SAFE
+    assert parse_keys(STANDARD) == parse_keys(URL_SAFE) == parse_keys(URL_SAFE.rstrip("="))
+    assert parse_keys(STANDARD)[0].raw == b"\xfb\xff" * 16
+    for _ in range(200):
+        raw = secrets.token_bytes(32)
+        assert parse_keys(base64.urlsafe_b64encode(raw).decode())[0].raw == raw
+
+
+def test_the_newest_key_is_the_first_of_the_list() -> None:
+    first, second = parse_keys(f" {URL_SAFE} , {KEY} ")
+    assert (first.raw, second.raw) == (base64.urlsafe_b64decode(URL_SAFE), base64.b64decode(KEY))
+    assert first.id != second.id

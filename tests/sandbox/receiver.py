@@ -110,7 +110,10 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         def log_message(self, format: str, *args: Any) -> None:
             """Silent."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # with the usual 5, the system drops some of many connections at once
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         receiver = Receiver(server.server_port, "https" if context else "http")

@@ -159,16 +159,17 @@ def test_without_an_address_events_are_only_listed(remote: Remote) -> None:
     assert "No webhook address is registered" in remote.get(PAGE).text
 
 
-def test_a_reset_forgets_what_is_under_way(sender: Remote, receiver: Receiver) -> None:
+def test_a_reset_forgets_what_is_under_way_and_what_waits_for_a_free_sender(sender: Remote, receiver: Receiver) -> None:
     receiver.gate.clear()
-    change_status(sender, "A")
-    receiver.wait_for(1)
+    sender.control("POST", "webhooks/send", payload={"sStatus": "A"}, copies=32, parallel=True)
+    receiver.wait_for(32)
+    sender.control("POST", "webhooks/send", payload={"sStatus": "never"}, copies=3, parallel=True)
     sender.control("POST", "reset")
     receiver.gate.set()
     assert sender.control("GET", "webhooks", wait=DEADLINE)["deliveries"] == []
     change_status(sender, "B")
     assert sender.control("GET", "webhooks", wait=DEADLINE)["settled"]
-    assert receiver.statuses == ["A", "B"]
+    assert receiver.statuses == ["A"] * 32 + ["B"]
 
 
 def test_a_certificate_is_checked_unless_the_address_is_on_this_machine(tmp_path: Path) -> None:

@@ -1,0 +1,237 @@
+"""A nursery of real processes: it loads Django once, then forks a process for every job, all let go at one moment.
+
+`python -m tests.callers`, with a world's environment; `tests.nursery` talks to it. It reads lines of JSON, each a list
+of jobs, and answers each with two lines: the process ids when all are ready and let go; and, when all have ended, how
+each ended (its exit status, negative for a signal) and what it found.
+
+A job names a function below in `do`, with its arguments in `with`. Beside them it may say
+
+    at, then    a place from `PLACES`, and what happens there: "die" (kill -9 to itself) or "wait" (for a file)
+    lease       seconds that a lease lasts in this process
+    skew        seconds by which this process's clock is wrong
+    busy        seconds that SQLite waits for a lock
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import DatabaseError, connections  # noqa: E402
+from django.db import connection as database  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from accounts.models import AuditEntry, Customer, User  # noqa: E402
+from integrations import health, parting, spool, tasks, tokens  # noqa: E402
+from integrations.models import Breaker, Connection, TokenPair  # noqa: E402
+from integrations.snapinspect import exchange  # noqa: E402
+from tests import fleet  # noqa: E402
+from tests.driving import Sandbox  # noqa: E402
+
+# Around one exchange, in this order; the last is the end of a disconnect's last call.
+PLACES: dict[str, tuple[Any, str, str]] = {
+    "before journal": (spool, "reserve", "after"),
+    "before send": (exchange, "exchange", "before"),
+    "before spool": (exchange, "exchange", "after"),
+    "before commit": (spool.Slot, "fill", "after"),
+    "after commit": (tokens.Held, "_commit", "after"),
+    "after burn": (tokens.Held, "burn", "after"),
+}
+PATIENCE = 60.0
+
+Go = Callable[[], None]
+
+
+def make(go: Go, *, number: int) -> list[int]:
+    """A customer with so many connections."""
+    go()
+    owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
+    customer = Customer.objects.open("Acme Property", owner=owner)
+    return [made.pk for made in fleet.connect(Sandbox(settings.SNAPINSPECT_API_URL), customer, owner, number)]
+
+
+def clear(go: Go) -> None:
+    """No connections, as in the beginning."""
+    go()
+    Customer.objects.all().delete()
+    Breaker.objects.all().delete()
+
+
+def call(go: Go, *, connection: int, threads: int = 1, path: str = "user") -> dict[str, int]:
+    """Calls SnapInspect with so many threads at once; how many were answered, and what kept the others from it."""
+    row = Connection.objects.select_related("customer").get(pk=connection)
+    ready = threading.Barrier(threads + 1)
+
+    def one(_: int) -> str:
+        try:
+            connections["default"].ensure_connection()
+            ready.wait(PATIENCE)
+            ready.wait(PATIENCE)
+            return f"answered {health.get(row, path).status}"
+        except health.NoAnswer as failure:
+            return failure.error_kind
+        except DatabaseError as failure:
+            return type(failure).__name__
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(threads) as pool:
+        calls = pool.map(one, range(threads))
+        ready.wait(PATIENCE)
+        go()
+        ready.wait(PATIENCE)
+        return dict(Counter(calls))
+
+
+def disconnect(go: Go, *, connection: int) -> bool:
+    go()
+    row = Connection.objects.select_related("customer__memberships").get(pk=connection)
+    return parting.disconnect(row, by=User.objects.get(memberships__customer=row.customer))
+
+
+def recover(go: Go, *, passed: float = 0) -> None:
+    """What a worker does after a crash, until nothing is left to do; `passed` seconds are taken as gone by."""
+    go()
+    if passed:
+        fleet.pass_time(timedelta(seconds=passed))
+    give_up_at = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up_at:
+        tasks.sweep()
+        tasks.drain.func()
+        if not (tasks.due() or TokenPair.objects.exclude(lease_until=None).exists() or any(spool.found())):
+            return
+        if TokenPair.objects.exclude(pk__in=TokenPair.objects.unleased()).exists():
+            time.sleep(0.1)
+        else:
+            TokenPair.objects.unleased().update(lease_owner="", lease_until=None)
+
+
+def look(go: Go) -> list[dict[str, Any]]:
+    """The state of every connection, the pair it uses, and whether a call works."""
+    go()
+    found = []
+    for row in Connection.objects.order_by("pk"):
+        try:
+            works = health.get(row, "user").status == 200
+        except health.NoAnswer:
+            works = False
+        row.refresh_from_db()
+        pair = TokenPair.objects.current().filter(connection=row).first()
+        found.append(
+            {
+                "connection": row.pk,
+                "state": row.state,
+                "works": works,
+                "fingerprint": pair.fingerprint if pair else "",
+                "kept_aside": AuditEntry.objects.filter(kind="tokens.kept_aside", subject=row.code).count(),
+                "pairs": row.pairs.count(),
+                "told": bool(row.incident_since),
+            }
+        )
+    return found
+
+
+JOBS: dict[str, Callable[..., Any]] = {job.__name__: job for job in (make, clear, call, disconnect, recover, look)}
+
+
+def stop_at(place: str, then: str) -> None:
+    """Has this process die, or wait until it may go on, the first time it comes to that place."""
+    where, name, side = PLACES[place]
+    inner = getattr(where, name)
+    here = Path(os.environ["CALLERS_FOLDER"], str(os.getpid()))
+
+    def arrive() -> None:
+        setattr(where, name, inner)
+        if then == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        here.with_suffix(".reached").touch()
+        while not here.with_suffix(".go").exists():
+            time.sleep(0.01)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if side == "before":
+            arrive()
+        result = inner(*args, **kwargs)
+        if side == "after":
+            arrive()
+        return result
+
+    setattr(where, name, wrapped)
+
+
+def set_clock(skew: float) -> None:
+    now, seconds = timezone.now, time.time
+    timezone.now = lambda: now() + timedelta(seconds=skew)
+    time.time = lambda: seconds() + skew
+
+
+def run(job: dict[str, Any], go: Go) -> Any:
+    if "at" in job:
+        stop_at(job["at"], job["then"])
+    if "lease" in job:
+        tokens.LEASE = timedelta(seconds=job["lease"])
+    if "skew" in job:
+        set_clock(job["skew"])
+    if "busy" in job and database.vendor == "sqlite":
+        database.settings_dict["OPTIONS"]["timeout"] = job["busy"]
+    return JOBS[job["do"]](go, **job.get("with", {}))
+
+
+def fork(job: dict[str, Any], gate: tuple[int, int]) -> tuple[int, int]:
+    """A process for this job; its id, and where it says that it is ready, and then what it has found."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, reading
+    status = 1
+    try:
+        os.close(gate[1])
+
+        def go() -> None:
+            os.write(writing, b"!")
+            os.read(gate[0], 1)  # comes to an end when the nursery lets go
+
+        os.write(writing, json.dumps(run(job, go)).encode())
+        connections.close_all()
+        status = 0
+    except BaseException as problem:
+        print(f"{job['do']}: {problem!r}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        gate = os.pipe()
+        children = [fork(job, gate) for job in json.loads(line)]
+        for _, reading in children:
+            os.read(reading, 1)
+        print(json.dumps([pid for pid, _ in children]), flush=True)
+        os.close(gate[1])
+        ended = []
+        for pid, reading in children:
+            with os.fdopen(reading, "rb") as answer:
+                found = answer.read()
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            ended.append({"status": status, "found": json.loads(found) if found else None})
+        os.close(gate[0])
+        print(json.dumps(ended), flush=True)
+
+
+if __name__ == "__main__":
+    main()

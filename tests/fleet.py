@@ -1,0 +1,47 @@
+"""Many connections at once, and time that passes for all of them."""
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import F
+from django.db.models.functions import Now
+
+from accounts.models import Customer, User
+from integrations import finishing, tasks, tokens
+from integrations.models import Breaker, ConnectAttempt, Connection, TokenPair
+from integrations.snapinspect import pair
+from tests.driving import Sandbox
+
+FIRST_COMPANY = 20_000
+
+
+def connect(sandbox: Sandbox, customer: Customer, by: User, number: int) -> list[Connection]:
+    """So many connections of this customer, each to a company of its own, with the pairs that they were given."""
+    made = []
+    for company in range(FIRST_COMPANY, FIRST_COMPANY + number):
+        account = sandbox.control("POST", "accounts", {"company": company})["account"]
+        granted = sandbox.grant(str(account))
+        attempt = ConnectAttempt.objects.create(
+            state_hash=f"fleet {company}", session_hash="", user=by, customer=customer, issued_at=Now()
+        )
+        received = pair.TokenPair(granted["access_token"], granted["refresh_token"])
+        made.append(tokens.receive(attempt, received))
+        finishing.finish(TokenPair.objects.get(connection=made[-1]).pk)
+        made[-1].refresh_from_db()
+    return made
+
+
+def pass_time(passed: timedelta) -> None:
+    """Everything that was written down lies so much further back."""
+    for model in (Connection, TokenPair, Breaker):
+        moments = [field.name for field in model._meta.fields if isinstance(field, models.DateTimeField)]
+        model._default_manager.update(**{name: F(name) - passed for name in moments})
+
+
+def work_until_idle() -> None:
+    """What the workers do until nothing is due; connections that wait for their turn are left alone."""
+    for _ in range(1000):
+        if not tasks.due():
+            return
+        tasks.drain.func()
+    raise AssertionError("the work never ends")

@@ -1,0 +1,463 @@
+"""From a delivery to the events it announces: rows W3–W6, W12, W13, W15, M5, M6 and R2 of the score card."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from accounts.models import Customer, User
+from integrations import handlers, inbox, lanes, lookups, processing, proving, tasks, webhook_addresses
+from integrations.handlers import Happening
+from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State
+from tests.deliveries import (
+    INSPECTION,
+    INSPECTION_OF_OTHER,
+    change_status,
+    deliver,
+    later,
+    looks,
+    only_event,
+    payload,
+    post,
+    state_of,
+    upload,
+)
+from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+UNKNOWN_COMPANY = "701"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "LINGER", 0)
+    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
+    """What a handler of everything has heard."""
+    monkeypatch.setattr(handlers, "registry", {})
+    happenings: list[Happening] = []
+    handlers.on("*")(happenings.append)
+    return happenings
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "registry", {})
+
+
+@pytest.fixture
+def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
+    made = visit(alice).connect(acme, sandbox)
+    sandbox.control("DELETE", "log")
+    yield made
+
+
+def test_a_delivery_becomes_a_verified_event_with_the_content_that_the_api_showed(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    deliver(payload("Create_Review", iInsReviewID="77", surprise=[1]))
+
+    event = only_event()
+    assert (event.state, event.proof, event.type) == (Event.State.DONE, Event.Proof.VERIFIED, "Create_Review")
+    assert (event.inspection_id, event.review_id, event.company_id) == (INSPECTION, "77", COMPANY_OF_PAT)
+    assert "12 Harbour Street" in event.content
+    assert [(h.type, h.verified, h.key.partition(":")[0]) for h in heard] == [("Create_Review", True, event.key)]
+    assert [attempt.error_kind for attempt in event.timeline.all()] == [""]
+    assert Delivery.objects.get().state == Delivery.State.PLACED
+
+
+def test_without_a_path_events_are_kept_and_honestly_not_checked(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening], settings: Settings
+) -> None:
+    settings.SNAPINSPECT_INSPECTION_PATH = ""
+
+    deliver(payload(), payload())
+    later(hours=2)
+    deliver(payload())
+    assert Event.objects.count() == 1, "within 2 h 15 min equal bytes are enough"
+    later(minutes=16)
+    deliver(payload())
+
+    assert set(Event.objects.values_list("state", "proof")) == {("done", "not_checked")}
+    assert Event.objects.count() == len(heard) == 2
+    assert looks(sandbox) == 0
+    assert not heard[0].verified and heard[0].content is None
+
+
+@pytest.mark.parametrize("body", [payload(None), payload("Something_New"), {"sType": "Ping", "iCompanyID": "6847"}])
+def test_unknown_types_and_missing_ones_are_kept(body: dict[str, object], connection: Connection) -> None:
+    deliver(body)
+    assert only_event().state == Event.State.DONE
+
+
+@pytest.mark.parametrize("how", ["all at once", "in turn", "spread over two hours"])
+def test_W3_five_equal_deliveries_are_one_event_with_one_effect_and_at_most_two_look_ups(
+    how: str, sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    for _ in range(5):
+        post(payload())
+        if how != "all at once":
+            work()
+        if how == "spread over two hours":
+            later(minutes=29)
+    later(seconds=5)
+
+    event = only_event()
+    print(f"W3 {how}: 5 deliveries, {len(heard)} effect, {looks(sandbox)} look-ups, {Event.objects.count()} version")
+    assert EventDelivery.objects.filter(event=event).count() == 5
+    assert len(heard) == 1
+    # Retries half an hour apart are looked at one by one: each might be a second upload.
+    assert looks(sandbox) <= (5 if how == "spread over two hours" else 2)
+
+
+def test_W4_the_same_bytes_again_after_a_change_are_a_second_event_with_the_new_content(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    inspection = upload(sandbox)
+    deliver(payload(inspection=inspection))
+    change_status(sandbox, inspection, "Second upload")
+    deliver(payload(inspection=inspection))
+    later(seconds=5)
+
+    first, second = Event.objects.order_by("pk")
+    assert "Second upload" not in first.content
+    assert "Second upload" in second.content
+    assert len(heard) == 2
+
+
+def test_status_A_then_B_then_A_is_three_events(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    a, b = (payload("Update_Inspection_Status", sStatus=status) for status in ("A", "B"))
+    deliver(a, b, a)
+    later(minutes=1)
+
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 3
+
+
+def test_the_reviews_of_one_inspection_are_told_apart(connection: Connection, heard: list[Happening]) -> None:
+    one, two = (payload("Create_Review", iInsReviewID=number) for number in (1, 2))
+    deliver(one, two)
+    deliver(one)
+    later(seconds=5)
+
+    assert [(h.type, h.review_id) for h in heard] == [("Create_Review", "1"), ("Create_Review", "2")]
+
+
+def test_equal_bytes_that_come_later_than_any_retry_are_another_event(
+    connection: Connection, heard: list[Happening]
+) -> None:
+    deliver(payload())
+    later(hours=2, minutes=16)
+    deliver(payload())
+
+    assert Event.objects.count() == len(heard) == 2
+
+
+def test_W5_older_content_that_arrives_last_does_not_win(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    inspection = upload(sandbox)
+    deliver(payload("Update_Inspection_Status", inspection, sStatus="B"))
+    newest = only_event()
+    older = newest.content.replace('"dtUpdated":"20', '"dtUpdated":"19').replace("Uploaded", "Outdated")
+    sandbox.fault(f"/inspections/{inspection}", "status", status=200, body=older)
+    deliver(payload("Update_Inspection_Status", inspection, sStatus="A"))
+
+    last = Event.objects.latest("pk")
+    assert last.state == Event.State.DONE
+    assert last.content == newest.content
+    assert heard[-1].content == heard[0].content
+
+
+def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    forged = 200
+    for number in range(forged):
+        post(payload(inspection=9_000_000 + number))
+    work()
+    work()
+
+    refused = looks(sandbox)
+    print(f"W6: {forged} forged ids, {refused} look-ups in the first window of {lookups.WINDOW.total_seconds():.0f} s")
+    assert refused == lookups.MOST_IN_A_WINDOW
+    assert lookups.MOST_IN_A_WINDOW * (60 / lookups.WINDOW.total_seconds() + 1) <= 60
+    assert not heard
+    assert not Event.objects.with_content().exists()
+    assert not Event.objects.filter(state=Event.State.FAILED).exists(), "waiting costs no attempt"
+
+
+def test_W6_real_inspections_do_not_count_against_the_limit(sandbox: Sandbox, connection: Connection) -> None:
+    for number in range(25):
+        post(payload(f"Type_{number}"))
+    work()
+    assert Event.objects.filter(state=Event.State.DONE).count() == 25
+
+
+def test_W6_an_inspection_of_another_company_is_not_shown(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    deliver(payload(inspection=INSPECTION_OF_OTHER))
+
+    event = only_event()
+    assert (event.state, event.last_error_kind, event.proof) == ("retrying", "not_found", "unverified")
+    assert {call["company"] for call in sandbox.calls("/inspections")} == {int(COMPANY_OF_PAT)}
+    for _ in range(3):
+        later(minutes=5)
+    assert state_of(event) == Event.State.FAILED
+    assert not heard
+
+
+def test_W6_a_company_that_nobody_has_makes_no_event_and_no_call(sandbox: Sandbox, connection: Connection) -> None:
+    deliver(payload(iCompanyID=424242), {"iInspectionID": 1})
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.UNMATCHED}
+    assert not Event.objects.exists()
+    assert not sandbox.calls()
+
+
+def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, heard: list[Happening]
+) -> None:
+    deliver(payload())
+    assert Delivery.objects.get().state == Delivery.State.UNMATCHED
+
+    visit(alice).connect(acme, sandbox)
+    tasks.sweep()
+    work()
+
+    assert only_event().state == Event.State.DONE
+    assert len(heard) == 1
+
+
+def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MOST_PARKED", 5)
+    deliver(*(payload(inspection=number + 1) for number in range(6)), b"rubbish")
+    tasks.sweep()
+    left = list(Delivery.objects.order_by("pk"))
+    assert [delivery.inspection_id for delivery in left] == ["3", "4", "5", "6", ""]
+
+    Delivery.objects.filter(pk=left[0].pk).update(received_at=Now() - inbox.PARKED_FOR - timedelta(hours=1))
+    tasks.sweep()
+    assert Delivery.objects.count() == 4
+
+
+def test_W13_two_customers_of_one_company_each_see_it_once_with_their_own_token(
+    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, heard: list[Happening]
+) -> None:
+    theirs = charlie.memberships.get().customer
+    other = visit(charlie).connect(theirs, sandbox)
+    sandbox.control("DELETE", "log")
+
+    deliver(payload())
+    assert sorted(h.connection.pk for h in heard) == [connection.pk, other.pk]
+    assert len({call["token"] for call in sandbox.calls("/inspections")}) == 2
+
+    visit(charlie).post(f"/c/{theirs.code}/connections/{other.code}/disconnect/")
+    deliver(payload("Review_Signed"))
+    assert [h.connection.pk for h in heard[2:]] == [connection.pk]
+
+
+def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
+    sandbox: Sandbox, visit: Visit, connection: Connection, acme: Customer, charlie: User
+) -> None:
+    theirs = charlie.memberships.get().customer
+    other = visit(charlie).connect(theirs, sandbox)
+    third = visit(charlie).connect(theirs, sandbox, account=OTHER)
+    post(payload())
+    post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
+    tasks.placing.place()
+    webhook_addresses.issue(third)
+    post(payload("Queued"), secret=webhook_addresses.issue(other))
+    sandbox.control("DELETE", "log")
+
+    theirs.delete()
+    work()
+
+    assert list(Event.objects.values_list("connection", "state")) == [(connection.pk, "done")]
+    assert Delivery.objects.count() == 1
+    assert {call["company"] for call in sandbox.calls()} == {int(COMPANY_OF_PAT)}
+    assert Lane.objects.count() == 1
+
+
+def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_own_address(
+    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, heard: list[Happening]
+) -> None:
+    other = visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
+
+    deliver(payload(), secret=webhook_addresses.issue(other))
+    tasks.sweep()
+    work()
+
+    assert Delivery.objects.get().state == Delivery.State.UNMATCHED
+    assert not heard
+
+
+def test_a_company_learnt_from_an_own_address_is_kept_once_the_api_has_named_it(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    connection = visit(alice).connect(acme, sandbox, account=UNKNOWN_COMPANY)
+    assert connection.company_id == ""
+    own = webhook_addresses.issue(connection)
+
+    deliver({"iInspectionID": 9_999_999, "iCompanyID": int(COMPANY_OF_PAT)}, secret=own)
+    connection.refresh_from_db()
+    assert connection.company_id == "", "a body's word is not enough"
+
+    deliver({"iInspectionID": 1388701, "iCompanyID": 7250}, secret=own)
+    connection.refresh_from_db()
+    assert connection.company_id == "7250"
+
+
+def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processed_after_the_reconnect(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection, heard: list[Happening]
+) -> None:
+    sandbox.control("POST", "revoke_all")
+    for number in range(5):
+        deliver(payload(f"Type_{number}"))
+    tasks.sweep()
+    work()
+    assert Event.objects.open().count() == 5
+    assert Connection.objects.get().state == State.NEEDS_RECONNECT
+    assert set(Event.objects.values_list("attempts", flat=True)) == {0}
+
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    work()
+    inbox.company_connected(connection)
+    work()
+
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 5
+
+
+def test_while_the_api_is_down_no_attempt_is_used_up_and_it_is_not_asked_for_every_event(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    sandbox.fault("/inspections*", "status", times=None, status=503)
+    deliver(*(payload(f"Type_{number}") for number in range(20)))
+    before = looks(sandbox)
+    work()
+    assert looks(sandbox) == before, "the lane did not pause"
+    for _ in range(10):
+        later(minutes=10)
+
+    assert set(Event.objects.values_list("attempts", flat=True)) == {0}
+    assert Event.objects.filter(next_attempt_at__gt=Now()).exists()
+    sandbox.clear_faults()
+    later(minutes=10)
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 20
+
+
+def test_an_event_that_fails_alone_is_not_taken_for_an_outage(sandbox: Sandbox, connection: Connection) -> None:
+    sandbox.fault(f"/inspections/{INSPECTION}", "status", times=None, status=500)
+    deliver(payload())
+    for number in range(9):
+        deliver(payload(f"Type_{number}", inspection="1388562"))
+        later(hours=3)
+
+    poison, *fine = Event.objects.order_by("pk")
+    assert (poison.state, poison.attempts) == ("failed", Event.MOST_ATTEMPTS)
+    assert {event.state for event in fine} == {"done"}
+
+
+def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_on(
+    sandbox: Sandbox, connection: Connection, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    @handlers.on("*")
+    def picky(happening: Happening) -> None:
+        if happening.type == "Poison":
+            raise ValueError
+        heard.append(happening.type)
+
+    deliver(payload("Poison"), *(payload(f"Type_{number}") for number in range(30)))
+    poison = Event.objects.get(type="Poison")
+    assert (poison.state, poison.attempts, len(heard)) == ("retrying", 1, 30)
+    waits = []
+    for _ in range(9):
+        waits.append((Event.objects.get(pk=poison.pk).next_attempt_at - poison.next_attempt_at).total_seconds())
+        later(hours=3)
+
+    poison.refresh_from_db()
+    print(f"W15: {poison.attempts} attempts, the others {len(heard)} of 30 at once")
+    assert (poison.state, poison.attempts, poison.last_error_kind) == ("failed", 8, "handler_failed")
+    assert [a.handler.rpartition(".")[2] for a in poison.timeline.all()] == ["picky"] * 8
+
+    monkeypatch.setattr(handlers, "registry", {})
+    assert inbox.replay(poison, by=alice)
+    work()
+    assert state_of(poison) == Event.State.DONE
+    assert processing.backoff(7) > processing.backoff(1) * 10
+
+
+def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_late_one_writes_nothing(
+    connection: Connection, heard: list[Happening]
+) -> None:
+    post(payload())
+    tasks.placing.place()
+    frozen = lanes.take(Lane.objects.filter(pk=connection.pk), due_at=None)
+    assert frozen is not None
+    Event.objects.update(state=Event.State.PROCESSING)
+    work()
+    assert not heard, "the lease was not respected"
+
+    Lane.objects.update(lease_until=Now() - timedelta(seconds=1))
+    tasks.sweep()
+    work()
+    assert (only_event().state, only_event().attempts, len(heard)) == ("done", 1, 1)
+    with pytest.raises(lanes.LostLane):
+        frozen.work()
+        frozen.end()
+
+
+def test_staff_assign_what_nobody_has_and_the_api_still_decides(
+    sandbox: Sandbox, connection: Connection, alice: User
+) -> None:
+    deliver(payload(iCompanyID=424242), {"iInspectionID": int(INSPECTION_OF_OTHER)})
+    for delivery in Delivery.objects.all():
+        assert inbox.assign(delivery, connection, by=alice)
+        assert not inbox.assign(delivery, connection, by=alice)
+    work()
+
+    assert set(Event.objects.values_list("inspection_id", "state")) == {
+        (INSPECTION, "done"),
+        (INSPECTION_OF_OTHER, "retrying"),
+    }
+
+
+def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection, alice: User) -> None:
+    sandbox.fault("/inspections*", "status", times=None, status=503)
+    deliver(payload())
+    assert inbox.ignore(only_event(), by=alice)
+    sandbox.clear_faults()
+    later(hours=1)
+
+    assert only_event().state == Event.State.IGNORED
+    assert not inbox.ignore(only_event(), by=alice)
+
+
+def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
+    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
+    monkeypatch.setattr(lanes, "SHIFT_SECONDS", 0.05)
+    order: list[str] = []
+    handlers.on("*")(lambda happening: order.append(happening.company_id))
+    for number in range(120):
+        post(payload(f"Type_{number}"))
+    post(payload("Real", INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
+    work()
+
+    print(f"fairness: the other customer's event came as number {order.index(COMPANY_OF_OTHER) + 1} of {len(order)}")
+    assert len(order) == 121
+    assert order.index(COMPANY_OF_OTHER) < 60

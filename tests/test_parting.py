@@ -1,0 +1,212 @@
+"""Row T9 of the score card: disconnect ends the access at SnapInspect if it answers, and erases it here in any case."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection as database
+from django.db.models.functions import Now
+
+from accounts.models import Customer, User
+from integrations import health, parting, proving, tasks, tokens
+from integrations.models import Connection, State, TokenPair
+from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
+from tests.figures import record
+from tests.fleet import pass_time, work_until_idle
+from tests.world import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+EXCHANGE = "/integration/ExchangeToken"
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+
+
+@pytest.fixture
+def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+    connection = visit(alice).connect(acme, sandbox)
+    sandbox.control("DELETE", "log")
+    return connection
+
+
+def state(connection: Connection) -> str:
+    return Connection.objects.get(pk=connection.pk).state
+
+
+def sealed() -> list[bytes]:
+    rows = TokenPair.objects.values_list("sealed_access", "sealed_refresh")
+    return [bytes(value) for row in rows for value in row if value]
+
+
+def left_in_files(needles: list[bytes]) -> int:
+    """How many of these the database's files hold, its write-ahead log included."""
+    files = [Path(f"{database.settings_dict['NAME']}{ending}") for ending in ("", "-wal")]
+    content = b"".join(file.read_bytes() for file in files if file.exists())
+    return sum(needle in content for needle in needles)
+
+
+def press(visit: Visit, person: User, connection: Connection) -> str:
+    """Presses Disconnect; returns the page that follows."""
+    where = f"/c/{connection.customer.code}/connections/{connection.code}/disconnect/"
+    return visit(person).post(where, follow=True).content.decode()
+
+
+def live(sandbox: Sandbox) -> list[str]:
+    """The access tokens that SnapInspect accepts."""
+    return [token["token"] for token in sandbox.tokens() if token["live"] and token["kind"] == "access"]
+
+
+def test_T9_where_snapinspect_answers_the_old_tokens_are_dead_and_the_page_says_so(
+    sandbox: Sandbox, visit: Visit, alice: User, connected: Connection
+) -> None:
+    stored = sealed()
+    (old,) = live(sandbox)
+    assert sandbox.accepts(old)
+
+    page = press(visit, alice, connected)
+
+    assert not sandbox.accepts(old)
+    assert "was ended at SnapInspect and erased here" in page
+    assert (sandbox.exchanges(), TokenPair.objects.count(), state(connected)) == (1, 0, State.DISCONNECTED)
+    answer = "old tokens 401, erased"
+    if database.vendor == "sqlite":
+        answer += f", {left_in_files(stored)} of {len(stored)} ciphertexts left in the files"
+        assert left_in_files(stored) == 0
+    record("T9", "disconnect; SnapInspect answers", answer)
+
+
+@pytest.mark.parametrize("fault", ["hang", "close", "status"])
+def test_T9_whatever_snapinspect_does_the_tokens_are_erased_within_ten_seconds_and_the_page_says_what_is_proven(
+    fault: str, sandbox: Sandbox, visit: Visit, alice: User, connected: Connection
+) -> None:
+    stored = sealed()
+    sandbox.fault(EXCHANGE, fault, times=None)
+    begun = time.monotonic()
+
+    page = press(visit, alice, connected)
+
+    took = time.monotonic() - begun
+    words = {"hang": "hangs", "close": "closes", "status": "answers 500"}[fault]
+    record("T9", f"disconnect; SnapInspect {words}", f"erased after {took:.1f} s, and said so")
+    assert took < 10
+    assert "SnapInspect did not confirm" in page
+    assert (TokenPair.objects.count(), state(connected)) == (0, State.DISCONNECTED)
+    if database.vendor == "sqlite":
+        assert left_in_files(stored) == 0
+
+
+def test_T9_an_exchange_on_its_way_is_not_called_ended(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    candidate = tokens.hold(TokenPair.objects.candidates().get().pk)
+    assert candidate is not None
+
+    page = press(visit, alice, connected)
+
+    assert len(live(sandbox)) == 2, "the candidate's, and one that was thrown away unseen"
+    assert "SnapInspect did not confirm" in page
+    with pytest.raises(tokens.LostLease):
+        candidate.write(error_kind="late")
+
+
+def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    sandbox.fault(EXCHANGE, "delay", times=None, seconds=0.5)
+
+    with ThreadPoolExecutor(1) as person:
+        pressed = person.submit(_disconnect, connected, alice)
+        wait_until(lambda: sandbox.exchanges() == 1)
+        for _ in range(20):
+            work()
+        pressed.result(60)
+    work_as_if_later()
+
+    assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
+
+
+def _disconnect(connection: Connection, by: User) -> None:
+    try:
+        parting.disconnect(connection, by=by)
+    finally:
+        database.close()
+
+
+def test_T9_a_check_that_was_under_way_does_not_undo_a_disconnect(
+    sandbox: Sandbox, alice: User, connected: Connection
+) -> None:
+    meanwhile = Connection.objects.get(pk=connected.pk)
+    parting.disconnect(Connection.objects.get(pk=connected.pk), by=alice)
+
+    meanwhile.move_to(State.CONNECTED)
+    assert state(connected) == State.DISCONNECTED
+    meanwhile = Connection.objects.get(pk=connected.pk)
+    health.check(meanwhile)
+    assert state(connected) == State.DISCONNECTED
+
+
+def test_T9_a_disconnected_connection_can_be_connected_again(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    press(visit, alice, connected)
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    work()
+
+    assert state(connected) == State.CONNECTED
+    assert health.get(connected, "user").status == 200
+
+
+def test_T9_the_disconnect_of_one_connection_leaves_the_others_alone(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    other = visit(alice).connect(acme, sandbox, account=OTHER)
+
+    press(visit, alice, connected)
+    work_as_if_later()
+
+    assert state(other) == State.CONNECTED
+    assert health.get(other, "user").status == 200
+
+
+def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    stored = sealed()
+    connected.move_to(State.DISCONNECTED, next_check_at=None)
+    tasks.sweep()
+    work_until_idle()
+    assert TokenPair.objects.count() == 1, "whoever disconnects may still be at it"
+
+    pass_time(timedelta(seconds=11))
+    tasks.sweep()
+    work_until_idle()
+
+    assert TokenPair.objects.count() == 0
+    assert audited("tokens.erased") == 1
+    if database.vendor == "sqlite":
+        assert left_in_files(stored) == 0
+
+
+def test_T9_a_pair_that_arrives_after_the_disconnect_is_not_kept(
+    sandbox: Sandbox, alice: User, connected: Connection
+) -> None:
+    held = tokens.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
+    assert held is not None
+    parting.disconnect(connected, by=alice)
+
+    with pytest.raises(tokens.LostLease):
+        held.exchange()
+
+    assert (TokenPair.objects.count(), state(connected)) == (0, State.DISCONNECTED)
+    assert TokenPair.objects.filter(lease_until__gt=Now()).count() == 0

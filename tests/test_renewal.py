@@ -1,0 +1,484 @@
+"""Rows R2, R5, R6, R8, R9 and O10 of the score card: a token in use is refused, replaced, and never lost."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import DatabaseError
+from django.db import connection as database
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from accounts.models import Customer, User
+from integrations import health, patience, proving, renewal, spool, tasks, tokens
+from integrations.encryption import parse_keys
+from integrations.models import Check, Connection, State, TokenPair
+from integrations.snapinspect.pair import fingerprint
+from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
+from tests.figures import record
+from tests.fleet import pass_time, work_until_idle
+from tests.sizes import size
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+EXCHANGE = "/integration/ExchangeToken"
+OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
+TOO_LATE_TO_ANSWER = 0.3  # seconds
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+
+
+@pytest.fixture
+def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+    """Connected some time ago, and working."""
+    connection = visit(alice).connect(acme, sandbox)
+    pass_time(timedelta(hours=7))
+    mail.outbox.clear()
+    sandbox.control("DELETE", "log")
+    return connection
+
+
+def refuse(sandbox: Sandbox) -> None:
+    """Access tokens are ended at SnapInspect; the refresh tokens still work."""
+    sandbox.control("POST", "revoke_all", {"kind": "access"})
+
+
+def state(connection: Connection) -> str:
+    return Connection.objects.get(pk=connection.pk).state
+
+
+def kept(connection: Connection) -> tuple[int, bytes, bytes]:
+    row = TokenPair.objects.current().get(connection=connection)
+    return row.version, bytes(row.sealed_access), bytes(row.sealed_refresh)
+
+
+def newest_live(sandbox: Sandbox) -> str:
+    """The fingerprint of the access token that SnapInspect gave out last."""
+    return [fingerprint(token["token"]) for token in sandbox.tokens() if token["live"] and token["kind"] == "access"][-1]
+
+
+def fails(connection: Connection, path: str = "user") -> health.NoAnswer:
+    with pytest.raises(health.NoAnswer) as failure:
+        health.get(connection, path)
+    return failure.value
+
+
+def test_a_refused_token_is_replaced_behind_the_callers_back(sandbox: Sandbox, connected: Connection) -> None:
+    refuse(sandbox)
+
+    assert health.get(connected, "inspections").status == 200
+
+    assert sandbox.exchanges() == 1
+    assert audited("tokens.exchanged") == 2, "one at connecting, one now"
+    assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
+    assert health.get(connected, "user").status == 200
+    assert sandbox.exchanges() == 1
+    assert mail.outbox == []
+
+
+def test_a_401_of_one_path_alone_is_no_reason_to_exchange(sandbox: Sandbox, connected: Connection) -> None:
+    sandbox.fault("/inspections", "status", times=None, status=401)
+
+    failure = fails(connected, "inspections")
+
+    assert (failure.error_kind, failure.is_outage) == ("token_refused", False)
+    assert sandbox.exchanges() == 0
+    assert state(connected) == State.CONNECTED
+
+
+def test_a_new_pair_that_could_not_be_proven_counts_as_proven_by_the_first_call_that_works(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    refuse(sandbox)
+    with answering_503_after_exchanges(sandbox):
+        assert fails(connected).is_outage
+    assert TokenPair.objects.get().proved_at is None
+    work()
+    assert TokenPair.objects.get().proved_at is not None
+    refuse(sandbox)
+
+    assert health.get(connected, "user").status == 200
+    assert sandbox.exchanges() == 2
+    assert mail.outbox == []
+
+
+@contextmanager
+def answering_503_after_exchanges(sandbox: Sandbox) -> Iterator[None]:
+    """The API is gone as soon as an exchange has been made, until the block ends."""
+    original = tokens.Held.exchange
+
+    def exchange(held: tokens.Held) -> bool:
+        result = original(held)
+        sandbox.fault("/user", "status", times=None, status=503)
+        return result
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tokens.Held, "exchange", exchange)
+        yield
+    sandbox.clear_faults()
+
+
+def test_a_new_pair_that_never_worked_is_not_exchanged_again_within_six_hours(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    sandbox.fault("/user", "status", times=None, status=401)
+
+    for _ in range(5):
+        assert not fails(connected).is_outage
+    assert sandbox.exchanges() == 1
+    assert state(connected) == State.NEEDS_RECONNECT
+
+    pass_time(timedelta(hours=7))
+    fails(connected)
+    assert sandbox.exchanges() == 2
+
+
+@pytest.mark.parametrize("loss", ["lost_answer", "hang"])
+@pytest.mark.parametrize("mode", ["strict", "grace"])
+def test_R2_a_lost_answer(
+    mode: str, loss: str, sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loss == "hang":
+        monkeypatch.setitem(tokens.Held._send.__kwdefaults__, "deadline", TOO_LATE_TO_ANSWER)
+    sandbox.mode(mode)
+    sandbox.fault(EXCHANGE, loss, work=True)
+    refuse(sandbox)
+    begun = time.monotonic()
+
+    if mode == "grace":
+        assert health.get(connected, "user").status == 200
+    else:
+        assert not fails(connected).is_outage
+    took = time.monotonic() - begun
+    for _ in range(3):
+        work_as_if_later()
+
+    record(
+        "R2",
+        f"SnapInspect replaces the tokens and {'hangs' if loss == 'hang' else 'closes'}; {mode}",
+        f"{'connected' if state(connected) == State.CONNECTED else 'needs reconnect'} after {took:.1f} s,"
+        f" {sandbox.exchanges()} exchanges, {len(mail.outbox)} notices",
+    )
+    assert state(connected) == (State.CONNECTED if mode == "grace" else State.NEEDS_RECONNECT)
+    assert sandbox.exchanges() == 2
+    assert len(mail.outbox) == (0 if mode == "grace" else 1)
+    assert took < 60
+
+
+def test_a_lost_connection_is_asked_about_once_an_hour_and_not_all_the_time(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    sandbox.fault(EXCHANGE, "lost_answer")
+    refuse(sandbox)
+    fails(connected)
+    work()
+    sandbox.control("DELETE", "log")
+
+    for _ in range(20):
+        tasks.sweep()
+        work()
+    assert sandbox.calls() == []
+
+    pass_time(patience.REFUSED_CHECK)
+    work_until_idle()
+    assert {call["path"] for call in sandbox.calls()} == {"/user"}
+
+
+def test_too_many_requests_at_the_exchange_costs_nothing(sandbox: Sandbox, connected: Connection) -> None:
+    sandbox.fault(EXCHANGE, "status", times=3, status=429)
+    refuse(sandbox)
+
+    assert fails(connected).is_outage
+    assert state(connected) == State.TROUBLE
+    for _ in range(4):
+        work_as_if_later()
+
+    assert state(connected) == State.CONNECTED
+    assert mail.outbox == []
+
+
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Settings) -> Iterator[None]:
+    """SQLite may not take another page; elsewhere the folder for answers cannot be written."""
+    if database.vendor != "sqlite":
+        (tmp_path / "occupied").write_text("a file where the folder should be")
+        settings.SPOOL_DIR = tmp_path / "occupied"
+        yield
+        return
+    with database.cursor() as cursor:
+        # A full file, no free pages left in it.
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA page_count")
+        pages = cursor.fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count = {pages}")
+        try:
+            yield
+        finally:
+            cursor.execute("PRAGMA max_page_count = 1073741823")
+
+
+def test_R5_a_full_disk_stops_the_exchange_before_it_is_sent(
+    sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Settings
+) -> None:
+    refuse(sandbox)
+    before = kept(connected)
+
+    with full_disk(monkeypatch, tmp_path, settings), pytest.raises((health.NoAnswer, DatabaseError)):
+        health.get(connected, "user")
+    sent = sandbox.exchanges()
+
+    record("R5", "the disk is full when an exchange is due", f"{sent} exchanges sent")
+    assert sent == 0
+    assert kept(connected) == before
+    assert health.get(connected, "user").status == 200, "it did not recover by itself"
+
+
+def test_R5_a_spool_that_cannot_be_written_is_a_setup_problem_and_stops_the_exchange(
+    sandbox: Sandbox, connected: Connection, tmp_path: Path, settings: Settings
+) -> None:
+    right, settings.SPOOL_DIR = settings.SPOOL_DIR, tmp_path / "occupied"
+    settings.SPOOL_DIR.write_text("a file where the folder should be")
+    refuse(sandbox)
+    before = kept(connected)
+
+    failure = fails(connected)
+
+    record("R5", "the folder for answers cannot be written", f"{sandbox.exchanges()} exchanges sent")
+    assert (failure.error_kind, sandbox.exchanges()) == ("no_room", 0)
+    assert state(connected) == State.SETUP_PROBLEM
+    assert kept(connected) == before
+    settings.SPOOL_DIR = right
+    work_as_if_later()
+    assert state(connected) == State.CONNECTED
+
+
+def test_R5_with_a_wrong_key_nothing_is_sent(sandbox: Sandbox, connected: Connection, settings: Settings) -> None:
+    refuse(sandbox)
+    before = kept(connected)
+    right, settings.TOKEN_ENCRYPTION_KEYS = settings.TOKEN_ENCRYPTION_KEYS, parse_keys(OTHER_KEY)
+
+    failure = fails(connected)
+    work_as_if_later()
+
+    record("R5", "the key is missing when an exchange is due", f"{sandbox.exchanges()} exchanges sent")
+    assert (failure.error_kind, sandbox.exchanges()) == ("cannot_unseal", 0)
+    assert state(connected) == State.SETUP_PROBLEM
+    assert kept(connected) == before
+    settings.TOKEN_ENCRYPTION_KEYS = right
+    assert health.get(connected, "user").status == 200
+
+
+WITHOUT_TOKENS: list[dict[str, Any]] = [
+    {"kind": "html"},
+    {"kind": "status", "status": 500},
+    {"kind": "raw", "body_base64": ""},
+    {"kind": "raw", "body_base64": "eyJhY2Nlc3NfdG9rZW4iOiAiYWJj"},  # {"access_token": "abc
+    {"kind": "null_token"},
+    {"kind": "missing_token"},
+    {"kind": "missing_refresh"},
+    {"kind": "raw", "body_base64": "WzEsIDJd"},  # [1, 2]
+    {"kind": "bomb", "megabytes": 11},
+]
+WITH_TOKENS: list[dict[str, Any]] = [
+    {"kind": "extra_fields", "fields": {"expires_in": "", "scope": [1], "sub": {"a": None}}},
+    {"kind": "extra_fields", "fields": {"padding": "x" * 1_000_000}},
+    {"kind": "wrong_state"},
+    {"kind": "wrong_type"},
+    {"kind": "duplicate_keys"},
+]
+
+
+@pytest.mark.parametrize("odd", WITHOUT_TOKENS, ids=lambda odd: f"{odd['kind']} {odd.get('body_base64', '')}")
+def test_R6_an_odd_answer_without_two_tokens_never_overwrites_what_is_kept(
+    odd: dict[str, Any], sandbox: Sandbox, connected: Connection
+) -> None:
+    before = kept(connected)
+    # Refused and accepted again: what comes after the exchange shows that the old pair is still there.
+    sandbox.fault("/user", "status", times=3, status=401)
+    sandbox.fault(EXCHANGE, times=None, **odd)
+    altering = odd["kind"] in {"null_token", "missing_token", "missing_refresh"}
+    fails(connected)
+
+    assert kept(connected) == before
+    sandbox.clear_faults()
+    work_as_if_later()
+    record("R6", f"an answer without two tokens ({odd['kind']})", "what was kept is untouched")
+    # An answer that was altered had been carried out: then the old tokens are dead, and a person is needed.
+    assert state(connected) == (State.NEEDS_RECONNECT if altering else State.CONNECTED)
+
+
+@pytest.mark.parametrize("odd", WITH_TOKENS, ids=lambda odd: odd["kind"])
+def test_R6_every_answer_with_two_tokens_is_saved(
+    odd: dict[str, Any], sandbox: Sandbox, connected: Connection
+) -> None:
+    sandbox.fault(EXCHANGE, **odd)
+    refuse(sandbox)
+
+    assert health.get(connected, "user").status == 200
+
+    record("R6", f"an answer with two tokens, and odd ({odd['kind']})", "saved, works")
+    assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
+    assert sandbox.exchanges() == 1
+
+
+def test_R8_a_caller_whose_token_another_has_just_replaced_carries_on_with_the_new_one(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    schedules, chance = size(15, 1000), random.Random(8)
+
+    def call(pause: float) -> int:
+        try:
+            time.sleep(pause)
+            return health.get(connected, "inspections").status
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(schedules):
+            # The call arrives with a good token, and is answered when it is dead.
+            sandbox.fault("/inspections", "delay", seconds=chance.uniform(0.005, 0.04))
+            answer = other.submit(call, chance.uniform(0, 0.01))
+            renewal.replace(connected)
+            assert answer.result(60) == 200
+            sandbox.clear_faults()
+
+    false_alarms = audited("connection.needs_reconnect")
+    record("R8", "another process has rotated 10 ms earlier", f"{false_alarms} false alarms in {schedules}")
+    assert false_alarms == 0
+    assert sandbox.exchanges() == schedules
+    assert state(connected) == State.CONNECTED
+
+
+def test_R9_no_other_way_of_saving_brings_an_old_token_back(
+    sandbox: Sandbox, connected: Connection, visit: Visit, alice: User
+) -> None:
+    schedules, chance = size(15, 1000), random.Random(9)
+    sandbox.fault(EXCHANGE, "delay", times=None, seconds=0.01, work=True)
+    staff = visit(User.objects.create_superuser("staff@example.com", "correct horse battery"))
+    survived = 0
+    for _ in range(schedules):
+        stale = Connection.objects.prefetch_related("pairs").get(pk=connected.pk)
+        assert list(stale.pairs.all())
+        pair = TokenPair.objects.get()
+        saves = _saves(stale, pair, alice, staff)
+        chance.shuffle(saves)
+        with ThreadPoolExecutor(1) as other:
+            rotating = other.submit(_rotate, connected)
+            for save in saves:
+                threading.Event().wait(chance.uniform(0, 0.01))
+                save()
+            rotating.result(60)
+        survived += kept(connected)[0] == pair.version + 1 and health.get(connected, "user").status == 200
+
+    record("R9", "every other save interleaved with a rotation", f"the token survived {survived} of {schedules}")
+    assert survived == schedules
+    assert sandbox.exchanges() == schedules
+
+
+def _rotate(connection: Connection) -> None:
+    try:
+        renewal.replace(connection)
+    finally:
+        database.close()
+
+
+def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list[Callable[[], Any]]:
+    def save_pair() -> None:
+        with pytest.raises(TypeError):
+            pair.save()
+
+    def save_in_admin() -> None:
+        assert staff.post(f"/admin/integrations/connection/{stale.pk}/change/", {"state": "connected"}).status_code == 403
+
+    def save_late() -> None:
+        with pytest.raises(tokens.LostLease):
+            tokens.Held(pair.pk, "an owner who lost it long ago")
+
+    return [
+        stale.save,
+        lambda: stale.move_to(State.CONNECTED),
+        lambda: stale.move_to(State.TROUBLE, error_kind="timeout", failed_checks=1),
+        lambda: Check.objects.create(connection=stale, by=by, duration=timedelta()),
+        lambda: tokens.note_proof((pair.pk, pair.version)),
+        lambda: health.routine_check(stale.pk),
+        lambda: tasks.sweep(),
+        stale.customer.save,
+        save_pair,
+        save_in_admin,
+        save_late,
+    ]
+
+
+def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_twice(
+    sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk, version = tokens.in_use(connected) or (0, 0)
+    held = tokens.hold_in_use(pk, version)
+    assert held is not None
+    fill = spool.Slot.fill
+
+    def fill_and_freeze(slot: spool.Slot, entry: spool.Entry) -> None:
+        fill(slot, entry)
+        TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
+        assert tokens.take_home() == 1
+
+    monkeypatch.setattr(spool.Slot, "fill", fill_and_freeze)
+    with pytest.raises(tokens.LostLease):
+        held.exchange()
+
+    assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
+    assert list(spool.found()) == []
+
+
+def test_what_another_database_has_left_in_the_folder_overwrites_nothing(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    row, before = TokenPair.objects.get(), kept(connected)
+    slot = spool.reserve(row.pk, row.version)
+    slot.fill(spool.Entry(row.pk, row.version, "of-another", "sealed", "sealed", row.key_id, "abcdef"))
+    try:
+        assert tokens.take_home() == 0
+        tasks.sweep()
+        assert kept(connected) == before
+    finally:
+        slot.free()
+
+
+def test_O10_after_yesterdays_backup_every_stale_connection_is_named_and_the_others_work(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User, connected: Connection
+) -> None:
+    others = charlie.customers.get()
+    untouched = visit(charlie).connect(others, sandbox, account=OTHER)
+    yesterday = list(TokenPair.objects.filter(connection=connected).values())
+    renewal.replace(connected)
+    TokenPair.objects.filter(connection=connected).delete()
+    TokenPair.objects.bulk_create([TokenPair(**row) for row in yesterday])
+    sandbox.control("DELETE", "log")
+
+    for _ in range(10):
+        pass_time(timedelta(minutes=1))
+        tasks.sweep()
+        work_until_idle()
+        health.get(untouched, "user")
+        fails(connected)
+
+    sent, asked = sandbox.exchanges(), len(sandbox.calls("/user"))
+    record(
+        "O10",
+        "yesterday's backup is restored, one of two connections has rotated since",
+        f"it needs reconnect at its first call, {sent} exchanges, {len(mail.outbox)} notice, {asked} calls in 10 min",
+    )
+    assert (state(connected), state(untouched)) == (State.NEEDS_RECONNECT, State.CONNECTED)
+    assert sent == 2
+    assert len(mail.outbox) == 1
