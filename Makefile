@@ -31,5 +31,5 @@ check: install ## lint, format, types, templates, missing migrations, deployment
 	@$(PY) -m tests.production manage.py check --deploy --fail-level WARNING
 
 lock: install ## writes the lock files anew from pyproject.toml
-	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra postgres pyproject.toml --output-file requirements.txt
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra postgres --extra redis pyproject.toml --output-file requirements.txt
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt

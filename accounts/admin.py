@@ -1,6 +1,7 @@
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.http import HttpRequest
@@ -8,6 +9,8 @@ from django.http import HttpRequest
 from accounts.models import AuditEntry, Customer, Membership, User
 
 # The same sign-in, limits and second factor as everyone.
+# allauth would show everybody's second-factor secrets here.
+admin.site.unregister(Authenticator)
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign, no-untyped-call]
 
 

@@ -4,6 +4,7 @@ from smtplib import SMTPException
 from allauth.account.views import SignupView as AllauthSignupView
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.db import IntegrityError
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -35,6 +36,12 @@ class SignupView(AllauthSignupView):
     def form_valid(self, form: Form) -> HttpResponse:
         try:
             response: HttpResponse = super().form_valid(form)
+        except IntegrityError:
+            if not User.objects.filter(email__iexact=form.cleaned_data["email"]).exists():
+                raise
+            # Pressed twice: the other request of the same person was faster.
+            messages.info(self.request, "This sign-up is done already. Please sign in.")
+            return redirect("account_login")
         except (OSError, SMTPException):
             logger.exception("The confirmation mail of a sign-up could not be sent; the sign-up was undone.")
             self._undo()

@@ -6,58 +6,28 @@ A value that is missing or dangerous raises ImproperlyConfigured with the name o
 
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from connectapp.environment import (
+    ALLOW_INSECURE_LOOPBACK,  # noqa: F401  (a setting that others read)
+    BASE_DIR,
+    DEBUG,
+    PRODUCTION,
+    address,
+    api_path,
+    env,
+    parsed,
+    required,
+    several,
+    switch,
+)
 from integrations.encryption import parse_keys
-from integrations.snapinspect.addresses import is_path, secure_enough
 
-BASE_DIR = Path(__file__).resolve().parent.parent
 STATE_DIR = BASE_DIR / "var"
-
-env = environ.Env()  # type: ignore[no-untyped-call]
-env.read_env(BASE_DIR / ".env")
-
-
-def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:
-    """What `by` makes of the setting, or of its default when it is empty."""
-    try:
-        return by(env.str(name, default="").strip() or default)
-    except (ValueError, LookupError, ImproperlyConfigured):
-        # The value is not repeated: addresses of databases and mail servers hold passwords.
-        raise ImproperlyConfigured(f"{name} cannot be read. See .env.example.") from None
-
-
-def switch(name: str, *, default: bool) -> bool:
-    """A setting that is on or off. Any other word is refused: it would quietly mean off."""
-    words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-    value = env.str(name, default="").strip().lower()
-    if value and value not in words:
-        raise ImproperlyConfigured(f"{name} must be true or false.")
-    return words.get(value, default)
-
-
-def several(name: str, *, default: list[str]) -> list[str]:
-    """A comma-separated setting, with or without spaces after the commas."""
-    return [part.strip() for part in env.str(name, default="").split(",") if part.strip()] or default
-
-
-DEBUG = switch("DEBUG", default=False)
-PRODUCTION = not DEBUG
-
-
-def required(name: str, *, development: str) -> str:
-    """The setting's value; in development it may be missing, in production that is refused."""
-    value = str(env.str(name, default="")).strip()
-    if value or DEBUG:
-        return value or development
-    raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
-
 
 # --- Django's own ---------------------------------------------------------------------------------------------------
 
@@ -85,8 +55,6 @@ if TRUSTED_PROXIES < 0:
     raise ImproperlyConfigured("TRUSTED_PROXIES counts proxies: it cannot be negative.")
 
 INSTALLED_APPS = [
-    "accounts",
-    "integrations",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -98,6 +66,9 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    # After what they change in the admin.
+    "accounts",
+    "integrations",
     "csp",
     "django_htmx",
     "django_tasks",
@@ -118,6 +89,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.MailTrouble",
 ]
 
 ROOT_URLCONF = "connectapp.urls"
@@ -181,9 +153,7 @@ if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
 TASKS = {
     "default": {
-        "BACKEND": "django_tasks_db.DatabaseBackend"
-        if TASKS_ENGINE == "db"
-        else "integrations.redis_queue.HueyBackend"
+        "BACKEND": "django_tasks_db.DatabaseBackend" if TASKS_ENGINE == "db" else "integrations.redis_queue.HueyBackend"
     }
 }
 
@@ -247,33 +217,22 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- SnapInspect ----------------------------------------------------------------------------------------------------
 
-ALLOW_INSECURE_LOOPBACK = DEBUG or switch("ALLOW_INSECURE_LOOPBACK", default=False)
-
-
-def address(name: str, *, default: str = "") -> str:
-    """An absolute address of SnapInspect's or ours; plain http only for loopback, and only where that is allowed."""
-    value = str(env.str(name, default=default)).strip() or default
-    if not value:
-        raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
-    if not secure_enough(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
-        raise ImproperlyConfigured(
-            f"{name} must be an https:// address; http:// is for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."
-        )
-    return value
-
 
 SNAPINSPECT_CLIENT_ID = env.str("SNAPINSPECT_CLIENT_ID", default="").strip()
 SNAPINSPECT_CLIENT_SECRET = env.str("SNAPINSPECT_CLIENT_SECRET", default="").strip()
 if bool(SNAPINSPECT_CLIENT_ID) != bool(SNAPINSPECT_CLIENT_SECRET):
     raise ImproperlyConfigured("SNAPINSPECT_CLIENT_ID and SNAPINSPECT_CLIENT_SECRET come as a pair: one is missing.")
 SNAPINSPECT_REDIRECT_URI = address(
-    "SNAPINSPECT_REDIRECT_URI", default="http://localhost:8000/connect/callback/" if DEBUG else ""
+    "SNAPINSPECT_REDIRECT_URI",
+    default="http://localhost:8000/connect/callback/" if DEBUG else "",
 )
 SNAPINSPECT_CONNECT_URL = address(
-    "SNAPINSPECT_CONNECT_URL", default="https://my.snapinspect.com/integration/SnapInspectConnect"
+    "SNAPINSPECT_CONNECT_URL",
+    default="https://my.snapinspect.com/integration/SnapInspectConnect",
 )
 SNAPINSPECT_EXCHANGE_URL = address(
-    "SNAPINSPECT_EXCHANGE_URL", default="https://my.snapinspect.com/integration/ExchangeToken"
+    "SNAPINSPECT_EXCHANGE_URL",
+    default="https://my.snapinspect.com/integration/ExchangeToken",
 )
 SNAPINSPECT_API_URL = address("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
 SNAPINSPECT_EXCHANGE_ON_CONNECT = switch("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
@@ -287,19 +246,6 @@ if not all(re.fullmatch(r"[A-Za-z0-9_-]{16,200}", secret) for secret in SNAPINSP
     raise ImproperlyConfigured(
         "SNAPINSPECT_WEBHOOK_SECRETS must each have at least 16 letters, digits, hyphens and underscores."
     )
-
-
-def api_path(name: str, placeholder: str) -> str:
-    """A path below the API address with one placeholder in it, or nothing."""
-    value: str = parsed(name, str, default="")
-    try:
-        if value and (value.format(**{placeholder: "1"}) == value or not is_path(value.format(**{placeholder: "1"}))):
-            raise ValueError
-    except (ValueError, LookupError, AttributeError):
-        raise ImproperlyConfigured(f"{name} must be a path below the API address with {{{placeholder}}} in it.") from None
-    return value
-
-
 SNAPINSPECT_INSPECTION_PATH = api_path("SNAPINSPECT_INSPECTION_PATH", "inspection_id")
 SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
 EVENT_HANDLERS = several("EVENT_HANDLERS", default=[])
@@ -323,6 +269,8 @@ SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_REFERRER_POLICY = "same-origin"
 # The operator's other sub-domains are not ours to put under HSTS, nor on browsers' preload list.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+# In the session, not in a cookie of their own: they name companies, and end with the sign-in.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SESSION_COOKIE_NAME = "__Host-sessionid" if PRODUCTION else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if PRODUCTION else "csrftoken"

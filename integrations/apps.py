@@ -1,4 +1,6 @@
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 
 class IntegrationsConfig(AppConfig):
@@ -6,4 +8,10 @@ class IntegrationsConfig(AppConfig):
     verbose_name = "SnapInspect"
 
     def ready(self) -> None:
-        from integrations import checks  # noqa: F401, PLC0415  (registers the system checks)
+        from integrations import checks, handlers  # noqa: F401, PLC0415  (checks register themselves)
+
+        try:
+            handlers.load(settings.EVENT_HANDLERS)
+        except ImportError as problem:
+            # At the start: a worker that found out later would have let events pass unheard.
+            raise ImproperlyConfigured(f"EVENT_HANDLERS: {problem}") from None

@@ -32,6 +32,7 @@ def company_connected(connection: Connection) -> None:
         own |= Q(connection=None, company_id=connection.company_id)
     Delivery.objects.unmatched().filter(own).update(state=Delivery.State.RECEIVED)
     Lane.objects.call([connection.pk])
+    Event.objects.open().filter(connection=connection).update(next_attempt_at=Now())
     lane = Lane.objects.filter(pk=connection.pk)
     # Without access SnapInspect may have sent nothing.
     lane.filter(gap_since=None, fine_at__lt=Now() - Lane.GAP).update(gap_since=F("fine_at"))

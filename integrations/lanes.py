@@ -142,10 +142,8 @@ class Shift:
             ours = self.events.open().filter(pk__in=[event.pk for event in batch])
             ours.update(state=Event.State.PROCESSING)
         done: dict[int, list[str]] = defaultdict(list)
-        tried = [event.pk for event in batch if event.attempts]
-        if tried:
-            for pk, handler in HandlerRun.objects.filter(event__in=tried).values_list("event_id", "handler"):
-                done[pk].append(handler)
+        for pk, handler in HandlerRun.objects.filter(event__in=batch).values_list("event_id", "handler"):
+            done[pk].append(handler)
         for event in batch:
             if self._is_over():
                 break

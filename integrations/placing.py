@@ -35,6 +35,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State, Turn
@@ -43,6 +44,8 @@ from integrations.snapinspect.events import Hint, Unreadable
 
 # The vendor's two hours for its five tries, and a quarter of an hour for slow clocks and queues.
 REPEATS_WITHIN = timedelta(hours=2, minutes=15)
+# A possible repetition is looked up this late: more copies of it may be on their way, and one look-up serves them all.
+SETTLES = timedelta(seconds=3)
 BATCH = 200
 
 Subject = tuple[int, str, str, str]  # connection, inspection, type, review
@@ -192,6 +195,7 @@ class _Book:
             body_sha256=letter.body_sha256,
             received_at=letter.received_at,
             repeat_of=repeat_of,
+            next_attempt_at=Now() + SETTLES if repeat_of else Now(),
         )
         self.made.append(event)
         self._newest[subject] = event

@@ -65,7 +65,7 @@ def close_gap(lane_id: int) -> None:
     if since is None:
         return
     try:
-        recover(Connection.objects.get(pk=lane_id), since=since - MARGIN)
+        recover(Connection.objects.get(pk=lane_id), since=max(since - MARGIN, timezone.now() - FURTHEST_BACK))
         gap.update(gap_since=None)
     except lanes.LostLane:
         logger.info("Left the gap of lane %s to whoever has the lane now.", lane_id)
@@ -117,7 +117,6 @@ def note_silence() -> None:
 
 
 def _read_pages(connection: Connection, since: datetime, report: Report, shift: lanes.Shift | None) -> None:
-    since = max(since, timezone.now() - FURTHEST_BACK)
     path = settings.SNAPINSPECT_CHANGES_PATH.format(since=since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     read: set[str] = set()
     known: set[str] = set()

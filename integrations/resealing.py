@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from accounts import audit
 from integrations import encryption, keys, spool, tokens
 from integrations.encryption import CannotUnseal, Place
-from integrations.models import Connection, State, TokenPair
+from integrations.models import Connection, State, TokenPair, WebhookAddress
 
 BATCH = 500
 # Rows that changed under our hands are looked at again; who seals with an old list of keys could go on for ever.
@@ -89,6 +89,8 @@ def give_up(key_id: str) -> int:
                 continue
             _asks_for_a_person(pair, key_id)
         given_up.add(pair.connection_id)
+    # A webhook address is found by its hash: it goes on working, and only cannot be shown any more.
+    WebhookAddress.objects.filter(key_id=key_id).update(key_id="", sealed_secret=b"")
     return len(given_up)
 
 

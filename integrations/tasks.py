@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -91,7 +92,7 @@ def nudge() -> None:
     def wake() -> None:
         try:
             # One that waits will see what has just been committed; a second one would find nothing left.
-            if not DBTaskResult.objects.ready().filter(task_path=drain.module_path).exists():
+            if not _a_drain_waits():
                 drain.enqueue()
         except Exception:
             logger.exception("No worker could be woken; the sweep will find the work.")
@@ -123,6 +124,12 @@ def sweep() -> int:
     DBTaskResult.objects.running().filter(started_at__lt=now - DEAD_AFTER).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - FINISHED_KEPT).delete()
     return waiting
+
+
+def _a_drain_waits() -> bool:
+    if settings.TASKS_ENGINE != "db":
+        return False  # the other engine knows by itself
+    return bool(DBTaskResult.objects.ready().filter(task_path=drain.module_path).exists())
 
 
 def _isolated(work: Callable[[int], None], pk: int) -> None:

@@ -88,10 +88,11 @@ def lend(connection: Connection) -> tuple[Client, InUse]:
 
     Raises NothingKept without tokens, CannotUnseal when our keys do not open them.
     """
-    row = TokenPair.objects.current().filter(connection=connection).only("sealed_access", "version").first()
+    stored = TokenPair.objects.current().only("sealed_access", "sealed_refresh", "version")
+    row = stored.filter(connection=connection).first()
     if row is None:
         raise NothingKept
-    return _client(encryption.unseal(row.sealed_access, _place(connection, "access"))), (row.pk, row.version)
+    return _client(row, connection), (row.pk, row.version)
 
 
 def client_for(connection: Connection) -> Client:
@@ -227,7 +228,7 @@ class Held:
 
     def client(self) -> Client:
         """An API client that calls with this pair's access token. Raises CannotUnseal."""
-        return _client(self._unseal(self.pair.sealed_access, "access"))
+        return _client(self.pair, self.connection)
 
     def exchange(self) -> bool:
         """Replaces both tokens by new ones; returns whether SnapInspect returned the state we sent.
@@ -342,10 +343,15 @@ class Held:
         return encryption.unseal(ciphertext, _place(self.connection, purpose))
 
 
-def _client(access_token: str) -> Client:
+def _client(row: TokenPair, connection: Connection) -> Client:
+    try:
+        refresh_token = encryption.unseal(row.sealed_refresh, _place(connection, "refresh"))
+    except encryption.CannotUnseal:
+        refresh_token = ""  # none, or spoilt: calls do without
     return Client(
         settings.SNAPINSPECT_API_URL,
-        token=access_token,
+        token=encryption.unseal(row.sealed_access, _place(connection, "access")),
+        refresh_token=refresh_token,
         client_id=settings.SNAPINSPECT_CLIENT_ID,
         allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
     )

@@ -29,6 +29,22 @@ SECRET_BYTES = 32
 LONGEST_SECRET = 200
 
 
+REGISTRATION = """\
+Hello,
+
+we would like to register our application for SnapInspect Connect.
+
+App name: {app_name}
+Redirect URL: {redirect_uri}
+Webhook URL: {webhook}
+Icon: (attach one if you like; optional)
+
+Please send us the client ID and the client secret.
+
+Thank you.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Whose address a secret opens. connection_id: None for the application's."""
@@ -54,6 +70,15 @@ def find(secret: str) -> Address | None:
 def application_address() -> str:
     """The application's webhook address, with its newest secret. Who holds it can post for every customer."""
     return _absolute(settings.SNAPINSPECT_WEBHOOK_SECRETS[0])
+
+
+def registration_email() -> str:
+    """What SnapInspect's support has to be sent to register this app (vendor page, "Register an application")."""
+    return REGISTRATION.format(
+        app_name=settings.APP_NAME,
+        redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
+        webhook=application_address() if settings.SNAPINSPECT_WEBHOOK_SECRETS else "(none)",
+    )
 
 
 def address_of(connection: Connection) -> str:

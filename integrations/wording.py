@@ -154,19 +154,3 @@ EVENT_TROUBLE = {
 def event_trouble(error_kind: str) -> str:
     """The sentence for why an event was not processed."""
     return EVENT_TROUBLE.get(error_kind) or trouble(error_kind) or "It could not be processed."
-
-
-REGISTRATION = """\
-Hello,
-
-we would like to register our application for SnapInspect Connect.
-
-App name: {app_name}
-Redirect URL: {redirect_uri}
-Webhook URL: {webhook}
-Icon: (attach one if you like; optional)
-
-Please send us the client ID and the client secret.
-
-Thank you.
-"""

@@ -22,7 +22,9 @@ class End:
     found: Any
 
 
-def job(do: str, *, at: str = "", then: str = "die", lease: float = 0, skew: float = 0, busy: float = 0, **of: Any) -> Job:
+def job(
+    do: str, *, at: str = "", then: str = "die", lease: float = 0, skew: float = 0, busy: float = 0, **of: Any
+) -> Job:
     """See `tests.callers`."""
     options = {"lease": lease, "skew": skew, "busy": busy} | ({"at": at, "then": then} if at else {})
     return {"do": do, "with": of} | {name: value for name, value in options.items() if value}

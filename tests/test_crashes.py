@@ -94,7 +94,7 @@ def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_d
         world.sandbox.reset()
         world.sandbox.mode(mode)
         nursery.do("clear")
-        made = dict(zip(places, nursery.do("make", number=len(places)), strict=True))
+        made = dict(zip(places, nursery.do("make", number=len(places), bystanders=60), strict=True))
         refuse(world)
         world.sandbox.control("DELETE", "log")
         in_flight = made["sent, answer not read"]

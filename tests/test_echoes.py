@@ -5,7 +5,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -123,7 +123,8 @@ def trace_of(connection: Connection) -> str:
 
 
 def hits(*texts: str) -> int:
-    everything = "\n".join(texts).encode()
+    plain = "\n".join(texts)
+    everything = (plain + unquote(plain)).encode()
     return sum(everything.count(spelling) for spelling in spellings(SENTINEL))
 
 

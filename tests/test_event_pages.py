@@ -173,7 +173,7 @@ def test_the_personal_token_page_shows_the_address_to_owners_only(
 def test_the_applications_address_is_for_staff_only(
     visit: Visit, alice: User, acme: Customer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert visit(alice).get("/staff/registration/").status_code == 302
+    assert visit(alice).get("/staff/registration/").status_code == 403
     User.objects.filter(pk=alice.pk).update(is_staff=True)
     text = visit(alice).get("/staff/registration/").text
     assert settings.SNAPINSPECT_WEBHOOK_SECRETS[0] in text

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from connectapp import health
-from integrations.encryption import CannotUnseal
+from integrations.keys import KeysMissing
 
 
 @pytest.mark.django_db
@@ -16,13 +16,14 @@ def test_ready_says_that_database_schema_and_keys_allow_work(stranger: Client) -
 
 
 @pytest.mark.django_db
-def test_keys_that_cannot_be_used_make_it_503(stranger: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_are_missing_make_it_503(stranger: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> bool:
-        raise CannotUnseal
+        raise KeysMissing("not configured: 0123abcd")
 
     monkeypatch.setitem(health.PARTS, "keys", broken)
 
-    assert stranger.get("/health/ready").status_code == 503
+    answer = stranger.get("/health/ready")
+    assert (answer.status_code, answer.json()["keys"]) == (503, "not configured: 0123abcd")
 
 
 def test_live_needs_no_database(stranger: Client) -> None:

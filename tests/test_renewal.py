@@ -65,7 +65,9 @@ def kept(connection: Connection) -> tuple[int, bytes, bytes]:
 
 def newest_live(sandbox: Sandbox) -> str:
     """The fingerprint of the access token that SnapInspect gave out last."""
-    return [fingerprint(token["token"]) for token in sandbox.tokens() if token["live"] and token["kind"] == "access"][-1]
+    return [fingerprint(token["token"]) for token in sandbox.tokens() if token["live"] and token["kind"] == "access"][
+        -1
+    ]
 
 
 def fails(connection: Connection, path: str = "user") -> health.NoAnswer:
@@ -319,9 +321,7 @@ def test_R6_an_odd_answer_without_two_tokens_never_overwrites_what_is_kept(
 
 
 @pytest.mark.parametrize("odd", WITH_TOKENS, ids=lambda odd: odd["kind"])
-def test_R6_every_answer_with_two_tokens_is_saved(
-    odd: dict[str, Any], sandbox: Sandbox, connected: Connection
-) -> None:
+def test_R6_every_answer_with_two_tokens_is_saved(odd: dict[str, Any], sandbox: Sandbox, connected: Connection) -> None:
     sandbox.fault(EXCHANGE, **odd)
     refuse(sandbox)
 
@@ -399,7 +399,9 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
             pair.save()
 
     def save_in_admin() -> None:
-        assert staff.post(f"/admin/integrations/connection/{stale.pk}/change/", {"state": "connected"}).status_code == 403
+        assert (
+            staff.post(f"/admin/integrations/connection/{stale.pk}/change/", {"state": "connected"}).status_code == 403
+        )
 
     def save_late() -> None:
         with pytest.raises(tokens.LostLease):

@@ -202,7 +202,9 @@ def test_O6_an_exchange_between_reading_and_writing_wins(
 
     def interrupted(*given: Any) -> Any:
         if next(calls) == 0:
+            settings.TOKEN_ENCRYPTION_KEYS = (OLD,)  # as in a process that was not restarted yet
             renewal.replace(connected)
+            settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
         return inner(*given)
 
     monkeypatch.setattr(encryption, "reseal", interrupted)

@@ -11,7 +11,7 @@ from integrations.sandbox.orders import Document, Unacceptable
 from integrations.sandbox.world import World
 
 ANCHOR = "events"
-SHOWN = 50
+SHOWN = 20
 MANNERS: dict[str, Document] = {
     "once": {},
     "twice, one after the other": {"copies": 2},

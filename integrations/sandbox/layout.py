@@ -19,7 +19,8 @@ label.field { display: block; margin: 0 0 1rem; }
 input[type=text], input[type=url], select { box-sizing: border-box; display: block; font: inherit; padding: .5rem;
   width: 100%; }
 .row { display: flex; flex-wrap: wrap; gap: .5rem; }
-.row input[type=text] { flex: 1 1 8rem; width: auto; min-width: 0; }
+.row input[type=text], .row select { flex: 1 1 8rem; width: auto; min-width: 0; }
+form.row { margin: .5rem 0; }
 button { border: 1px solid; border-radius: .5rem; font: inherit; min-height: 2.75rem; padding: .25rem 1rem; }
 button.main { background: CanvasText; color: Canvas; font-weight: 600; }
 ul.cards { list-style: none; padding: 0; }

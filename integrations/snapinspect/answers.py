@@ -7,6 +7,7 @@ PostgreSQL and our own pages choke on later. They are refused here, where the se
 import json
 import math
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NoReturn
 
@@ -19,19 +20,17 @@ LONGEST_INTEGER = 100
 HIDDEN = "[token]"
 
 
-def read(body: bytes, *, hide: str) -> Json:
-    """The JSON value in `body` (UTF-8, a byte order mark is tolerated), without the token `hide` in any
-    spelling.
+def read(body: bytes, *, hide: str, hide_too: str = "") -> Json:
+    """The JSON value in `body` (UTF-8, a byte order mark is tolerated), without these tokens in any spelling.
 
-    hide: the token the request carried. An answer that echoes it (raw, percent-encoded, escaped as in JSON)
-    must
-        not carry it into our pages and rows. Raises Garbled.
+    hide: the token the request carried; hide_too: the refresh token beside it. An answer that echoes them (raw,
+    percent-encoded, escaped as in JSON) must not carry them into our pages and rows. Raises Garbled.
     """
     value: Json = None
     problem = None
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_integer, parse_float=_finite)
-        return _Cleaner(hide).clean(value)
+        return _Cleaner(token for token in (hide, hide_too) if token).clean(value)
     except UnicodeError:
         problem = "not_text"
     except (ValueError, RecursionError):
@@ -41,10 +40,10 @@ def read(body: bytes, *, hide: str) -> Json:
 
 
 class _Cleaner:
-    """Checks and copies a parsed answer, a token taken out of it."""
+    """Checks and copies a parsed answer, tokens taken out of it."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self._tokens = list(tokens)
 
     def clean(self, value: Json, depth: int = 0) -> Json:
         # Recursion is bounded by DEEPEST, far below what Python allows.
@@ -63,15 +62,18 @@ class _Cleaner:
             raise UnicodeError
         if not text.isascii():
             text.encode()  # UnicodeError for a lone surrogate
-        text = text.replace(self._token, HIDDEN)
+        for token in self._tokens:
+            text = text.replace(token, HIDDEN)
         return self._spellings.sub(HIDDEN, text) if "%" in text or "\\" in text else text
 
     @cached_property
     def _spellings(self) -> re.Pattern[str]:
-        """The token with any of its characters as it is, percent-encoded or escaped as in a JSON string."""
-        return re.compile(
-            "".join(rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))" for character in self._token)
-        )
+        """A token with any of its characters as it is, percent-encoded or escaped as in a JSON string."""
+        return re.compile("|".join("".join(map(_any_spelling, token)) for token in self._tokens))
+
+
+def _any_spelling(character: str) -> str:
+    return rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))"
 
 
 def _refuse(constant: str) -> NoReturn:

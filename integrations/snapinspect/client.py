@@ -37,9 +37,9 @@ class Answer:
 class Client(Unprintable):
     """GETs below one API base with one token. Cheap to make; connections are shared by the whole process.
 
-    base: API address, with or without its last slash. token: ValueError if it cannot be one. deadline:
-    seconds for a call, retries included. Raises BadPath when the base is neither https nor an allowed
-    loopback address.
+    base: API address, with or without its last slash. token: ValueError if it cannot be one. refresh_token: never
+    sent; taken out of answers like the token itself, should they repeat it. deadline: seconds for a call, retries
+    included. Raises BadPath when the base is neither https nor an allowed loopback address.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Client(Unprintable):
         base: str,
         *,
         token: str,
+        refresh_token: str = "",
         client_id: str = "",
         allow_loopback_http: bool = False,
         deadline: float = 15.0,
@@ -57,6 +58,7 @@ class Client(Unprintable):
             raise ValueError("A token is a non-empty string of visible ASCII characters.")
         self._base = base
         self._token = token
+        self._refresh_token = refresh_token
         bearer = {"access_token": token, "token_type": "Bearer"}
         self._sign = OAuth2(client_id, token=bearer)  # type: ignore[no-untyped-call]
         self._deadline = deadline
@@ -87,7 +89,7 @@ class Client(Unprintable):
                     return Answer(
                         status=reply.status,
                         seconds=reply.seconds,
-                        json=answers.read(reply.body, hide=self._token),
+                        json=answers.read(reply.body, hide=self._token, hide_too=self._refresh_token),
                         size=len(reply.body),
                     )
             except Unreachable as unreachable:

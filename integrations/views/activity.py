@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.access import customer_for
@@ -18,6 +19,7 @@ SHOWN = 200
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
+@never_cache
 @require_GET
 def activity(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """The newest entries of this connection's history, in words."""
@@ -27,6 +29,7 @@ def activity(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     return render(request, "integrations/activity.html", {"connection": connection, "entries": entries})
 
 
+@never_cache
 @require_GET
 def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHttpResponse:
     """All of it as CSV, row by row in constant memory."""

@@ -3,7 +3,7 @@ application's to staff, because its holder can post for every customer."""
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.admin.views.decorators import staff_member_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -40,19 +40,12 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     return redirect("webhook_address", customer.code, connection.code)
 
 
-@staff_member_required(login_url="account_login")
 @never_cache
 @require_GET
 def registration(request: HttpRequest) -> HttpResponse:
     """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""
-    context = {"text": registration_text(), "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID)}
+    if not person(request).is_staff:
+        raise PermissionDenied
+    text = webhook_addresses.registration_email()
+    context = {"text": text, "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID)}
     return render(request, "integrations/registration.html", context)
-
-
-def registration_text() -> str:
-    """What SnapInspect's support has to be sent to register this app (vendor page, "Register an application")."""
-    return wording.REGISTRATION.format(
-        app_name=settings.APP_NAME,
-        redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
-        webhook=webhook_addresses.application_address() if settings.SNAPINSPECT_WEBHOOK_SECRETS else "(none)",
-    )

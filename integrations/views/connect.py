@@ -1,6 +1,7 @@
 """Connect with SnapInspect: leaving for SnapInspect's page, and coming back."""
 
 import logging
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -105,7 +106,7 @@ def _arrived_safely(request: HttpRequest) -> bool:
     """https, or http in the one case where the registered redirect URI itself is on a loopback host."""
     return request.is_secure() or (
         settings.SNAPINSPECT_REDIRECT_URI.startswith("http://")
-        and request.get_host().rsplit(":", 1)[0] in settings.LOOPBACK_HOSTS
+        and urlsplit(f"http://{request.get_host()}").hostname in {"localhost", "127.0.0.1", "::1"}
     )
 
 

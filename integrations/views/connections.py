@@ -64,6 +64,7 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     return redirect("check", customer.code, connection.code, check.pk)
 
 
+@never_cache
 @require_GET
 def check(request: HttpRequest, code: str, connection_code: str, pk: int) -> HttpResponse:
     """The result of one test, to be read and reloaded."""

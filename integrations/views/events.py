@@ -13,6 +13,7 @@ from integrations import inbox
 from integrations.models import Event
 
 PAGE = 50
+FILTERS = ("q", "state", "type", "connection")
 
 
 @never_cache
@@ -20,7 +21,8 @@ PAGE = 50
 def events(request: HttpRequest, code: str) -> HttpResponse:
     """Newest first, filtered by what the address says, a page at a time by the id of the last row (no counting)."""
     customer = customer_for(request, code)
-    chosen = {name: request.GET.get(name, "").strip() for name in ("q", "state", "type", "connection")}
+    # PostgreSQL refuses NUL in text, even to look for it.
+    chosen = {name: request.GET.get(name, "").strip().replace("\0", "") for name in FILTERS}
     rows = _chosen(customer, chosen)
     before = request.GET.get("before", "")
     if before.isdecimal() and len(before) < 19:

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from integrations.views.addresses import registration_text
+from integrations.webhook_addresses import registration_email
 
 
 class Command(BaseCommand):
@@ -12,4 +12,4 @@ class Command(BaseCommand):
     )
 
     def handle(self, **options: Any) -> None:
-        self.stdout.write("To: support@snapinspect.com\n\n" + registration_text())
+        self.stdout.write("To: support@snapinspect.com\n\n" + registration_email())

@@ -6,9 +6,11 @@ from argparse import ArgumentParser
 from types import FrameType
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections
 from django.utils.crypto import get_random_string
+from django.utils.module_loading import import_string
 from django_tasks_db.management.commands.db_worker import Worker
 
 from integrations import keys, tasks
@@ -32,7 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *, threads: int, **options: Any) -> None:
         self.stopping = threading.Event()
-        self.workers: list[Worker] = []
+        self.workers: list[Any] = []
         self.keys = keys.Watch()
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
@@ -54,16 +56,7 @@ class Command(BaseCommand):
     def _serve(self) -> None:
         """Takes tasks until told to stop. django-tasks-db's worker gives up when the database goes; this one waits."""
         while not self.stopping.is_set():
-            worker = Worker(
-                queue_names=["*"],
-                excluded_queue_names=[],
-                interval=POLL_SECONDS,
-                batch=False,
-                backend_name="default",
-                startup_delay=False,
-                max_tasks=None,
-                worker_id=f"{socket.gethostname()[:40]}-{get_random_string(12)}",
-            )
+            worker = self._worker()
             self.workers.append(worker)
             try:
                 worker.run()
@@ -73,6 +66,22 @@ class Command(BaseCommand):
             finally:
                 self.workers.remove(worker)
                 close_old_connections()
+
+    @staticmethod
+    def _worker() -> Any:
+        """Whoever takes tasks from the queue that TASKS_ENGINE names: `run()` until `running` is false."""
+        if settings.TASKS_ENGINE == "huey":
+            return import_string("integrations.redis_queue.Worker")()
+        return Worker(
+            queue_names=["*"],
+            excluded_queue_names=[],
+            interval=POLL_SECONDS,
+            batch=False,
+            backend_name="default",
+            startup_delay=False,
+            max_tasks=None,
+            worker_id=f"{socket.gethostname()[:40]}-{get_random_string(12)}",
+        )
 
     def _sweep(self) -> None:
         try:

@@ -1,0 +1,80 @@
+"""How a setting is read from the environment or `.env`: whatever cannot be read is refused, by its name.
+
+The value itself is never repeated: addresses of databases and mail servers hold passwords.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from integrations.snapinspect.addresses import is_path, secure_enough
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()  # type: ignore[no-untyped-call]
+env.read_env(BASE_DIR / ".env")
+
+
+def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:
+    """What `by` makes of the setting, or of its default when it is empty."""
+    try:
+        return by(env.str(name, default="").strip() or default)
+    except (ValueError, LookupError, ImproperlyConfigured):
+        raise ImproperlyConfigured(f"{name} cannot be read. See .env.example.") from None
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """A setting that is on or off. Any other word is refused: it would quietly mean off."""
+    words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+    value = env.str(name, default="").strip().lower()
+    if value and value not in words:
+        raise ImproperlyConfigured(f"{name} must be true or false.")
+    return words.get(value, default)
+
+
+def several(name: str, *, default: list[str]) -> list[str]:
+    """A comma-separated setting, with or without spaces after the commas."""
+    return [part.strip() for part in env.str(name, default="").split(",") if part.strip()] or default
+
+
+DEBUG = switch("DEBUG", default=False)
+PRODUCTION = not DEBUG
+
+
+def required(name: str, *, development: str) -> str:
+    """The setting's value; in development it may be missing, in production that is refused."""
+    value = str(env.str(name, default="")).strip()
+    if value or DEBUG:
+        return value or development
+    raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
+
+
+ALLOW_INSECURE_LOOPBACK = DEBUG or switch("ALLOW_INSECURE_LOOPBACK", default=False)
+
+
+def address(name: str, *, default: str = "") -> str:
+    """An absolute address of SnapInspect's or ours; plain http only for loopback, and only where that is allowed."""
+    value = str(env.str(name, default=default)).strip() or default
+    if not value:
+        raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
+    if not secure_enough(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
+        raise ImproperlyConfigured(
+            f"{name} must be an https:// address; http:// is for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."
+        )
+    return value
+
+
+def api_path(name: str, placeholder: str) -> str:
+    """A path below the API address with one placeholder in it, or nothing."""
+    value: str = parsed(name, str, default="")
+    try:
+        if value and (value.format(**{placeholder: "1"}) == value or not is_path(value.format(**{placeholder: "1"}))):
+            raise ValueError
+    except (ValueError, LookupError, AttributeError):
+        raise ImproperlyConfigured(
+            f"{name} must be a path below the API address with {{{placeholder}}} in it."
+        ) from None
+    return value

@@ -1,0 +1,220 @@
+"""What a worker does with events: look-ups and their limits, outages, poison, fairness. Rows W5, W6 and W15."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from accounts.models import Customer, User
+from integrations import handlers, inbox, lanes, lookups, placing, processing, proving, tasks
+from integrations.handlers import Happening
+from integrations.models import Connection, Event, Lane
+from tests.deliveries import (
+    INSPECTION,
+    INSPECTION_OF_OTHER,
+    deliver,
+    later,
+    looks,
+    only_event,
+    payload,
+    post,
+    state_of,
+    upload,
+)
+from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+UNKNOWN_COMPANY = "701"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "LINGER", 0)
+    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
+    """What a handler of everything has heard."""
+    monkeypatch.setattr(handlers, "registry", {})
+    happenings: list[Happening] = []
+    handlers.on("*")(happenings.append)
+    return happenings
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "registry", {})
+
+
+@pytest.fixture
+def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
+    made = visit(alice).connect(acme, sandbox)
+    sandbox.control("DELETE", "log")
+    yield made
+
+
+def test_W5_older_content_that_arrives_last_does_not_win(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    inspection = upload(sandbox)
+    deliver(payload("Update_Inspection_Status", inspection, sStatus="B"))
+    newest = only_event()
+    older = newest.content.replace('"dtUpdated":"20', '"dtUpdated":"19').replace("Uploaded", "Outdated")
+    sandbox.fault(f"/inspections/{inspection}", "status", status=200, body=older)
+    deliver(payload("Update_Inspection_Status", inspection, sStatus="A"))
+
+    last = Event.objects.latest("pk")
+    assert last.state == Event.State.DONE
+    assert last.content == newest.content
+    assert heard[-1].content == heard[0].content
+
+
+def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    forged = 200
+    for number in range(forged):
+        post(payload(inspection=9_000_000 + number))
+    work()
+    work()
+
+    refused = looks(sandbox)
+    print(f"W6: {forged} forged ids, {refused} look-ups in the first window of {lookups.WINDOW.total_seconds():.0f} s")
+    assert refused == lookups.MOST_IN_A_WINDOW
+    assert lookups.MOST_IN_A_WINDOW * (60 / lookups.WINDOW.total_seconds() + 1) <= 60
+    assert not heard
+    assert not Event.objects.with_content().exists()
+    assert not Event.objects.filter(state=Event.State.FAILED).exists(), "waiting costs no attempt"
+
+
+def test_W6_real_inspections_do_not_count_against_the_limit(sandbox: Sandbox, connection: Connection) -> None:
+    for number in range(25):
+        post(payload(f"Type_{number}"))
+    work()
+    assert Event.objects.filter(state=Event.State.DONE).count() == 25
+
+
+def test_W6_an_inspection_of_another_company_is_not_shown(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    deliver(payload(inspection=INSPECTION_OF_OTHER))
+
+    event = only_event()
+    assert (event.state, event.last_error_kind, event.proof) == ("retrying", "not_found", "unverified")
+    assert {call["company"] for call in sandbox.calls("/inspections")} == {int(COMPANY_OF_PAT)}
+    for _ in range(3):
+        later(minutes=5)
+    assert state_of(event) == Event.State.FAILED
+    assert not heard
+
+
+def test_while_the_api_is_down_no_attempt_is_used_up_and_it_is_not_asked_for_every_event(
+    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    sandbox.fault("/inspections*", "status", times=None, status=503)
+    deliver(*(payload(f"Type_{number}") for number in range(20)))
+    before = looks(sandbox)
+    work()
+    assert looks(sandbox) == before, "the lane did not pause"
+    for _ in range(10):
+        later(minutes=10)
+
+    assert set(Event.objects.values_list("attempts", flat=True)) == {0}
+    assert Event.objects.filter(next_attempt_at__gt=Now()).exists()
+    sandbox.clear_faults()
+    later(minutes=10)
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 20
+
+
+def test_an_event_that_fails_alone_is_not_taken_for_an_outage(sandbox: Sandbox, connection: Connection) -> None:
+    sandbox.fault(f"/inspections/{INSPECTION}", "status", times=None, status=500)
+    deliver(payload())
+    for number in range(9):
+        deliver(payload(f"Type_{number}", inspection="1388562"))
+        later(hours=3)
+
+    poison, *fine = Event.objects.order_by("pk")
+    assert (poison.state, poison.attempts) == ("failed", Event.MOST_ATTEMPTS)
+    assert {event.state for event in fine} == {"done"}
+
+
+def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_on(
+    sandbox: Sandbox, connection: Connection, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    @handlers.on("*")
+    def picky(happening: Happening) -> None:
+        if happening.type == "Poison":
+            raise ValueError
+        heard.append(happening.type)
+
+    deliver(payload("Poison"), *(payload(f"Type_{number}") for number in range(30)))
+    poison = Event.objects.get(type="Poison")
+    assert (poison.state, poison.attempts, len(heard)) == ("retrying", 1, 30)
+    waits = []
+    for _ in range(9):
+        waits.append((Event.objects.get(pk=poison.pk).next_attempt_at - poison.next_attempt_at).total_seconds())
+        later(hours=3)
+
+    poison.refresh_from_db()
+    print(f"W15: {poison.attempts} attempts, the others {len(heard)} of 30 at once")
+    assert (poison.state, poison.attempts, poison.last_error_kind) == ("failed", 8, "handler_failed")
+    assert [a.handler.rpartition(".")[2] for a in poison.timeline.all()] == ["picky"] * 8
+
+    monkeypatch.setattr(handlers, "registry", {})
+    assert inbox.replay(poison, by=alice)
+    work()
+    assert state_of(poison) == Event.State.DONE
+    assert processing.backoff(7) > processing.backoff(1) * 10
+
+
+def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_late_one_writes_nothing(
+    connection: Connection, heard: list[Happening]
+) -> None:
+    post(payload())
+    placing.place()
+    frozen = lanes.take(Lane.objects.filter(pk=connection.pk), due_at=None)
+    assert frozen is not None
+    Event.objects.update(state=Event.State.PROCESSING)
+    work()
+    assert not heard, "the lease was not respected"
+
+    Lane.objects.update(lease_until=Now() - timedelta(seconds=1))
+    tasks.sweep()
+    work()
+    assert (only_event().state, only_event().attempts, len(heard)) == ("done", 1, 1)
+    with pytest.raises(lanes.LostLane):
+        frozen.work()
+        frozen.end()
+
+
+def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection, alice: User) -> None:
+    sandbox.fault("/inspections*", "status", times=None, status=503)
+    deliver(payload())
+    assert inbox.ignore(only_event(), by=alice)
+    sandbox.clear_faults()
+    later(hours=1)
+
+    assert only_event().state == Event.State.IGNORED
+    assert not inbox.ignore(only_event(), by=alice)
+
+
+def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
+    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
+    monkeypatch.setattr(lanes, "SHIFT_SECONDS", 0.05)
+    order: list[str] = []
+    handlers.on("*")(lambda happening: order.append(happening.company_id))
+    for number in range(120):
+        post(payload(f"Type_{number}"))
+    post(payload("Real", INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
+    work()
+
+    print(f"fairness: the other customer's event came as number {order.index(COMPANY_OF_OTHER) + 1} of {len(order)}")
+    assert len(order) == 121
+    assert order.index(COMPANY_OF_OTHER) < 60
