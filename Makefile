@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations tests
 
-.PHONY: help install run test check lock
+.PHONY: help install run test soak check lock
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -21,6 +21,9 @@ run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C
 
 test: install ## the whole test suite, on SQLite and on PostgreSQL
 	@$(PY) -m tests
+
+soak: install ## the score card at its full size, figures into docs/reliability.md; ROWS="R1 R3" for some
+	@ROWS="$(ROWS)" $(PY) -m tests.soak
 
 check: install ## lint, format, types, templates, missing migrations, deployment check
 	$(VENV)/bin/ruff check $(SOURCES)

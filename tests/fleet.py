@@ -1,4 +1,4 @@
-"""Many connections at once, and time that passes for all of them."""
+"""Connections in trouble: many at once, refused, called, and time that passes for all of them."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
-from integrations import finishing, tasks, tokens
+from integrations import finishing, health, tasks, tokens
 from integrations.models import Breaker, ConnectAttempt, Connection, TokenPair
 from integrations.snapinspect import pair
 from tests.driving import Sandbox
@@ -45,3 +45,27 @@ def work_until_idle() -> None:
             return
         tasks.drain.func()
     raise AssertionError("the work never ends")
+
+
+def refuse(sandbox: Sandbox) -> None:
+    """Access tokens are ended at SnapInspect; the refresh tokens still work."""
+    sandbox.control("POST", "revoke_all", {"kind": "access"})
+
+
+def fails(connection: Connection, path: str = "user") -> health.NoAnswer:
+    """Calls, which must not bring an answer; returns why."""
+    try:
+        health.get(connection, path)
+    except health.NoAnswer as failure:
+        return failure
+    raise AssertionError("the call was answered")
+
+
+def state(connection: Connection) -> str:
+    return Connection.objects.get(pk=connection.pk).state
+
+
+def newest_live(sandbox: Sandbox) -> str:
+    """The fingerprint of the access token that SnapInspect gave out last."""
+    live = [token["token"] for token in sandbox.tokens() if token["live"] and token["kind"] == "access"]
+    return pair.fingerprint(live[-1])

@@ -34,7 +34,10 @@ class Server:
         self._as_owner = _as_owner_of(home)
         self._data = Path(home, "data")
         subprocess.run(
-            [*self._as_owner, folder / "initdb", "-D", self._data, "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8"],
+            [
+                *self._as_owner, folder / "initdb", "-D", self._data,
+                "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8",
+            ],
             check=True, capture_output=True,
         )  # fmt: skip
         self._port = free_port()

@@ -83,6 +83,8 @@ ARROWS = {
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
         " integrations.lanes integrations.recovery"
     ),
+    # Another way to wake workers; loaded by its name in a setting.
+    "integrations.redis_queue": "django django_tasks huey redis",
     # What people see.
     "integrations.wording": "integrations.snapinspect.errors",
     "integrations.templatetags": "django integrations.models integrations.wording",

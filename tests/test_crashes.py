@@ -1,18 +1,18 @@
-"""Rows R1, R3, R4, R10, R11 and T9 of the score card, with real processes that race, die, freeze and lose their database."""
+"""Rows R1, R3, R4, R10, R11 and T9 of the score card: real processes race, die, freeze and lose their database."""
 
+import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 from django.db import connection as database
 
-from integrations.snapinspect.pair import fingerprint
 from tests import postgres, sweep
 from tests.conftest import OpenWorld
 from tests.figures import record
+from tests.fleet import newest_live, refuse
 from tests.nursery import Nursery, freeze, job, kill, thaw
 from tests.sizes import size
 from tests.world import World, wait_until
@@ -51,23 +51,13 @@ def nursery(world: World, module_nursery: Nursery) -> Nursery:
     return module_nursery
 
 
-def refuse(world: World) -> None:
-    """Access tokens are ended at SnapInspect; the refresh tokens still work."""
-    world.sandbox.control("POST", "revoke_all", {"kind": "access"})
-
-
-def newest_live(world: World) -> str:
-    tokens = world.sandbox.tokens()
-    return [fingerprint(token["token"]) for token in tokens if token["live"] and token["kind"] == "access"][-1]
-
-
 def test_R1_a_hundred_callers_in_four_processes_share_one_exchange(world: World, nursery: Nursery) -> None:
     rounds = size(3, 20)
     (connection,) = nursery.do("make", number=1)
     world.sandbox.control("DELETE", "log")
     exchanges, outcomes = [], Counter[str]()
     for _ in range(rounds):
-        refuse(world)
+        refuse(world.sandbox)
         before = world.sandbox.exchanges()
         ends = nursery.run(*[job("call", connection=connection, threads=THREADS) for _ in range(PROCESSES)])
         for end in ends:
@@ -95,7 +85,7 @@ def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_d
         world.sandbox.mode(mode)
         nursery.do("clear")
         made = dict(zip(places, nursery.do("make", number=len(places), bystanders=60), strict=True))
-        refuse(world)
+        refuse(world.sandbox)
         world.sandbox.control("DELETE", "log")
         in_flight = made["sent, answer not read"]
         (pid,) = _in_flight(world, nursery, in_flight)
@@ -140,7 +130,7 @@ class Fuse:
     @contextmanager
     def blown(self) -> Iterator[None]:
         if self._server:
-            self._server.stop(postgres.signal.SIGQUIT)
+            self._server.stop(signal.SIGQUIT)
             yield
             self._server.start()
             return
@@ -151,7 +141,7 @@ class Fuse:
         holder.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuse]:
     folder = tmp_path_factory.mktemp("world")
     with ExitStack() as opened:
@@ -169,7 +159,7 @@ def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(fuse: 
     with Nursery(world) as nursery:
         (connection,) = nursery.do("make", number=1)
         for _ in range(times):
-            refuse(world)
+            refuse(world.sandbox)
             before = world.sandbox.exchanges()
             _lose_database(fuse, nursery, connection, "before spool")
             nursery.do("recover", lease=LEASE)
@@ -183,7 +173,7 @@ def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(fuse: Fuse
     world, times = fuse.world, size(1, 20)
     with Nursery(world) as nursery:
         (connection,) = nursery.do("make", number=1)
-        refuse(world)
+        refuse(world.sandbox)
         world.sandbox.control("DELETE", "log")
         for _ in range(times):
             _lose_database(fuse, nursery, connection, "before journal")
@@ -210,7 +200,7 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
 ) -> None:
     world.sandbox.mode(mode)
     (connection,) = nursery.do("make", number=1)
-    refuse(world)
+    refuse(world.sandbox)
     (pid,) = _in_flight(world, nursery, connection)
     freeze(pid)
     try:
@@ -227,12 +217,12 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
     record(
         "R10",
         f"SIGSTOP past the lease, another takes over, SIGCONT; {mode}",
-        f"late pair {fenced}, {'newest' if state['fingerprint'] == newest_live(world) else 'old'} token in use,"
+        f"late pair {fenced}, {'newest' if state['fingerprint'] == newest_live(world.sandbox) else 'old'} token in use,"
         f" {state['state']}",
     )
     assert (taken_over.status, late.status) == (0, 0)
     assert state["kept_aside"] == 1
-    assert state["fingerprint"] == newest_live(world)
+    assert state["fingerprint"] == newest_live(world.sandbox)
     assert (state["state"], state["works"], state["pairs"]) == ("connected", True, 1)
 
 
@@ -241,7 +231,7 @@ def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(world: Wo
     (connection,) = nursery.do("make", number=1)
     exchanges = []
     for _ in range(rounds):
-        refuse(world)
+        refuse(world.sandbox)
         # Long enough for the one whose clock is ahead to look at the lease many times.
         world.sandbox.fault(EXCHANGE, "delay", times=1, seconds=1.0, work=True)
         before = world.sandbox.exchanges()

@@ -1,6 +1,5 @@
-"""Rows R12 to R15 of the score card, and incidents: what is no reason to exchange, and who is told how often."""
+"""Rows R12 to R15 of the score card: what is no reason to exchange."""
 
-import smtplib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -10,16 +9,15 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings as project
 from django.core import mail
-from django.core.mail.backends.locmem import EmailBackend
 from pytest_django import Settings
 
-from accounts.models import Customer, Membership, Role, User
+from accounts.models import Customer, User
 from integrations import breaker, health, proving, tasks, tokens
 from integrations.models import Breaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
-from tests.driving import OTHER, PAT, Sandbox, Visitor, audited, work, work_as_if_later
+from tests.driving import PAT, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
-from tests.fleet import connect, pass_time, work_until_idle
+from tests.fleet import connect, fails, pass_time, state, work_until_idle
 from tests.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,16 +50,6 @@ def personal(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     connection.refresh_from_db()
     assert connection.state == State.CONNECTED
     return connection
-
-
-def state(connection: Connection) -> str:
-    return Connection.objects.get(pk=connection.pk).state
-
-
-def fails(connection: Connection, path: str = "user") -> health.NoAnswer:
-    with pytest.raises(health.NoAnswer) as failure:
-        health.get(connection, path)
-    return failure.value
 
 
 def mail_to(*addresses: str) -> list[str]:
@@ -267,107 +255,6 @@ def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_wors
 
     assert sandbox.exchanges() == 0
     assert state(personal) == State.CONNECTED
-
-
-def break_for_good(sandbox: Sandbox, connection: Connection) -> None:
-    """Its tokens are refused, and their exchange too."""
-    sandbox.control("POST", "revoke_all")
-    fails(connection)
-    work()
-    assert state(connection) == State.NEEDS_RECONNECT
-
-
-def test_one_incident_is_one_mail_however_many_calls_fail_and_one_more_when_it_works_again(
-    sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer, connected: Connection
-) -> None:
-    break_for_good(sandbox, connected)
-    for _ in range(50):
-        assert not fails(connected).is_outage
-    for _ in range(3):
-        pass_time(timedelta(hours=1))
-        tasks.sweep()
-        work_until_idle()
-    (broken,) = mail.outbox
-    assert broken.to == [alice.email], "owners are told, and nobody else"
-    assert f"/c/{acme.code}/" in broken.body
-    assert sandbox.exchanges() == 2
-
-    browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    for _ in range(3):
-        work_as_if_later()
-
-    assert state(connected) == State.CONNECTED
-    assert [letter.to for letter in mail.outbox] == [[alice.email]] * 2
-    assert "works again" in mail.outbox[1].subject
-
-
-def test_two_incidents_of_two_customers_are_told_to_each_of_them(
-    sandbox: Sandbox, visit: Visit, alice: User, charlie: User, connected: Connection
-) -> None:
-    theirs = visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
-    pass_time(timedelta(hours=7))
-    break_for_good(sandbox, connected)
-    break_for_good(sandbox, theirs)
-    for _ in range(3):
-        work_as_if_later()
-
-    assert len(mail_to(alice.email)) == len(mail_to(charlie.email)) == 1
-    assert len(mail.outbox) == 2
-
-
-def test_an_incident_that_begins_anew_is_told_anew(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
-) -> None:
-    browser = visit(alice)
-    for _ in range(2):
-        break_for_good(sandbox, connected)
-        browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-        work_as_if_later()
-        work()
-        pass_time(timedelta(hours=7))
-
-    assert [subject.endswith("works again") for subject in mail_to(alice.email)] == [False, True, False, True]
-
-
-def test_an_owner_whose_address_is_refused_does_not_make_the_others_get_it_twice(
-    sandbox: Sandbox, alice: User, acme: Customer, connected: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = User.objects.create_user("gone@example.com", "correct horse battery")
-    Membership.objects.create(user=gone, customer=acme, role=Role.OWNER)
-    send = EmailBackend.send_messages
-
-    def refusing(backend: EmailBackend, letters: Any) -> int:
-        if letters[0].to == [gone.email]:
-            raise smtplib.SMTPRecipientsRefused({})
-        return send(backend, letters)
-
-    monkeypatch.setattr(EmailBackend, "send_messages", refusing)
-    break_for_good(sandbox, connected)
-    for _ in range(5):
-        pass_time(timedelta(minutes=6))
-        tasks.sweep()
-        work_until_idle()
-
-    assert len(mail_to(alice.email)) == 1
-
-
-def test_a_mail_server_that_is_down_is_tried_again(
-    sandbox: Sandbox, alice: User, connected: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def down(backend: EmailBackend, letters: Any) -> int:
-        raise ConnectionRefusedError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(EmailBackend, "send_messages", down)
-        break_for_good(sandbox, connected)
-        work()
-    assert mail.outbox == []
-    pass_time(timedelta(minutes=6))
-    work()
-    work()
-
-    assert len(mail_to(alice.email)) == 1
 
 
 def test_pressing_replace_while_another_exchange_is_under_way_is_no_trouble(

@@ -15,7 +15,7 @@ from integrations import health, parting, proving, tasks, tokens
 from integrations.models import Connection, State, TokenPair
 from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
-from tests.fleet import pass_time, work_until_idle
+from tests.fleet import pass_time, state, work_until_idle
 from tests.world import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,10 +33,6 @@ def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Co
     connection = visit(alice).connect(acme, sandbox)
     sandbox.control("DELETE", "log")
     return connection
-
-
-def state(connection: Connection) -> str:
-    return Connection.objects.get(pk=connection.pk).state
 
 
 def sealed() -> list[bytes]:

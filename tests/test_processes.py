@@ -1,6 +1,7 @@
 """Rows C3, C9, C12, C13, C14, T1, T2 and T3 of the score card, on real gunicorn, worker and stand-in processes."""
 
 import base64
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,16 +12,18 @@ import requests
 
 from tests import sweep
 from tests.conftest import OpenWorld
+from tests.figures import record
 from tests.production import ENVIRONMENT
 from tests.settings import SENTINEL
+from tests.sizes import size
 from tests.world import World, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
 
-REPLAYS, REPLAY_ROUNDS = 20, 50
-CONNECTS = 100
-API_CALLS = 300
-KILLS_PER_POINT = 2
+REPLAYS, REPLAY_ROUNDS = 20, size(10, 50)
+CONNECTS = size(30, 100)
+API_CALLS = size(100, 1000)
+KILLS_PER_POINT = size(1, 20)
 KILL_POINTS = ["before redeem", "after redeem", "after receive", "after commit", "before answer"]
 
 
@@ -38,8 +41,9 @@ def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(world: 
             assert {answer.headers["Location"] for answer in answers} == {f"/c/{visitor.code}/"}
 
     wait_until(lambda: visitor.badges() == ["Connected"])
-    print(f"C3: {REPLAY_ROUNDS} rounds of {REPLAYS}, {world.sandbox.exchanges()} exchanges")
-    assert world.sandbox.exchanges() == REPLAY_ROUNDS
+    exchanges = world.sandbox.exchanges()
+    record("C3", f"the same callback {REPLAYS} times in parallel", f"{exchanges} exchanges in {REPLAY_ROUNDS} rounds")
+    assert exchanges == REPLAY_ROUNDS
 
 
 def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> None:
@@ -64,7 +68,11 @@ def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work
     live = {token["token"] for token in world.sandbox.tokens() if token["live"] and token["kind"] == "access"}
     dead = sum(not world.sandbox.accepts(token) for token in in_addresses)
     working = sum(world.sandbox.accepts(token) for token in live)
-    print(f"C12: of {CONNECTS}, {dead} tokens from addresses are dead and {working} new ones work")
+    record(
+        "C12",
+        "the tokens of the callback's address are used after the connect",
+        f"{dead} of {CONNECTS} dead, {working} new ones work",
+    )
     assert dead == CONNECTS
     assert working == len(live) == CONNECTS
 
@@ -87,7 +95,8 @@ def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(open_
             wait_until(lambda: set(visitor.badges()) <= {"Connected"})
             visitor.connect()
             connected += 1
-    print(f"C13: {connected} of {len(KILL_POINTS) * KILLS_PER_POINT} connected at the second try")
+    tried = len(KILL_POINTS) * KILLS_PER_POINT
+    record("C13", "kill -9 of the web process at 5 points", f"{connected} of {tried} connected at the second try")
     assert world.sandbox.accepts(_newest_live_token(world))
 
 
@@ -147,11 +156,17 @@ def test_T3_with_every_logger_at_debug_no_call_writes_a_token(world: World) -> N
     live = f"c/{visitor.code}/connections/{code}/live/"
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: visitor.get(live).status_code, range(API_CALLS)))
-    print(f"T3: {answers.count(200)} API calls at DEBUG, {world.sandbox.exchanges()} exchanges")
 
+    leaks = sweep.leaks([world.folder])
+
+    record(
+        "T3",
+        "every logger at DEBUG",
+        f"{len(leaks)} files with a token after {answers.count(200)} calls, {world.sandbox.exchanges()} exchanges",
+    )
     assert answers == [200] * API_CALLS
     assert "DEBUG" in world.log("web")
-    assert sweep.leaks([world.folder]) == []
+    assert leaks == []
 
 
 def test_T1_no_secret_stands_in_the_arguments_of_a_process(world: World) -> None:
@@ -172,7 +187,7 @@ def test_T1_no_secret_stands_in_the_arguments_of_a_process(world: World) -> None
     ],
     ids=["raw", "url", "json", "base64 +0", "base64 +1", "base64 +2", "hex"],
 )
-def test_T1_the_sweep_finds_what_is_planted(spelling, tmp_path: Path) -> None:
+def test_T1_the_sweep_finds_what_is_planted(spelling: Callable[[str], bytes], tmp_path: Path) -> None:
     planted = "Planted0123456789ab"
     (tmp_path / "log").write_bytes(b"\0before " + spelling(planted) + b" after")
 
@@ -187,4 +202,5 @@ def _is_up(world: World) -> bool:
 
 
 def _newest_live_token(world: World) -> str:
-    return [token["token"] for token in world.sandbox.tokens() if token["live"] and token["kind"] == "access"][-1]
+    tokens = world.sandbox.tokens()
+    return str([token["token"] for token in tokens if token["live"] and token["kind"] == "access"][-1])

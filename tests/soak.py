@@ -1,0 +1,148 @@
+"""`make soak`: the rows of the score card at their full size, on both databases, and their figures as a table.
+
+`make soak ROWS="R1 R3"` runs only these; what other rows have shown before stays in the table. Takes an hour or so.
+"""
+
+import json
+import os
+import platform
+import re
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from tests import postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "var" / "soak"
+TABLE = ROOT / "docs" / "reliability.md"
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+ROW = re.compile(r"test_([A-Z]+\d+)_")
+
+INTRODUCTION = """# What was injected, and what was observed
+
+Written by `make soak`, not by hand: every line is a test that injects the fault for real (processes are killed by
+`kill -9`, frozen by SIGSTOP, lose their database) and prints its figure. `make test` runs the same tests in a short
+form. SnapInspect is played by the stand-in of this repository; *strict* means that it refuses a refresh token that was
+used, *grace* that it honours the last one once more.
+"""
+
+Results = dict[str, dict[str, Any]]
+
+
+def main() -> int:
+    rows = os.environ.get("ROWS", "").split()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    failed = run("sqlite", rows, "sqlite:///var/tests.sqlite3")
+    if postgres.binaries() is None:
+        print("SKIPPED PostgreSQL: it is missing (apt-get install postgresql)")
+    else:
+        with postgres.server() as url:
+            failed += run("postgresql", rows, url)
+    TABLE.write_text(table({database: results(database) for database in DATABASES}))
+    print(f"Written: {TABLE.relative_to(ROOT)}")
+    return int(failed > 0)
+
+
+def run(database: str, rows: list[str], url: str) -> int:
+    """Runs the tests of these rows, or of all, and keeps what they showed; returns how many failed."""
+    print(f"--- {DATABASES[database]}", flush=True)
+    figures, report = KEPT / "figures.jsonl", KEPT / "report.xml"
+    for old in (figures, report):
+        old.unlink(missing_ok=True)
+    wanted = " or ".join(f"test_{row}_" for row in rows) or "test_"
+    subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v",
+            "-k", wanted, "-m", "not browser", f"--junitxml={report}", "tests",
+        ],
+        cwd=ROOT, env=os.environ | {"DATABASE_URL": url, "SOAK": "1", "FIGURES": str(figures)}, check=False,
+    )  # fmt: skip
+    shown, failed = gather(figures, report, engine(database, url))
+    (KEPT / f"{database}.json").write_text(json.dumps(results(database) | shown, indent=1, sort_keys=True))
+    return failed
+
+
+def gather(figures: Path, report: Path, software: str) -> tuple[Results, int]:
+    """What each row has shown, and how many tests failed."""
+    tests: dict[str, Counter[str]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        if (row := ROW.match(case.get("name", ""))) and case.find("skipped") is None:
+            bad = case.find("failure") is not None or case.find("error") is not None
+            tests.setdefault(row[1], Counter())["failed" if bad else "passed"] += 1
+    lines = figures.read_text().splitlines() if figures.exists() else []
+    seen: Results = {}
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    for name, counted in tests.items():
+        seen[name] = {**counted, "figures": {}, "date": today, "software": software}
+    for figure in map(json.loads, lines):
+        if figure["row"] in seen:
+            seen[figure["row"]]["figures"][figure["injected"]] = figure["observed"]
+    return seen, sum(counted["failed"] for counted in tests.values())
+
+
+def results(database: str) -> Results:
+    kept = KEPT / f"{database}.json"
+    found: Results = json.loads(kept.read_text()) if kept.exists() else {}
+    return found
+
+
+def engine(database: str, url: str) -> str:
+    """The versions that a run was made with."""
+    server = f"SQLite {sqlite3.sqlite_version}"
+    if database == "postgresql":
+        import psycopg  # noqa: PLC0415 (an optional part)
+
+        with psycopg.connect(url) as connection:
+            server = f"PostgreSQL {connection.info.server_version // 10000}.{connection.info.server_version % 10000}"
+    return f"{server}, Python {platform.python_version()}, Django {version('django')}"
+
+
+def table(by_database: dict[str, Results]) -> str:
+    rows = sorted({row for shown in by_database.values() for row in shown}, key=order)
+    lines = [INTRODUCTION, f"Machine: {machine()}.", ""]
+    lines += [f"- {DATABASES[name]}: {versions(shown)}" for name, shown in by_database.items() if shown]
+    lines += ["", "| row | injected | on SQLite | on PostgreSQL | date |", "|---|---|---|---|---|"]
+    for row in rows:
+        shown = [by_database[name].get(row) for name in DATABASES]
+        date = max(one["date"] for one in shown if one)
+        injected = list(dict.fromkeys(words for one in shown if one for words in sorted(one["figures"])))
+        for words in injected:
+            cells = [one["figures"].get(words, "not measured") if one else "" for one in shown]
+            lines.append(f"| {row} | {escape(words)} | {escape(cells[0])} | {escape(cells[1])} | {date} |")
+        lines.append(f"| {row} | *tests of this row* | {ended(shown[0])} | {ended(shown[1])} | {date} |")
+    return "\n".join(lines) + "\n"
+
+
+def order(row: str) -> tuple[int, int]:
+    letter, number = re.fullmatch(r"([A-Z]+)(\d+)", row).groups()  # type: ignore[union-attr]
+    return "CTRAWMHO".find(letter), int(number)
+
+
+def ended(one: dict[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    return f"{one.get('passed', 0)} passed" + (f", **{one['failed']} FAILED**" if one.get("failed") else "")
+
+
+def escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def versions(shown: Results) -> str:
+    return "; ".join(sorted({one["software"] for one in shown.values()}))
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} processor cores, {memory:.0f} GiB of memory, {platform.system()} on {platform.machine()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
