@@ -46,7 +46,7 @@ from integrations.snapinspect.events import Hint, Unreadable
 REPEATS_WITHIN = timedelta(hours=2, minutes=15)
 # A possible repetition is looked up this late: more copies of it may be on their way, and one look-up serves them all.
 SETTLES = timedelta(seconds=3)
-BATCH = 200
+BATCH = 500
 
 Subject = tuple[int, str, str, str]  # connection, inspection, type, review
 

@@ -1,5 +1,6 @@
 """Connections in trouble: many at once, refused, called, and time that passes for all of them."""
 
+import secrets
 from datetime import timedelta
 
 from django.db import models
@@ -22,7 +23,7 @@ def connect(sandbox: Sandbox, customer: Customer, by: User, number: int) -> list
         account = sandbox.control("POST", "accounts", {"company": company})["account"]
         granted = sandbox.grant(str(account))
         attempt = ConnectAttempt.objects.create(
-            state_hash=f"fleet {company}", session_hash="", user=by, customer=customer, issued_at=Now()
+            state_hash=secrets.token_hex(), session_hash="", user=by, customer=customer, issued_at=Now()
         )
         received = pair.TokenPair(granted["access_token"], granted["refresh_token"])
         made.append(tokens.receive(attempt, received))

@@ -1,11 +1,8 @@
-"""Rows T6, O7, O8 and O9 of the score card: keys lost and found, values spoilt, and clocks that jump."""
+"""Rows T6, O7 and O8 of the score card: keys lost and found, and values spoilt."""
 
 import base64
 import json
-import threading
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -13,17 +10,14 @@ import pytest
 from django.core import mail
 from django.core.checks import Error
 from django.core.management import CommandError, call_command
-from django.db import connection as database
 from django.db.models.functions import Now
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import checks, health, keys, patience, tasks, tokens
+from integrations import checks, health, keys, patience, tokens
 from integrations.encryption import CannotUnseal, parse_keys
-from integrations.models import Connection, State, TokenPair
-from integrations.renewal import NotRenewed
+from integrations.models import Connection, TokenPair
 from tests.conftest import OpenWorld
 from tests.driving import OTHER, Sandbox, Visitor, audited, badge, work, work_as_if_later
 from tests.world import wait_until
@@ -33,8 +27,6 @@ Visit = Callable[[User], Visitor]
 
 OTHER_TEXT = base64.b64encode(b"another key of thirty-two bytes!").decode()
 OTHER_KEY = parse_keys(OTHER_TEXT)[0]
-EXCHANGE = "/integration/ExchangeToken"
-JUMPS = {"a day ahead": timedelta(days=1), "a day back": -timedelta(days=1), "an hour back": -timedelta(hours=1)}
 
 
 @pytest.fixture
@@ -291,70 +283,3 @@ def test_O8_who_is_at_snapinspect_while_the_secret_key_changes_starts_again_and_
     assert answer.status_code == 303
     assert answer["Location"].startswith("/connect/ended/")
     assert (sealed(), badge(connected)) == (before, "Connected")
-
-
-@pytest.fixture
-def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Sets this process's clocks, but for the database's, off by so much."""
-    now, clock = timezone.now, time.time
-
-    def jumped(by: timedelta) -> None:
-        monkeypatch.setattr(timezone, "now", lambda: now() + by)
-        monkeypatch.setattr(time, "time", lambda: clock() + by.total_seconds())
-
-    return jumped
-
-
-@pytest.mark.parametrize("by", JUMPS.values(), ids=JUMPS)
-def test_O9_a_clock_that_jumps_steals_no_lease(
-    by: timedelta, connected: Connection, sandbox: Sandbox, jump: Callable[[timedelta], None]
-) -> None:
-    (pk, version), exchanges = tokens.in_use(connected) or (0, 0), sandbox.exchanges()
-    held = tokens.hold_in_use(pk, version)
-    assert held is not None
-    with held:
-        jump(by)
-        assert tokens.hold_in_use(pk, version) is None
-        tasks.sweep()
-        work_as_if_later()
-        assert held.exchange()
-    assert sandbox.exchanges() == exchanges + 1
-    assert tokens.in_use(connected) == (pk, version + 1)
-    assert tokens.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
-
-
-@pytest.mark.parametrize("by", JUMPS.values(), ids=JUMPS)
-def test_O9_a_clock_that_jumps_during_an_exchange_makes_no_second_one(
-    by: timedelta, connected: Connection, sandbox: Sandbox, jump: Callable[[timedelta], None]
-) -> None:
-    sandbox.control("POST", "revoke_all", {"kind": "access"})
-    sandbox.control("DELETE", "log")
-    sandbox.fault(EXCHANGE, "hang")
-    failures: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            health.get(connected, "user")
-        except NotRenewed as problem:
-            failures.append(problem)
-        finally:
-            database.close()
-
-    callers = [threading.Thread(target=call) for _ in range(3)]
-    for caller in callers:
-        caller.start()
-    wait_until(lambda: sandbox.exchanges() == 1)
-    jump(by)
-    for _ in range(3):
-        tasks.sweep()
-        Connection.objects.update(next_check_at=None)
-        work()
-    sandbox.clear_faults()
-    for caller in callers:
-        caller.join()
-
-    print(
-        f"O9: clock {by}: {sandbox.exchanges()} exchange, {len(callers) - len(failures)} of {len(callers)} calls done"
-    )
-    assert (sandbox.exchanges(), failures) == (1, [])
-    assert Connection.objects.get().state == State.CONNECTED

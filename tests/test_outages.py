@@ -142,13 +142,13 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
     sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
-    fleet = connect(sandbox, acme, alice, size(60, 500))
+    fleet = connect(sandbox, acme, alice, size(45, 500))
     sandbox.control("DELETE", "log")
     for path in ("/user", "/inspections"):
         sandbox.fault(path, "status", times=None, status=401)
 
     opened_after = None
-    for minute in range(size(15, 60)):
+    for minute in range(size(8, 60)):
         # People and webhooks call all the time, whatever the routine checks do.
         for connection in fleet[minute % 10 :: 10]:
             fails(connection, "inspections")
@@ -186,7 +186,7 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
-    fleet = connect(sandbox, acme, alice, 40)
+    fleet = connect(sandbox, acme, alice, 25)
     sandbox.control("POST", "revoke_all", {"kind": "access"})
     Breaker.objects.create(opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
 

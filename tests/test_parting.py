@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection as database
@@ -16,7 +16,6 @@ from integrations.models import Connection, State, TokenPair
 from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
 from tests.fleet import pass_time, state, work_until_idle
-from tests.world import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -114,28 +113,22 @@ def test_T9_an_exchange_on_its_way_is_not_called_ended(
 
 
 def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    press(visit, alice, connected)
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    sandbox.fault(EXCHANGE, "delay", times=None, seconds=0.5)
+    hold = tokens.hold_for_burning
 
-    with ThreadPoolExecutor(1) as person:
-        pressed = person.submit(_disconnect, connected, alice)
-        wait_until(lambda: sandbox.exchanges() == 1)
-        for _ in range(20):
-            work()
-        pressed.result(60)
-    work_as_if_later()
+    def hold_after_the_worker(connection: Connection) -> Any:
+        work()
+        assert state(connection) == State.CONNECTED
+        return hold(connection)
+
+    monkeypatch.setattr(tokens, "hold_for_burning", hold_after_the_worker)
+    press(visit, alice, connected)
 
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
-
-
-def _disconnect(connection: Connection, by: User) -> None:
-    try:
-        parting.disconnect(connection, by=by)
-    finally:
-        database.close()
 
 
 def test_T9_a_check_that_was_under_way_does_not_undo_a_disconnect(

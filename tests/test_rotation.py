@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,9 +13,11 @@ import pytest
 from django.core import mail
 from django.db import connection as database
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, proving, renewal, spool, tasks, tokens
+from integrations import health, proving, renewal, resealing, spool, tasks, tokens
+from integrations.encryption import parse_keys
 from integrations.models import Check, Connection, State, TokenPair
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.figures import record
@@ -24,6 +27,7 @@ from tests.sizes import size
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
+OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +79,16 @@ def test_R8_a_caller_whose_token_another_has_just_replaced_carries_on_with_the_n
 
 
 def test_R9_no_other_way_of_saving_brings_an_old_token_back(
-    sandbox: Sandbox, connected: Connection, visit: Visit, alice: User
+    sandbox: Sandbox, connected: Connection, visit: Visit, alice: User, settings: Settings
 ) -> None:
     schedules, chance = size(15, 1000), random.Random(9)
+    keys = deque([*settings.TOKEN_ENCRYPTION_KEYS, *parse_keys(OTHER_KEY)])
     sandbox.fault(EXCHANGE, "delay", times=None, seconds=0.01, work=True)
     staff = visit(User.objects.create_superuser("staff@example.com", "correct horse battery"))
     survived = 0
     for _ in range(schedules):
+        keys.rotate()  # so that resealing has something to do each time
+        settings.TOKEN_ENCRYPTION_KEYS = tuple(keys)
         stale = Connection.objects.prefetch_related("pairs").get(pk=connected.pk)
         assert list(stale.pairs.all())
         pair = TokenPair.objects.get()
@@ -129,6 +136,7 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
         lambda: tokens.note_proof((pair.pk, pair.version)),
         lambda: health.routine_check(stale.pk),
         tasks.sweep,
+        resealing.reseal,
         stale.customer.save,
         save_pair,
         save_in_admin,

@@ -166,7 +166,7 @@ class World:
             assert process.poll() is None, f"{process.args!r} ended"
             try:
                 return requests.get(url, timeout=5).status_code < 500
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 return False
 
         wait_until(answers)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self
 
+from django.db import connection as database
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -131,11 +132,32 @@ class Event(models.Model):
         return f"{self.code}-{self.replays}"
 
 
+class PlainRows(models.QuerySet[Any]):
+    """For tables that are filled by the thousand."""
+
+    def insert(self, *columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Writes rows of plain values in one go, without making an object of each; one that exists already stays."""
+        fields = [self.model._meta.get_field(column) for column in columns]
+        prepared = [
+            tuple(field.get_db_prep_save(value, database) for field, value in zip(fields, row, strict=True))
+            for row in rows
+        ]
+        if prepared:
+            names, places = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
+            with database.cursor() as cursor:
+                cursor.executemany(
+                    f"INSERT INTO {self.model._meta.db_table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING",  # noqa: S608
+                    prepared,
+                )
+
+
 class EventDelivery(models.Model):
     """Which deliveries an event was announced by."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="+", db_index=False)
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+
+    objects = PlainRows.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["event", "delivery"], name="one_link_per_delivery")]
@@ -150,12 +172,14 @@ class Attempt(models.Model):
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="timeline")
     at = models.DateTimeField(db_default=Now())
     # Empty when it succeeded.
-    error_kind = models.CharField(max_length=30, blank=True)
+    error_kind = models.CharField(max_length=30, blank=True, db_default="")
     # HTTP status of SnapInspect's answer, where there was one.
     status = models.PositiveSmallIntegerField(null=True)
     duration = models.DurationField()
     # The operator's handler that failed, where one did.
-    handler = models.CharField(max_length=200, blank=True)
+    handler = models.CharField(max_length=200, blank=True, db_default="")
+
+    objects = PlainRows.as_manager()
 
     class Meta:
         ordering = ["pk"]
@@ -170,6 +194,8 @@ class HandlerRun(models.Model):
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="handler_runs", db_index=False)
     handler = models.CharField(max_length=200)
     done_at = models.DateTimeField(db_default=Now())
+
+    objects = PlainRows.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["event", "handler"], name="one_success_per_handler")]
