@@ -1,11 +1,26 @@
 import logging
 from collections.abc import Callable
 from smtplib import SMTPException
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
 
 logger = logging.getLogger(__name__)
+
+
+class SignInFirst(LoginRequiredMiddleware):
+    """Asks for a sign-in, and leads back to a page: never to an address that only takes forms."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponseRedirect:
+        if request.method in {"GET", "HEAD"}:
+            return super().handle_no_permission(request, view_func)
+        parts = request.path.split("/")
+        back = f"/c/{parts[2]}/" if parts[1] == "c" and len(parts) > 2 else "/"
+        return redirect_to_login(back, resolve_url(settings.LOGIN_URL))
 
 
 class MailTrouble:

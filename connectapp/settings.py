@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from connectapp.environment import ALLOW_INSECURE_LOOPBACK as LOOPBACK_MAY_BE_HTTP
 from connectapp.environment import (
-    ALLOW_INSECURE_LOOPBACK,  # noqa: F401  (a setting that others read)
     BASE_DIR,
     DEBUG,
     PRODUCTION,
@@ -77,6 +77,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "integrations.webhooks.StraightToTheDoor",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -84,7 +85,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Every view asks for a sign-in unless it says otherwise: a forgotten decorator locks out, it does not let in.
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "accounts.middleware.SignInFirst",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -217,6 +218,9 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- SnapInspect ----------------------------------------------------------------------------------------------------
 
+
+# Read by whoever talks to SnapInspect.
+ALLOW_INSECURE_LOOPBACK = LOOPBACK_MAY_BE_HTTP
 
 SNAPINSPECT_CLIENT_ID = env.str("SNAPINSPECT_CLIENT_ID", default="").strip()
 SNAPINSPECT_CLIENT_SECRET = env.str("SNAPINSPECT_CLIENT_SECRET", default="").strip()

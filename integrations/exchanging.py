@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from accounts import audit
 from integrations import proving
-from integrations.snapinspect.errors import Refused, SnapInspectError, TokenRefused
+from integrations.snapinspect.errors import Refused, SnapInspectError, TokenRefused, Unreachable
 from integrations.tokens import Held, NoRoom
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ def exchange(held: Held) -> Ending:
     except SnapInspectError as error:
         if held.pair.exchange_sent_at is None:  # it never left
             return Ending(Outcome.UNCHANGED, error.kind)
+        if isinstance(error, Unreachable) and held.pair.exchange_sends >= SENDS_OF_ONE_EXCHANGE:
+            # The last send did not reach an answer either: an outage proves nothing, so it is not the last.
+            held.write(exchange_sends=SENDS_OF_ONE_EXCHANGE - 1, error_kind=error.kind)
+            return Ending(Outcome.UNKNOWN, error.kind)
         held.write(error_kind="exchange_refused" if isinstance(error, Refused | TokenRefused) else error.kind)
         return find_out(held)
     audit.record(

@@ -14,15 +14,14 @@ import logging
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations import exchanging, inbox, patience, proving, tokens
+from integrations import breaker, exchanging, inbox, patience, proving, tokens, webhook_addresses
 from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
-from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair
+from integrations.models import SETUP_ERRORS, Connection, Kind, State
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +45,9 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
 
     Returns the connection that now works with it, or None when it was dropped or is not waiting any more.
     """
-    waiting = TokenPair.objects.candidates().filter(connection=connection, asks=True)
-    # Who presses second finds nothing waiting.
-    if waiting.update(asks=False, next_try_at=Now()) != 1:
-        return None
-    candidate = TokenPair.objects.candidates().get(connection=connection)
-    held = tokens.hold(candidate.pk)
+    held = tokens.hold_asking(connection)
     if held is None:
-        return None
+        return None  # who presses second finds nothing waiting
     with held:
         company = str(held.pair.profile.get("company_id", ""))
         audit.record(
@@ -69,6 +63,7 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
         with transaction.atomic():
             twin = _twin(held, company) or Connection.objects.create(customer=connection.customer, connected_by=by)
             held.move_to(twin)
+            held.write(asks=False)
         _connect(held)
         return twin
 
@@ -119,7 +114,8 @@ def _go_on(held: tokens.Held, ending: exchanging.Ending) -> bool:
 def _settle(held: tokens.Held) -> bool:
     company = str(held.pair.profile.get("company_id", ""))
     connection = held.connection
-    if connection.company_id and company and company != connection.company_id:
+    # An answer that names no company proves nothing about the one this connection is for.
+    if connection.company_id and company != connection.company_id:
         held.write(asks=True, error_kind="")
         audit.record(
             "connect.other_company",
@@ -157,7 +153,8 @@ def _join(held: tokens.Held, twin: Connection) -> None:
     provisional = held.connection
     with transaction.atomic():
         held.move_to(twin)
-        if provisional.state == State.CONNECTING and not provisional.pairs.exists():
+        webhook_addresses.hand_over(provisional, twin)
+        if provisional.connected_at is None and not provisional.pairs.exists():
             provisional.delete()
 
 
@@ -189,12 +186,13 @@ def _connect(held: tokens.Held) -> None:
             fingerprint=row.fingerprint,
         )
         inbox.company_connected(connection)
+        breaker.works_again(connection)
 
 
 def _later(held: tokens.Held, error_kind: str) -> bool:
     tries = held.pair.tries + 1
     wait = patience.LAST_RETRY if error_kind in SETUP_ERRORS else patience.backoff(tries)
-    held.write(error_kind=error_kind, tries=F("tries") + 1, next_try_at=Now() + wait if error_kind else Now())
+    held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 
 

@@ -4,6 +4,7 @@
 callers; what remains is an answer, or NoAnswer with a kind that pages can put into words.
 """
 
+import threading
 from datetime import timedelta
 
 from django.db.models.functions import Now
@@ -12,13 +13,17 @@ from accounts import audit
 from accounts.models import User
 from integrations import breaker, patience, proving, renewal, tokens
 from integrations.encryption import CannotUnseal
-from integrations.models import SETUP_ERRORS, Check, Connection, State
+from integrations.models import SETUP_ERRORS, Check, Connection, State, TokenPair
 from integrations.proving import Verdict
 from integrations.snapinspect.client import Answer
 from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
 
 # While one worker asks about a connection, the others leave it alone.
 CHECK_CLAIM = timedelta(seconds=50)
+
+
+LOOKS_AT_ONCE = 3
+_looks = threading.BoundedSemaphore(LOOKS_AT_ONCE)
 
 
 class NoAnswer(Exception):
@@ -89,9 +94,32 @@ def routine_check(pk: int) -> None:
         return
     connection = Connection.objects.select_related("customer").get(pk=pk)
     if tokens.in_use(connection) is None:
-        Connection.objects.filter(pk=pk).update(next_check_at=None)
+        Connection.objects.filter(pk=pk).exclude(pairs__role=TokenPair.Role.CURRENT).update(next_check_at=None)
     elif breaker.lets_ask(connection):
         check(connection)
+
+
+def look(connection: Connection) -> Verdict:
+    """What `/user` answers right now, for somebody who only looks: a refused token is left to a worker.
+
+    At most LOOKS_AT_ONCE in this process: people who look while SnapInspect hangs must not use up the threads that
+    webhooks and other pages need. Beyond that the verdict's error is "busy".
+    """
+    if not _looks.acquire(blocking=False):
+        return Verdict(error_kind="busy")
+    try:
+        verdict = proving.ask(tokens.client_for(connection))
+    except tokens.NothingKept:
+        return Verdict(error_kind="nothing_kept")
+    except CannotUnseal:
+        verdict = Verdict(error_kind="cannot_unseal")
+    finally:
+        _looks.release()
+    if verdict.refused:
+        connection.ask_soon()
+    else:
+        _conclude(connection, verdict)
+    return verdict
 
 
 def test(connection: Connection, *, by: User) -> Check:

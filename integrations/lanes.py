@@ -184,7 +184,7 @@ class Shift:
             else:
                 # Only while it is being processed: somebody may have decided to ignore it.
                 self.events.filter(pk=event.pk, state=Event.State.PROCESSING).update(**_changes(outcome))
-            HandlerRun.objects.bulk_create(_runs(event, outcome), ignore_conflicts=True)
+            HandlerRun.objects.insert("event", "handler", rows=_runs(event, outcome))
             if outcome.pause is not None:
                 self._paused = True
                 outage = outcome.error_kind != "too_many_misses"
@@ -204,9 +204,12 @@ class Shift:
         with self.writing(fine=True):
             ours = self.events.filter(pk__in=[event.pk for event, _, _ in finished], state=Event.State.PROCESSING)
             ours.update(**_changes(Outcome(Event.State.DONE)))
-            Attempt.objects.bulk_create([Attempt(event=event, duration=duration) for event, _, duration in finished])
-            HandlerRun.objects.bulk_create(
-                [run for event, outcome, _ in finished for run in _runs(event, outcome)], ignore_conflicts=True
+            Attempt.objects.insert(
+                *("event", "duration", "error_kind", "handler"),
+                rows=((event.pk, duration, "", "") for event, _, duration in finished),
+            )
+            HandlerRun.objects.insert(
+                "event", "handler", rows=(run for event, outcome, _ in finished for run in _runs(event, outcome))
             )
 
     def _join(self, event: Event, target: Event) -> None:
@@ -271,5 +274,8 @@ def _changes(outcome: Outcome) -> dict[str, Any]:
     return changes
 
 
-def _runs(event: Event, outcome: Outcome) -> list[HandlerRun]:
-    return [HandlerRun(event=event, handler=handler) for handler in outcome.handled]
+def _runs(event: Event, outcome: Outcome) -> list[tuple[int, str]]:
+    """The handlers that must not run again. An event that is done is not tried again, unless recovery made it."""
+    if outcome.state == Event.State.DONE and not event.recovered:
+        return []
+    return [(event.pk, handler) for handler in outcome.handled]

@@ -50,7 +50,7 @@ def erase(pk: int) -> None:
     row = TokenPair.objects.left_behind().select_related("connection__customer").filter(pk=pk).first()
     if row is None:
         return
-    tokens.forget(row.connection)
+    tokens.erase(row)
     audit.record(
         "tokens.erased", customer=row.connection.customer, subject=row.connection.code, ended_at_snapinspect=False
     )

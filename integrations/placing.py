@@ -35,7 +35,6 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State, Turn
@@ -151,7 +150,7 @@ def _write(letters: list[Letter]) -> None:
     book = _Book(placed)
     entries = [(letter, book.enter(letter, pk)) for letter in placed for pk in letter.connections]
     Event.objects.bulk_create(book.made)
-    EventDelivery.objects.bulk_create([EventDelivery(event=event, delivery_id=letter.pk) for letter, event in entries])
+    EventDelivery.objects.insert("event", "delivery", rows=((event.pk, letter.pk) for letter, event in entries))
 
 
 class _Book:
@@ -195,7 +194,7 @@ class _Book:
             body_sha256=letter.body_sha256,
             received_at=letter.received_at,
             repeat_of=repeat_of,
-            next_attempt_at=Now() + SETTLES if repeat_of else Now(),
+            next_attempt_at=letter.received_at + (SETTLES if repeat_of else timedelta()),
         )
         self.made.append(event)
         self._newest[subject] = event

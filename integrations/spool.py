@@ -52,7 +52,7 @@ class Slot:
         """What was put here; None for a slot whose exchange has brought nothing (yet)."""
         try:
             return Entry(**json.loads(self._path.read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             return None
 
     def free(self) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_tasks import task
@@ -29,11 +29,12 @@ PLACED_AT_ONCE = 4000
 # What may be due, oldest first, and who does it, one row at a time. Each claims its row itself: two workers that look
 # at the same moment do not both do it.
 JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
+    # First what does not wait for SnapInspect: a vendor that hangs must not keep it waiting.
+    (lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
+    (lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
     (lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume),
     (lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish),
-    (lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
     (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
-    (lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
     (recovery.due, recovery.close_gap),
 ]
 # A web process that has woken a worker does not do so again for this long (seconds): a drain that finds work looks once
@@ -144,7 +145,7 @@ def _a_drain_waits() -> bool:
 def _isolated(work: Callable[[int], None], pk: int) -> None:
     try:
         work(pk)
-    except DatabaseError:
-        raise
+    except (OperationalError, InterfaceError):
+        raise  # the database is gone: every other row would fail alike
     except Exception:
         logger.exception("Work on row %s failed; it stays due.", pk)

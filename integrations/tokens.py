@@ -6,6 +6,7 @@ its lease finds 0 rows and stops. No transaction is open while SnapInspect is ca
 it is sent, and whatever it answers, what is known to work is never overwritten by anything but two new tokens.
 """
 
+import logging
 import secrets
 from datetime import timedelta
 from http import HTTPStatus
@@ -26,6 +27,8 @@ from integrations.snapinspect import exchange, pair
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import SnapInspectError, Unreachable
 from integrations.snapinspect.exchange import Exchanged
+
+logger = logging.getLogger(__name__)
 
 # Longer than any single call to SnapInspect (see the deadlines in snapinspect/), shorter than people's patience:
 # work of a killed process is taken up again when its lease has run out.
@@ -68,7 +71,9 @@ def receive(attempt: ConnectAttempt, received: pair.TokenPair) -> Connection:
     way: the newest answer of SnapInspect counts.
     """
     connection = attempt.connection
-    if connection is None:
+    if connection is not None:
+        _one_at_a_time(connection)
+    else:
         connection = Connection.objects.create(customer=attempt.customer, connected_by=attempt.user)
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(connection=connection, brought_by=attempt.user, **_sealed(received, connection))
@@ -77,10 +82,23 @@ def receive(attempt: ConnectAttempt, received: pair.TokenPair) -> Connection:
 
 def receive_personal(connection: Connection, token: str, *, by: User) -> None:
     """Seals a personal access token as the connection's candidate, in the caller's transaction."""
+    _one_at_a_time(connection)
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(
         connection=connection, brought_by=by, sealed_refresh=b"", **_sealed_access(token, connection)
     )
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Two tabs that come back for one connection replace its candidate one after the other."""
+    list(Connection.objects.select_for_update().filter(pk=connection.pk).values_list("pk"))
+
+
+def hold_asking(connection: Connection) -> "Held | None":
+    """The candidate that waits for a person's answer, under our lease; None when nothing is waiting."""
+    asking = TokenPair.objects.candidates().unleased().filter(connection=connection, asks=True)
+    pk = asking.values_list("pk", flat=True).first()
+    return _claim(asking.filter(pk=pk), pk) if pk else None
 
 
 def lend(connection: Connection) -> tuple[Client, InUse]:
@@ -127,6 +145,12 @@ def forget(connection: Connection) -> None:
     transaction.on_commit(_scrub)
 
 
+def erase(row: TokenPair) -> None:
+    """Erases this one pair, from the database's files too."""
+    TokenPair.objects.filter(pk=row.pk).delete()
+    transaction.on_commit(_scrub)
+
+
 def _scrub() -> None:
     if database.vendor == "sqlite":
         with database.cursor() as cursor:
@@ -147,7 +171,10 @@ def hold_in_use(pk: int, version: int) -> "Held | None":
 def _claim(claimable: "QuerySet[TokenPair]", pk: int) -> "Held | None":
     owner = secrets.token_hex(16)
     won = claimable.update(lease_owner=owner, lease_until=Now() + LEASE)
-    return Held(pk, owner) if won == 1 else None
+    try:
+        return Held(pk, owner) if won == 1 else None
+    except LostLease:
+        return None  # erased in between
 
 
 def take_home() -> int:
@@ -169,8 +196,10 @@ def take_home() -> int:
             continue
         if row.filter(version=entry.version).exclude(pk__in=TokenPair.objects.unleased()).exists():
             continue  # whoever sent it may still be about to commit
-        if row.unleased().filter(version=entry.version).update(**_unspooled(entry), **AFTER_EXCHANGE) != 1:
-            _keep_aside(connection.pk, _unspooled(entry))
+        at_its_version = row.unleased().filter(version=entry.version)
+        home = at_its_version.update(**_unspooled(entry), **AFTER_EXCHANGE) == 1
+        if not home and not _keep_aside(connection.pk, _unspooled(entry)) and not slot.is_abandoned:
+            continue  # a question to a person is in its place; look again when it is answered
         connection.ask_soon()
         slot.free()
         taken += 1
@@ -178,14 +207,19 @@ def take_home() -> int:
     return taken
 
 
-def _keep_aside(connection_id: int, sealed: dict[str, Any]) -> None:
-    """Makes a pair that came too late for its row a candidate: finishing proves it, and uses it if it lives."""
+def _keep_aside(connection_id: int, sealed: dict[str, Any]) -> bool:
+    """Makes a pair that came too late for its row a candidate: finishing proves it, and uses it if it lives.
+
+    Whether nothing more is to be done with it: False while another candidate is in its place.
+    """
     with transaction.atomic():
         connection = Connection.objects.exclude(state=State.DISCONNECTED).filter(pk=connection_id).first()
-        if connection is None or connection.pairs.candidates().exists():
-            return
+        if connection is None:
+            return True
         if connection.pairs.filter(fingerprint=sealed["fingerprint"]).exists():
-            return  # somebody has found it on disk, and taken it home for us
+            return True  # somebody has found it on disk, and taken it home for us
+        if connection.pairs.candidates().exists():
+            return False
         TokenPair.objects.create(connection=connection, exchanged_at=Now(), **sealed)
         audit.record(
             "tokens.kept_aside",
@@ -193,6 +227,7 @@ def _keep_aside(connection_id: int, sealed: dict[str, Any]) -> None:
             subject=connection.code,
             fingerprint=sealed["fingerprint"],
         )
+    return True
 
 
 class Held:
@@ -263,13 +298,17 @@ class Held:
             slot.free()
             raise
         sealed = _sealed(answer.pair, self.connection)
-        slot.fill(_spooled(self.pair, sealed))
+        try:
+            slot.fill(_spooled(self.pair, sealed))
+        except OSError:
+            # The disk has failed since the slot was reserved; the database may not have.
+            logger.exception("The answer of an exchange could not be spooled; it goes to the database alone.")
         try:
             self._commit(sealed)
         except LostLease:
             # We were frozen past our lease. Whoever took over could only find the old tokens dead: ours are the newest.
-            _keep_aside(self.connection.pk, sealed)
-            slot.free()
+            if _keep_aside(self.connection.pk, sealed):
+                slot.free()
             raise
         slot.free()
         return answer.state_matches

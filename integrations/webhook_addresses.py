@@ -97,6 +97,20 @@ def rotate(connection: Connection, *, by: User | None = None) -> str:
     return _put_in_use(connection, "webhook_address.replaced", by)
 
 
+def hand_over(connection: Connection, to: Connection) -> None:
+    """Makes one connection's addresses another's, in the caller's transaction; who posts to them notices nothing.
+
+    Where the other has an address in use, these end with it after OLD_STAYS_GOOD. Raises CannotUnseal.
+    """
+    has_one = WebhookAddress.objects.filter(connection=to, valid_until=None).exists()
+    for row in WebhookAddress.objects.filter(connection=connection):
+        sealed = encryption.seal(encryption.unseal(row.sealed_secret, _place(connection)), _place(to))
+        changes = {"connection": to, "sealed_secret": sealed.ciphertext, "key_id": sealed.key_id}
+        if has_one and row.valid_until is None:
+            changes["valid_until"] = Now() + OLD_STAYS_GOOD
+        WebhookAddress.objects.filter(pk=row.pk).update(**changes)
+
+
 def _put_in_use(connection: Connection, kind: str, by: User | None) -> str:
     secret = secrets.token_urlsafe(SECRET_BYTES)
     sealed = encryption.seal(secret, _place(connection))

@@ -67,7 +67,7 @@ OUR_TROUBLE = {
     "cannot_unseal": "The stored access cannot be opened with this app's keys.",
     "many_refused": "SnapInspect refuses many customers at once, so we wait until it is itself again.",
     "no_room": "This app has no room to store new access safely.",
-    "busy": "The access is being renewed at this moment.",
+    "busy": "SnapInspect is being asked at this moment; please look again shortly.",
     "nothing_kept": "There is no access to SnapInspect stored here.",
 }
 

@@ -30,7 +30,9 @@ def main() -> int:
 def _pytest(database: str, arguments: list[str], **environment: str) -> int:
     print(f"--- {database}", flush=True)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *arguments], env=os.environ | environment, check=False
+        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *arguments],
+        env=os.environ | environment,
+        check=False,
     ).returncode
 
 

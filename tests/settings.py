@@ -23,11 +23,12 @@ os.environ |= {
     "LOG_LEVEL": "INFO",
 }
 
+from connectapp.environment import BASE_DIR  # noqa: E402
 from connectapp.settings import *  # noqa: E402, F403
 from connectapp.settings import DATABASES  # noqa: E402
 
 # A file, not memory: threads of one test see each other's rows, as in life.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}  # noqa: F405
+    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -29,9 +29,7 @@ def upload(sandbox: Sandbox, company: str = "6847", title: str = "Flat 2") -> st
 
 def deliver(visitor: Any, **payload: object) -> int:
     secret = settings.SNAPINSPECT_WEBHOOK_SECRETS[0]
-    answer = visitor.post(
-        f"/webhooks/snapinspect/{secret}/", json.dumps(payload), content_type="application/json"
-    )
+    answer = visitor.post(f"/webhooks/snapinspect/{secret}/", json.dumps(payload), content_type="application/json")
     work()
     return int(answer.status_code)
 

@@ -120,7 +120,12 @@ def test_the_history_of_a_connection_tells_who_did_what_without_tokens(
         browser.get(f"/c/{acme.code}/connections/{connection.code}/activity.csv").streaming_content  # type: ignore[attr-defined]
     ).decode()
 
-    for words in ("Came back from SnapInspect with access", "The access was renewed", "Connected", "Tested the connection"):
+    for words in (
+        "Came back from SnapInspect with access",
+        "The access was renewed",
+        "Connected",
+        "Tested the connection",
+    ):
         assert words in page
         assert words in lines
     assert alice.email in page

@@ -69,7 +69,9 @@ def names_explained() -> tuple[set[str], set[str]]:
 
 
 def test_every_setting_that_is_read_is_explained_in_env_example_and_no_other() -> None:
-    read = names_read("connectapp/settings.py") | names_read("connectapp/environment.py") | names_read("gunicorn.conf.py")
+    read = (
+        names_read("connectapp/settings.py") | names_read("connectapp/environment.py") | names_read("gunicorn.conf.py")
+    )
     explained, bare = names_explained()
 
     assert {"SECRET_KEY", "DATABASE_URL", "SNAPINSPECT_API_URL", "DEBUG", "PORT"} <= read, "the search finds nothing"

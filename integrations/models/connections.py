@@ -209,7 +209,10 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
     def left_behind(self) -> Self:
         """Pairs that a disconnect should have erased by now."""
         return self.filter(
-            connection__state=State.DISCONNECTED, connection__state_since__lt=Now() - ERASED_AFTER_DISCONNECT
+            connection__state=State.DISCONNECTED,
+            connection__state_since__lt=Now() - ERASED_AFTER_DISCONNECT,
+            # What came since belongs to a reconnect that is on its way.
+            received_at__lt=models.F("connection__state_since"),
         )
 
     def due(self) -> Self:

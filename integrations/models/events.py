@@ -142,13 +142,16 @@ class PlainRows(models.QuerySet[Any]):
             tuple(field.get_db_prep_save(value, database) for field, value in zip(fields, row, strict=True))
             for row in rows
         ]
-        if prepared:
-            names, places = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
-            with database.cursor() as cursor:
-                cursor.executemany(
-                    f"INSERT INTO {self.model._meta.db_table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING",  # noqa: S608
-                    prepared,
-                )
+        if not prepared:
+            return
+        into = f"INSERT INTO {self.model._meta.db_table} ({', '.join(field.column for field in fields)}) VALUES "  # noqa: S608
+        place = f"({', '.join(['%s'] * len(fields))})"
+        with database.cursor() as cursor:
+            if database.vendor == "postgresql":
+                places = ", ".join([place] * len(prepared))
+                cursor.execute(f"{into}{places} ON CONFLICT DO NOTHING", [value for row in prepared for value in row])
+            else:
+                cursor.executemany(f"{into}{place} ON CONFLICT DO NOTHING", prepared)
 
 
 class EventDelivery(models.Model):
@@ -172,12 +175,12 @@ class Attempt(models.Model):
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="timeline")
     at = models.DateTimeField(db_default=Now())
     # Empty when it succeeded.
-    error_kind = models.CharField(max_length=30, blank=True, db_default="")
+    error_kind = models.CharField(max_length=30, blank=True)
     # HTTP status of SnapInspect's answer, where there was one.
     status = models.PositiveSmallIntegerField(null=True)
     duration = models.DurationField()
     # The operator's handler that failed, where one did.
-    handler = models.CharField(max_length=200, blank=True, db_default="")
+    handler = models.CharField(max_length=200, blank=True)
 
     objects = PlainRows.as_manager()
 

@@ -78,11 +78,23 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """
         table = self.model._meta.db_table
         with database.cursor() as cursor:
-            cursor.executemany(
-                f"UPDATE {table} SET state = %s, problem = %s, type = %s, inspection_id = %s, review_id = %s,"  # noqa: S608
-                " company_id = %s WHERE id = %s AND state = 'received'",
-                rows,
-            )
+            if database.vendor == "postgresql":
+                # One statement: a round of planning for each row would be most of the work.
+                hints = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(rows))
+                columns = "(state, problem, type, inspection_id, review_id, company_id, id)"
+                cursor.execute(
+                    f"UPDATE {table} SET state = hint.state, problem = hint.problem, type = hint.type,"  # noqa: S608
+                    " inspection_id = hint.inspection_id, review_id = hint.review_id, company_id = hint.company_id"
+                    f" FROM (VALUES {hints}) AS hint {columns}"
+                    f" WHERE {table}.id = hint.id AND {table}.state = 'received'",
+                    [value for row in rows for value in row],
+                )
+            else:
+                cursor.executemany(
+                    f"UPDATE {table} SET state = %s, problem = %s, type = %s, inspection_id = %s, review_id = %s,"  # noqa: S608
+                    " company_id = %s WHERE id = %s AND state = 'received'",
+                    rows,
+                )
             changed: int = cursor.rowcount
         return changed == len(rows)
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,6 +17,7 @@ from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
 from accounts.models import User
 from integrations import finishing, state, tasks, tokens, wording
+from integrations.encryption import CannotUnseal
 from integrations.models import ConnectAttempt
 from integrations.snapinspect import authorization
 
@@ -94,7 +95,11 @@ def answer(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = get_object_or_404(customer.connections, code=connection_code)
     add = request.POST.get("answer") == "add"
-    added = finishing.answer_question(connection, add=add, by=person(request))
+    try:
+        added = finishing.answer_question(connection, add=add, by=person(request))
+    except (tokens.LostLease, CannotUnseal, IntegrityError):
+        messages.warning(request, "That could not be done right now. Please look again in a moment.")
+        return redirect("dashboard", customer.code)
     if added is not None:
         messages.success(request, f"{added.label} is connected as well.")
     elif not add:

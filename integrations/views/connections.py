@@ -49,7 +49,7 @@ def live(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """What SnapInspect says about this account right now: loaded into the dashboard after it, or a page of its own."""
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
-    verdict = health.check(connection)
+    verdict = health.look(connection)
     is_part = request.htmx  # type: ignore[attr-defined]
     template = "integrations/partials/live.html" if is_part else "integrations/live.html"
     return render(request, template, {"connection": connection, "verdict": verdict})

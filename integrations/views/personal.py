@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person
 from integrations import tasks, tokens, webhook_addresses
+from integrations.encryption import CannotUnseal
 from integrations.forms import PersonalTokenForm
 from integrations.models import Connection, Kind, State
 
@@ -42,7 +43,10 @@ def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     connection = get_object_or_404(customer.connections.shown(), code=connection_code, kind=Kind.PERSONAL)
     form = PersonalTokenForm(request.POST or None)
     if not form.is_valid():
-        address = webhook_addresses.address_of(connection) if customer.is_owner else ""
+        try:
+            address = webhook_addresses.address_of(connection) if customer.is_owner else ""
+        except CannotUnseal:
+            address = ""
         context = {"connection": connection, "form": form, "address": address}
         return render(request, "integrations/personal.html", context)
     with transaction.atomic():

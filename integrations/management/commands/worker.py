@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils.crypto import get_random_string
 from django.utils.module_loading import import_string
 from django_tasks_db.management.commands.db_worker import Worker
@@ -58,9 +58,11 @@ class Command(BaseCommand):
         while not self.stopping.is_set():
             worker = self._worker()
             self.workers.append(worker)
+            if self.stopping.is_set():  # told to stop before it was on the list
+                worker.running = False
             try:
                 worker.run()
-            except DatabaseError as problem:
+            except (DatabaseError, InterfaceError) as problem:
                 logger.warning("The database does not answer (%s); trying again.", type(problem).__name__)
                 self.stopping.wait(WAIT_FOR_DATABASE)
             finally:
@@ -88,5 +90,8 @@ class Command(BaseCommand):
             close_old_connections()
             tasks.sweep()
             self.keys.look()
-        except DatabaseError as problem:
+        except (DatabaseError, InterfaceError) as problem:
             logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)
+        except Exception:
+            # Whatever it is: without a sweep, lost work is never found again.
+            logger.exception("The sweep failed; the next one is due in %s s.", SWEEP_SECONDS)
