@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
 ]
+Scheme = Literal["light", "dark"]
 PICTURES = ROOT / "var" / "screenshots"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -38,12 +40,12 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(params=["light", "dark"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def scheme(request: pytest.FixtureRequest) -> Scheme:
+    return cast(Scheme, request.param)
 
 
 @pytest.fixture
-def context(chromium: Browser, scheme: str) -> Iterator[BrowserContext]:
+def context(chromium: Browser, scheme: Scheme) -> Iterator[BrowserContext]:
     context = chromium.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 800})
     yield context
     context.close()
@@ -70,7 +72,7 @@ def sign_up(page: Page, world: World, company: str = "Harbour PM") -> None:
     expect(page.get_by_role("button", name="Connect with SnapInspect")).to_be_visible()
 
 
-def picture(page: Page, name: str, scheme: str) -> None:
+def picture(page: Page, name: str, scheme: Scheme) -> None:
     """A full picture at this width and one at 320 px; no sideways scroll, nothing serious for axe to say."""
     page.screenshot(path=PICTURES / f"{name}-{scheme}.png", full_page=True)
     wide = page.viewport_size
@@ -88,7 +90,7 @@ def badge(page: Page, word: str) -> None:
 
 
 def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
-    page: Page, world: World, scheme: str, context: BrowserContext
+    page: Page, world: World, scheme: Scheme, context: BrowserContext
 ) -> None:
     sign_up(page, world)
     picture(page, "1-first-page", scheme)
@@ -113,7 +115,7 @@ def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
 
 
 def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
-    page: Page, world: World, scheme: str
+    page: Page, world: World, scheme: Scheme
 ) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
@@ -128,7 +130,7 @@ def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
     expect(page.get_by_text("Pat Harbour").first).to_be_visible()
 
 
-def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: str) -> None:
+def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: Scheme) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Deny").click()
@@ -139,7 +141,7 @@ def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: str
     picture(page, "6-denied", scheme)
 
 
-def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World, scheme: str) -> None:
+def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World, scheme: Scheme) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
@@ -153,7 +155,7 @@ def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World
     picture(page, "8-disconnected", scheme)
 
 
-def test_trouble_says_that_nothing_is_lost_and_ends_by_itself(page: Page, world: World, scheme: str) -> None:
+def test_trouble_says_that_nothing_is_lost_and_ends_by_itself(page: Page, world: World, scheme: Scheme) -> None:
     world.sandbox.fault("/user", "status", status=503, times=None)
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
@@ -205,7 +207,7 @@ def test_the_history_on_disk_keeps_no_token_that_still_works(
 
 
 def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
-    page: Page, world: World, scheme: str, context: BrowserContext
+    page: Page, world: World, scheme: Scheme, context: BrowserContext
 ) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
@@ -227,7 +229,7 @@ def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
     picture(page, "12-event", scheme)
 
 
-def test_a_personal_access_token_connects(page: Page, world: World, scheme: str) -> None:
+def test_a_personal_access_token_connects(page: Page, world: World, scheme: Scheme) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Use a personal access token").click()
     picture(page, "13-personal-token", scheme)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 from django_tasks_db.models import DBTaskResult
+from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations import finishing, proving, tasks, tokens
@@ -53,7 +55,7 @@ def works(connection: Connection) -> bool:
     ids=lambda fault: str(fault.get("status", fault["kind"])),
 )
 def test_an_api_that_is_down_is_trouble_and_ends_by_itself(
-    fault: dict[str, object], sandbox: Sandbox, returned: Connection
+    fault: dict[str, Any], sandbox: Sandbox, returned: Connection
 ) -> None:
     sandbox.fault("/user", times=None, **fault)
     work()
@@ -136,7 +138,7 @@ def test_R6_an_odd_answer_with_two_tokens_is_saved(kind: str, sandbox: Sandbox, 
 
 
 def test_credentials_that_snapinspect_refuses_are_a_setup_problem_until_they_are_right(
-    sandbox: Sandbox, returned: Connection, settings
+    sandbox: Sandbox, returned: Connection, settings: Settings
 ) -> None:
     right = settings.SNAPINSPECT_CLIENT_SECRET
     settings.SNAPINSPECT_CLIENT_SECRET = "not the registered one"
@@ -177,7 +179,7 @@ def test_a_company_that_user_does_not_name_is_not_known_yet(
 
 
 def test_without_exchange_on_connect_the_pair_is_kept_as_it_came(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
 
