@@ -81,7 +81,7 @@ class Nursery:
     def _answer(self) -> Any:
         assert self._process.stdout
         line = self._process.stdout.readline()
-        assert line, "the nursery ended; see callers.log"
+        assert line, f"the nursery ended ({self._process.wait(60)}); see callers.log"
         return json.loads(line)
 
 

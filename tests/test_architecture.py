@@ -57,6 +57,7 @@ ARROWS = {
     "integrations.finishing": (
         f"{ROWS} integrations.tokens integrations.proving integrations.exchanging integrations.patience"
         " integrations.inbox integrations.encryption.CannotUnseal"
+        " integrations.breaker integrations.webhook_addresses"
     ),
     "integrations.parting": f"{ROWS} integrations.tokens",
     "integrations.notices": ROWS,

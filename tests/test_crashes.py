@@ -97,15 +97,17 @@ def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_d
         assert [end.status for end in ends] == [-9] * len(others)
 
         nursery.do("recover", lease=LEASE)
-        found = {state["connection"]: state for state in nursery.do("look", lease=LEASE)}
+        found = {
+            state["connection"]: state for state in nursery.do("look", at_connections=list(made.values()), lease=LEASE)
+        }
         for place in places:
             state = found[made[place]]
             silently_dead = not state["works"] and not state["told"]
             seen[place]["silently dead" if silently_dead else "works" if state["works"] else "needs reconnect"] += 1
 
     for place in places:
-        outcome = ", ".join(f"{number} {kind}" for kind, number in seen[place].items())
-        record("R3", f"kill -9 {place}; {mode}", f"{outcome} of {rounds}")
+        outcome = ", ".join(f"{number} of {rounds}: {kind}" for kind, number in seen[place].items())
+        record("R3", f"kill -9 {place}; {mode}", outcome)
     lost = "needs reconnect" if mode == "strict" else "works"
     expected = {place: Counter(works=rounds) for place in places} | {"sent, answer not read": Counter({lost: rounds})}
     assert seen == expected
@@ -163,7 +165,7 @@ def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(fuse: 
             before = world.sandbox.exchanges()
             _lose_database(fuse, nursery, connection, "before spool")
             nursery.do("recover", lease=LEASE)
-            (state,) = nursery.do("look", lease=LEASE)
+            (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
             recovered += state["works"] and world.sandbox.exchanges() == before + 1
     record("R4", "the database dies between sending and saving", f"{recovered} of {times} recovered from the spool")
     assert recovered == times
@@ -179,7 +181,7 @@ def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(fuse: Fuse
             _lose_database(fuse, nursery, connection, "before journal")
             nursery.do("recover", lease=LEASE)
         sent = world.sandbox.exchanges()
-        (state,) = nursery.do("look", lease=LEASE)
+        (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
     record("R4", "the database dies before sending", f"{sent} exchanges sent in {times}")
     assert sent == 0
     assert state["works"]
@@ -211,7 +213,7 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
         thaw(pid)
     (late,) = nursery.ends()
     nursery.do("recover", lease=LEASE)
-    (state,) = nursery.do("look", lease=LEASE)
+    (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
 
     fenced = "kept aside" if state["kept_aside"] else "not kept"
     record(
@@ -247,7 +249,7 @@ def test_T9_a_killed_disconnect_is_finished_by_the_sweep(world: World, nursery: 
 
     (end,) = nursery.run(job("disconnect", connection=connection, at="after burn"))
     nursery.do("recover", passed=60)
-    (state,) = nursery.do("look")
+    (state,) = nursery.do("look", at_connections=[connection])
 
     record("T9", "kill -9 during a disconnect", f"{state['state']}, {state['pairs']} pairs kept after the sweep")
     assert end.status == -9
