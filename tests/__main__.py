@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from tests import postgres
 
 
@@ -28,12 +30,18 @@ def main() -> int:
 
 
 def _pytest(database: str, arguments: list[str], **environment: str) -> int:
+    """The exit code of a run. What failed beside other tests gets a second try alone, and is named loudly for it."""
     print(f"--- {database}", flush=True)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *arguments],
-        env=os.environ | environment,
-        check=False,
-    ).returncode
+    command, together = [sys.executable, "-m", "pytest"], ["-n", "2", "--dist", "loadgroup"]
+    first = _run([*command, *together, *arguments], environment)
+    if first != pytest.ExitCode.TESTS_FAILED:
+        return first
+    print(f"--- {database}: WHAT FAILED ABOVE GETS A SECOND TRY, ALONE. Passing it now means: it is sensitive to load.")
+    return _run([*command, "--last-failed", "-v", *arguments], environment)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    return subprocess.run(command, env=os.environ | environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import secrets
 from datetime import timedelta
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -26,7 +26,8 @@ def connect(sandbox: Sandbox, customer: Customer, by: User, number: int) -> list
             state_hash=secrets.token_hex(), session_hash="", user=by, customer=customer, issued_at=Now()
         )
         received = pair.TokenPair(granted["access_token"], granted["refresh_token"])
-        made.append(tokens.receive(attempt, received))
+        with transaction.atomic():
+            made.append(tokens.receive(attempt, received))
         finishing.finish(TokenPair.objects.get(connection=made[-1]).pk)
         made[-1].refresh_from_db()
     return made

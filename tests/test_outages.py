@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings as project
 from django.core import mail
+from django.db import transaction
 from pytest_django import Settings
 
 from accounts.models import Customer, User
@@ -45,7 +46,8 @@ def personal(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     """A connection by a personal access token."""
     connection = Connection.objects.create(customer=acme, kind=Kind.PERSONAL, connected_by=alice)
     token = sandbox.control("POST", "personal", {"account": PAT})["token"]
-    tokens.receive_personal(connection, token, by=alice)
+    with transaction.atomic():
+        tokens.receive_personal(connection, token, by=alice)
     work()
     connection.refresh_from_db()
     assert connection.state == State.CONNECTED
