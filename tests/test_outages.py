@@ -190,7 +190,7 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
     fleet = connect(sandbox, acme, alice, 25)
     sandbox.control("POST", "revoke_all", {"kind": "access"})
-    Breaker.objects.create(opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
+    Breaker.objects.create(pk=1, opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
 
     for _ in range(5):
         pass_time(timedelta(days=1) if breaker.is_open() else timedelta(minutes=1))
