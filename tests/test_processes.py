@@ -97,7 +97,8 @@ def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(open_
             connected += 1
     tried = len(KILL_POINTS) * KILLS_PER_POINT
     record("C13", "kill -9 of the web process at 5 points", f"{connected} of {tried} connected at the second try")
-    assert world.sandbox.accepts(_newest_live_token(world))
+    # A worker may be replacing the last pair at this moment: what counts is that a usable one remains.
+    wait_until(lambda: world.sandbox.accepts(_newest_live_token(world)))
 
 
 @pytest.mark.parametrize("browser", ["plain http", "behind a TLS proxy"])
