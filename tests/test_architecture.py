@@ -88,14 +88,15 @@ ARROWS = {
     "integrations.redis_queue": "django django_tasks huey redis",
     # What people see.
     "integrations.wording": "integrations.snapinspect.errors",
+    "integrations.context_processors": "django accounts.models integrations.models",
     "integrations.templatetags": "django integrations.models integrations.wording",
     "integrations.spreadsheets": "django.http",
     "integrations.forms": "django integrations.snapinspect.pair.is_token",
     "integrations.views": (
         f"{ROWS} accounts.access integrations.state integrations.tokens integrations.health integrations.finishing"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
-        " integrations.spreadsheets integrations.inbox integrations.webhook_addresses integrations.encryption.CannotUnseal"
-        " integrations.snapinspect.authorization integrations.snapinspect.errors"
+        " integrations.spreadsheets integrations.inbox integrations.webhook_addresses"
+        " integrations.encryption.CannotUnseal integrations.snapinspect.authorization integrations.snapinspect.errors"
     ),
     "integrations.urls": "django integrations.views integrations.webhooks",
     "integrations.admin": (

@@ -62,6 +62,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     def due_for_check(self) -> Self:
         return self.exclude(state=State.DISCONNECTED).filter(next_check_at__lte=Now())
 
+    def needing_a_person(self) -> Self:
+        """Those that stay as they are until somebody reconnects them, or answers which company they are for."""
+        questions = TokenPair.objects.candidates().filter(connection=models.OuterRef("pk"), asks=True)
+        return self.filter(Q(state=State.NEEDS_RECONNECT) | Q(models.Exists(questions)))
+
     def with_notice_due(self) -> Self:
         return self.exclude(notice="").filter(next_notice_at__lte=Now())
 

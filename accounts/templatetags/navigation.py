@@ -1,0 +1,25 @@
+"""The navigation of a customer's pages."""
+
+from typing import Any
+
+from django import template
+from django.template import Context
+from django.urls import NoReverseMatch, reverse
+
+register = template.Library()
+HOME = "dashboard"
+
+
+@register.inclusion_tag("partials/nav_link.html", takes_context=True)
+def nav_link(context: Context, name: str, label: str, icon: str) -> dict[str, Any]:
+    """One link of a customer's navigation: `name` is the address's name, whose one argument is the customer's code.
+
+    The link is marked on its page and on every page below it; the dashboard, which all pages are below, on its own.
+    """
+    try:
+        url = reverse(name, args=[context["customer"].code])
+    except NoReverseMatch:
+        return {}  # a part of the product that this deployment does not have
+    path = context["request"].path
+    here = "page" if path == url else "true" if name != HOME and path.startswith(url) else ""
+    return {"url": url, "label": label, "icon": icon, "here": here}

@@ -1,0 +1,24 @@
+"""What every page of a customer says about its connections."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from accounts.models import Customer
+from integrations.models import Connection
+
+# One is named, more are counted; beyond this many the count says "many".
+COUNTED_AT_MOST = 20
+
+
+def attention(request: HttpRequest) -> dict[str, Any]:
+    """`needing_a_person`: the connections of this page's customer that only a person can bring back. One query."""
+    customer = getattr(request, "customer", None)
+
+    def needing_a_person() -> list[Connection]:
+        if not isinstance(customer, Customer):
+            return []
+        return list(customer.connections.needing_a_person().order_by("pk")[:COUNTED_AT_MOST])
+
+    return {"needing_a_person": SimpleLazyObject(needing_a_person)}

@@ -1,0 +1,156 @@
+"""Every screen in a real Chromium, light and dark, wide and at 320 px: nothing on the console (the content security
+policy refuses loudly), nothing serious for axe to say, no sideways scroll. Pictures land in var/screenshots/.
+
+A new page adds its name and address to PLAIN, or, where rows have to exist first, a function under @screen.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import Customer, User
+from integrations.models import Connection, State
+from tests.test_browser import CHROMIUM, PICTURES, QUIET
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
+]
+
+
+@dataclass
+class Scene:
+    """Who and what is there before a screen is opened: Acme with its owner Alice, its member Bob, its viewer Victor."""
+
+    acme: Customer
+    alice: User
+    bob: User
+    victor: User
+
+    def connection(self, company: str = "6847", name: str = "Harbour PM", **fields: object) -> Connection:
+        """A connection of Acme's that has worked, in any state."""
+        now = timezone.now()
+        return Connection.objects.create(
+            **{
+                "customer": self.acme,
+                "company_id": company,
+                "company_name": name,
+                "state": State.CONNECTED,
+                "connected_by": self.alice,
+                "connected_at": now - timedelta(days=20),
+                "proved_at": now - timedelta(minutes=2),
+                "state_since": now - timedelta(days=3),
+                **fields,
+            }
+        )
+
+
+# What the owner Alice sees of Acme without further rows. "{code}" is the customer's.
+PLAIN = {
+    "first-run": "/c/{code}/",
+    "no-events": "/c/{code}/events/",
+    "security": "/accounts/2fa/",
+    "not-found": "/c/nosuchcustomer/",
+}
+# What needs rows first: each returns the address to open.
+SCREENS: dict[str, Callable[[Scene], str]] = {}
+
+
+def screen(prepare: Callable[[Scene], str]) -> Callable[[Scene], str]:
+    SCREENS[prepare.__name__.replace("_", "-")] = prepare
+    return prepare
+
+
+@screen
+def one_connection_needs_a_person(scene: Scene) -> str:
+    scene.connection(state=State.NEEDS_RECONNECT, error_kind="token_refused")
+    return f"/c/{scene.acme.code}/"
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    # Playwright's loop runs in this thread, and Django takes any loop for an asynchronous program.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as started:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    context = chromium.new_context(color_scheme="light", viewport={"width": 1100, "height": 800})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def scene(acme: Customer, alice: User, bob: User, victor: User) -> Scene:
+    return Scene(acme, alice, bob, victor)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *SCREENS])
+def test_C11_a_screen_is_clean_in_light_and_dark_and_on_a_small_phone(
+    name: str, scene: Scene, context: BrowserContext, live_server: LiveServer, settings: Settings
+) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    address = PLAIN[name].format(code=scene.acme.code) if name in PLAIN else SCREENS[name](scene)
+    at = f"http://localhost:{urlsplit(live_server.url).port}"
+    sign_in(context, scene.alice, at)
+    page = context.new_page()
+    complaints = listen(page)
+    page.goto(at + address, wait_until="networkidle")
+
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        photograph(page, f"{name}-{scheme}")
+    assert complaints == []
+
+
+def sign_in(context: BrowserContext, user: User, at: str) -> None:
+    client = Client()
+    client.force_login(user)
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": at}])
+
+
+def listen(page: Page) -> list[str]:
+    """What is written to the page's console from now on, but for Chromium's own word that the page itself is a 404."""
+    complaints: list[str] = []
+
+    def note(said: ConsoleMessage) -> None:
+        if said.type == "error" and said.location["url"] != page.url:
+            complaints.append(said.text)
+
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", note)
+    return complaints
+
+
+def photograph(page: Page, name: str) -> None:
+    """A full picture at this width and one at 320 px, both looked at by axe."""
+    for width in (1100, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        small = "-320" if width == 320 else ""
+        page.screenshot(path=PICTURES / f"screen-{name}{small}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
+        found = Axe().run(page).response["violations"]
+        serious = [item for item in found if item["impact"] in {"serious", "critical"}]
+        told = [(item["id"], re.sub(r"\s+", " ", item["nodes"][0]["html"])[:200]) for item in serious]
+        assert told == [], f"{name} at {width} px"
