@@ -76,6 +76,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "connectapp.health.AnswersUnderAnyName",
     "django.middleware.security.SecurityMiddleware",
     "integrations.webhooks.StraightToTheDoor",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -18,6 +18,8 @@ def main() -> int:
     missing = []
     if not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
         missing.append("SKIPPED the browser tests: Chromium is missing (apt-get install chromium)")
+    if not shutil.which("nginx"):
+        missing.append("SKIPPED the tests of deploy/: nginx is missing (apt-get install nginx-light)")
     results = [_pytest("SQLite", arguments, DATABASE_URL="sqlite:///var/tests.sqlite3")]
     if postgres.binaries() is None:
         missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")

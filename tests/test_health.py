@@ -2,6 +2,7 @@
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from connectapp import health
 from integrations.keys import KeysMissing
@@ -29,3 +30,11 @@ def test_keys_that_are_missing_make_it_503(stranger: Client, monkeypatch: pytest
 def test_live_needs_no_database(stranger: Client) -> None:
     # Without the django_db mark a query would fail this test.
     assert stranger.get("/health/live").status_code == 200
+
+
+def test_a_balancer_asks_by_address_and_over_plain_http(stranger: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["app.example.com"]
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert stranger.get("/health/live", headers={"host": "10.0.0.7:8000"}).status_code == 200
+    assert stranger.get("/", headers={"host": "10.0.0.7:8000"}).status_code != 200
