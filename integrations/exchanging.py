@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from accounts import audit
 from integrations import proving
+from integrations.leasing import Held, NoRoom
 from integrations.snapinspect.errors import Refused, SnapInspectError, TokenRefused, Unreachable
-from integrations.tokens import Held, NoRoom
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations import breaker, exchanging, inbox, patience, proving, tokens, webhook_addresses
+from integrations import breaker, exchanging, inbox, leasing, patience, proving, webhook_addresses
 from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
 from integrations.models import SETUP_ERRORS, Connection, Kind, State
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 def finish(pk: int) -> None:
     """Takes a candidate as far as it comes now: to *Connected*, to a question, to a later try, or to its end."""
     try:
-        held = tokens.hold(pk)
+        held = leasing.hold(pk)
         if held is None:
             return
         with held:
             while _step(held):
                 held.renew()
-    except tokens.LostLease:
+    except leasing.LostLease:
         # Another worker holds it, or a newer answer of SnapInspect, or a disconnect, has taken its place.
         logger.info("Left candidate %s to whoever has it now.", pk)
 
@@ -45,7 +45,7 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
 
     Returns the connection that now works with it, or None when it was dropped or is not waiting any more.
     """
-    held = tokens.hold_asking(connection)
+    held = leasing.hold_asking(connection)
     if held is None:
         return None  # who presses second finds nothing waiting
     with held:
@@ -68,7 +68,7 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
         return twin
 
 
-def _step(held: tokens.Held) -> bool:
+def _step(held: leasing.Held) -> bool:
     """Takes one step. Returns whether there is another one to take now."""
     row = held.pair
     try:
@@ -83,7 +83,7 @@ def _step(held: tokens.Held) -> bool:
     return _settle(held)
 
 
-def _prove(held: tokens.Held) -> bool:
+def _prove(held: leasing.Held) -> bool:
     verdict = proving.ask(held.client())
     if verdict.refused:
         return _give_up(held, verdict.error_kind)
@@ -102,7 +102,7 @@ def _prove(held: tokens.Held) -> bool:
     return True
 
 
-def _go_on(held: tokens.Held, ending: exchanging.Ending) -> bool:
+def _go_on(held: leasing.Held, ending: exchanging.Ending) -> bool:
     """After an exchange: with the new pair, later, or not at all."""
     if ending.outcome == Outcome.NEW:
         return True
@@ -111,7 +111,7 @@ def _go_on(held: tokens.Held, ending: exchanging.Ending) -> bool:
     return _later(held, ending.error_kind)
 
 
-def _settle(held: tokens.Held) -> bool:
+def _settle(held: leasing.Held) -> bool:
     company = str(held.pair.profile.get("company_id", ""))
     connection = held.connection
     # An answer that names no company proves nothing about the one this connection is for.
@@ -136,7 +136,7 @@ def _settle(held: tokens.Held) -> bool:
     return False
 
 
-def _twin(held: tokens.Held, company: str) -> Connection | None:
+def _twin(held: leasing.Held, company: str) -> Connection | None:
     """The other connection that this customer already has for this company."""
     if not company:
         return None
@@ -148,7 +148,7 @@ def _twin(held: tokens.Held, company: str) -> Connection | None:
     return twin
 
 
-def _join(held: tokens.Held, twin: Connection) -> None:
+def _join(held: leasing.Held, twin: Connection) -> None:
     """Hands the candidate to the connection that exists for its company; one made only for it disappears."""
     provisional = held.connection
     with transaction.atomic():
@@ -158,7 +158,7 @@ def _join(held: tokens.Held, twin: Connection) -> None:
             provisional.delete()
 
 
-def _connect(held: tokens.Held) -> None:
+def _connect(held: leasing.Held) -> None:
     """The candidate becomes the pair in use, and the connection is what `/user` said it is."""
     connection = held.connection
     row = held.pair
@@ -189,14 +189,14 @@ def _connect(held: tokens.Held) -> None:
         breaker.works_again(connection)
 
 
-def _later(held: tokens.Held, error_kind: str) -> bool:
+def _later(held: leasing.Held, error_kind: str) -> bool:
     tries = held.pair.tries + 1
     wait = patience.LAST_RETRY if error_kind in SETUP_ERRORS else patience.backoff(tries)
     held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 
 
-def _give_up(held: tokens.Held, error_kind: str) -> bool:
+def _give_up(held: leasing.Held, error_kind: str) -> bool:
     """SnapInspect refuses what it gave us: only a person can connect again. What worked before stays as it is."""
     connection = held.connection
     with transaction.atomic():

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from accounts import audit
 from accounts.models import User
-from integrations import tokens
+from integrations import leasing, tokens
 from integrations.models import Connection, State, TokenPair
 
 LAST_CALLS = 8.0  # seconds for all of them; whatever they do, the tokens are erased within ten
@@ -28,7 +28,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     give_up_at = time.monotonic() + LAST_CALLS
     ended = []
     try:
-        for held in tokens.hold_for_burning(connection):
+        for held in leasing.hold_for_burning(connection):
             if held is None:
                 ended.append(False)
                 continue

@@ -12,11 +12,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts import audit
-from integrations import breaker, exchanging, patience, proving, tokens
+from integrations import breaker, exchanging, leasing, patience, proving, tokens
 from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
+from integrations.leasing import Held
 from integrations.models import Connection, State, TokenPair
-from integrations.tokens import Held
 
 # Longer than a lease: if the holder dies, whoever waits takes over.
 JOINERS_WAIT = 60.0  # seconds
@@ -41,12 +41,12 @@ def renew(connection: Connection, *, refused: tuple[int, int]) -> None:
     """
     give_up_at = time.monotonic() + JOINERS_WAIT
     while tokens.in_use(connection) == refused:
-        held = tokens.hold_in_use(*refused)
+        held = leasing.hold_in_use(*refused)
         if held is not None:
             try:
                 with held:
                     return _renew(held)
-            except tokens.LostLease:
+            except leasing.LostLease:
                 continue  # frozen past the lease: somebody else has renewed, or is about to
         if Connection.objects.filter(pk=connection.pk, state=State.NEEDS_RECONNECT).exists():
             raise NotRenewed("token_refused", needs_person=True)
@@ -63,7 +63,7 @@ def replace(connection: Connection) -> None:
     in_use = tokens.in_use(connection)
     if in_use is None or connection.is_personal:
         raise NotRenewed("nothing_kept")
-    held = tokens.hold_in_use(*in_use)
+    held = leasing.hold_in_use(*in_use)
     if held is None:
         raise NotRenewed("busy")
     try:
@@ -72,14 +72,14 @@ def replace(connection: Connection) -> None:
                 # What an earlier exchange has brought must not be lost for another one.
                 return _conclude(held, exchanging.find_out(held))
             return _exchange(held)
-    except tokens.LostLease:
+    except leasing.LostLease:
         raise NotRenewed("busy") from None
 
 
 def resume(pk: int) -> None:
     """Finds out how an exchange ended whose sender is gone."""
     row = TokenPair.objects.interrupted().filter(pk=pk).first()
-    held = tokens.hold_in_use(row.pk, row.version) if row else None
+    held = leasing.hold_in_use(row.pk, row.version) if row else None
     if held is None:
         return
     try:
@@ -89,7 +89,7 @@ def resume(pk: int) -> None:
             except CannotUnseal:
                 # Until the key is back there is nothing to ask with.
                 held.write(next_try_at=Now() + patience.LAST_RETRY)
-    except (NotRenewed, tokens.LostLease):
+    except (NotRenewed, leasing.LostLease):
         return  # written down where it belongs
 
 
@@ -147,7 +147,7 @@ def _needs_person(held: Held, error_kind: str) -> None:
         held.write(error_kind=error_kind, next_try_at=Now() + again)
         connection.refresh_from_db()
         if connection.state == State.DISCONNECTED:
-            raise tokens.LostLease
+            raise leasing.LostLease
         if connection.state != State.NEEDS_RECONNECT:
             audit.record(
                 "connection.needs_reconnect",

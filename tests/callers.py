@@ -36,7 +36,7 @@ from django.db import connection as database  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts.models import AuditEntry, Customer, User  # noqa: E402
-from integrations import health, parting, spool, tasks, tokens  # noqa: E402
+from integrations import health, leasing, parting, spool, tasks  # noqa: E402
 from integrations.models import Breaker, Connection, State, TokenPair  # noqa: E402
 from integrations.snapinspect import exchange  # noqa: E402
 from tests import fleet  # noqa: E402
@@ -48,8 +48,8 @@ PLACES: dict[str, tuple[Any, str, str]] = {
     "before send": (exchange, "exchange", "before"),
     "before spool": (exchange, "exchange", "after"),
     "before commit": (spool.Slot, "fill", "after"),
-    "after commit": (tokens.Held, "_commit", "after"),
-    "after burn": (tokens.Held, "burn", "after"),
+    "after commit": (leasing.Held, "_commit", "after"),
+    "after burn": (leasing.Held, "burn", "after"),
 }
 PATIENCE = 60.0
 
@@ -183,7 +183,7 @@ def run(job: dict[str, Any], go: Go) -> Any:
     if "at" in job:
         stop_at(job["at"], job["then"])
     if "lease" in job:
-        tokens.LEASE = timedelta(seconds=job["lease"])
+        leasing.LEASE = timedelta(seconds=job["lease"])
     if "skew" in job:
         set_clock(job["skew"])
     if "busy" in job and database.vendor == "sqlite":

@@ -10,7 +10,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from accounts.models import Customer, User
-from integrations import health, tasks, tokens
+from integrations import health, leasing, tasks, tokens
 from integrations.models import Connection, State
 from tests.driving import Sandbox, Visitor, work, work_as_if_later
 from tests.world import wait_until
@@ -43,17 +43,17 @@ def test_O9_a_clock_that_jumps_steals_no_lease(
     by: timedelta, connected: Connection, sandbox: Sandbox, jump: Callable[[timedelta], None]
 ) -> None:
     (pk, version), exchanges = tokens.in_use(connected) or (0, 0), sandbox.exchanges()
-    held = tokens.hold_in_use(pk, version)
+    held = leasing.hold_in_use(pk, version)
     assert held is not None
     with held:
         jump(by)
-        assert tokens.hold_in_use(pk, version) is None
+        assert leasing.hold_in_use(pk, version) is None
         tasks.sweep()
         work_as_if_later()
         assert held.exchange()
     assert sandbox.exchanges() == exchanges + 1
     assert tokens.in_use(connected) == (pk, version + 1)
-    assert tokens.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
+    assert leasing.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
 
 
 @pytest.mark.parametrize("by", JUMPS.values(), ids=JUMPS)

@@ -10,7 +10,7 @@ from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import finishing, proving, tasks, tokens
+from integrations import finishing, leasing, proving, tasks, tokens
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect.pair import fingerprint
 from tests.driving import Sandbox, Visitor, audited, everything_kept, work, work_as_if_later
@@ -205,7 +205,7 @@ def test_a_worker_that_was_killed_is_followed_by_another_when_its_lease_has_run_
     sandbox: Sandbox, returned: Connection
 ) -> None:
     pair = TokenPair.objects.get()
-    dead = tokens.hold(pair.pk)
+    dead = leasing.hold(pair.pk)
     assert dead is not None
 
     work()
@@ -233,16 +233,16 @@ def test_a_worker_killed_after_the_exchange_was_sent_is_followed_by_a_probe_not_
 
 def test_a_holder_that_wakes_up_late_cannot_write(sandbox: Sandbox, returned: Connection) -> None:
     pair = TokenPair.objects.get()
-    frozen = tokens.hold(pair.pk)
+    frozen = leasing.hold(pair.pk)
     assert frozen is not None
     TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
     work()
     assert badge(returned) == State.CONNECTED
     after = everything_kept()
 
-    with pytest.raises(tokens.LostLease):
+    with pytest.raises(leasing.LostLease):
         frozen.write(error_kind="late")
-    with pytest.raises(tokens.LostLease):
+    with pytest.raises(leasing.LostLease):
         frozen.discard()
     frozen.__exit__()
 

@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import checks, health, keys, patience, tokens
+from integrations import checks, health, keys, leasing, patience, tokens
 from integrations.encryption import CannotUnseal, parse_keys
 from integrations.models import Connection, TokenPair
 from tests.conftest import OpenWorld
@@ -225,7 +225,7 @@ def test_T6_with_any_byte_of_a_stored_token_changed_it_is_refused_before_anythin
         altered = bytearray(whole)
         altered[position] ^= 1
         row.update(**{column: bytes(altered)})
-        held = tokens.hold_in_use(*tokens.in_use(connected) or (0, 0))
+        held = leasing.hold_in_use(*tokens.in_use(connected) or (0, 0))
         assert held is not None
         with held, pytest.raises(CannotUnseal):
             if column == "sealed_access":

@@ -13,7 +13,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import breaker, health, proving, tasks, tokens
+from integrations import breaker, health, leasing, proving, sealing, tasks, tokens
 from integrations.models import Breaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
 from tests.driving import PAT, Sandbox, Visitor, audited, work, work_as_if_later
@@ -98,7 +98,7 @@ NOT_AN_EXPIRY: dict[str, dict[str, Any]] = {
 def test_R13_what_is_not_a_401_is_no_reason_to_exchange(
     trouble: str, sandbox: Sandbox, connected: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "Client", partial(Client, deadline=SHORT_DEADLINE))
+    monkeypatch.setattr(sealing, "Client", partial(Client, deadline=SHORT_DEADLINE))
     right = settings.SNAPINSPECT_API_URL
     if trouble == "DNS":
         settings.SNAPINSPECT_API_URL = "https://nothing.invalid/"
@@ -262,7 +262,7 @@ def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_wors
 def test_pressing_replace_while_another_exchange_is_under_way_is_no_trouble(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
-    held = tokens.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
+    held = leasing.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
     assert held is not None
 
     with held:

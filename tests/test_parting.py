@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
-from integrations import health, parting, proving, tasks, tokens
+from integrations import health, leasing, parting, proving, tasks, tokens
 from integrations.models import Connection, State, TokenPair
 from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
@@ -101,14 +101,14 @@ def test_T9_an_exchange_on_its_way_is_not_called_ended(
 ) -> None:
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    candidate = tokens.hold(TokenPair.objects.candidates().get().pk)
+    candidate = leasing.hold(TokenPair.objects.candidates().get().pk)
     assert candidate is not None
 
     page = press(visit, alice, connected)
 
     assert len(live(sandbox)) == 2, "the candidate's, and one that was thrown away unseen"
     assert "SnapInspect did not confirm" in page
-    with pytest.raises(tokens.LostLease):
+    with pytest.raises(leasing.LostLease):
         candidate.write(error_kind="late")
 
 
@@ -118,14 +118,14 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
     press(visit, alice, connected)
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    hold = tokens.hold_for_burning
+    hold = leasing.hold_for_burning
 
     def hold_after_the_worker(connection: Connection) -> Any:
         work()
         assert state(connection) == State.CONNECTED
         return hold(connection)
 
-    monkeypatch.setattr(tokens, "hold_for_burning", hold_after_the_worker)
+    monkeypatch.setattr(leasing, "hold_for_burning", hold_after_the_worker)
     press(visit, alice, connected)
 
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
@@ -190,11 +190,11 @@ def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
 def test_T9_a_pair_that_arrives_after_the_disconnect_is_not_kept(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
-    held = tokens.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
+    held = leasing.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
     assert held is not None
     parting.disconnect(connected, by=alice)
 
-    with pytest.raises(tokens.LostLease):
+    with pytest.raises(leasing.LostLease):
         held.exchange()
 
     assert (TokenPair.objects.count(), state(connected)) == (0, State.DISCONNECTED)

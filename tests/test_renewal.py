@@ -14,7 +14,7 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, patience, proving, tasks, tokens
+from integrations import health, leasing, patience, proving, tasks
 from integrations.encryption import parse_keys
 from integrations.models import Connection, State, TokenPair
 from tests.driving import Sandbox, Visitor, audited, work, work_as_if_later
@@ -91,15 +91,15 @@ def test_a_new_pair_that_could_not_be_proven_counts_as_proven_by_the_first_call_
 @contextmanager
 def answering_503_after_exchanges(sandbox: Sandbox) -> Iterator[None]:
     """The API is gone as soon as an exchange has been made, until the block ends."""
-    original = tokens.Held.exchange
+    original = leasing.Held.exchange
 
-    def exchange(held: tokens.Held) -> bool:
+    def exchange(held: leasing.Held) -> bool:
         result = original(held)
         sandbox.fault("/user", "status", times=None, status=503)
         return result
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tokens.Held, "exchange", exchange)
+        patched.setattr(leasing.Held, "exchange", exchange)
         yield
     sandbox.clear_faults()
 
@@ -125,7 +125,7 @@ def test_R2_a_lost_answer(
     mode: str, loss: str, sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if loss == "hang" and size(True, False):
-        monkeypatch.setitem(cast(dict[str, Any], tokens.Held._send.__kwdefaults__), "deadline", TOO_LATE_TO_ANSWER)
+        monkeypatch.setitem(cast(dict[str, Any], leasing.Held._send.__kwdefaults__), "deadline", TOO_LATE_TO_ANSWER)
     sandbox.mode(mode)
     sandbox.fault(EXCHANGE, loss, work=True)
     refuse(sandbox)

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, proving, renewal, resealing, spool, tasks, tokens
+from integrations import health, leasing, proving, renewal, resealing, spool, tasks, tokens
 from integrations.encryption import parse_keys
 from integrations.models import Check, Connection, State, TokenPair
 from tests.driving import OTHER, Sandbox, Visitor, audited
@@ -123,8 +123,8 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
         )
 
     def save_late() -> None:
-        with pytest.raises(tokens.LostLease):
-            tokens.Held(pair.pk, "an owner who lost it long ago")
+        with pytest.raises(leasing.LostLease):
+            leasing.Held(pair.pk, "an owner who lost it long ago")
 
     return [
         stale.save,
@@ -146,7 +146,7 @@ def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_tw
     sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pk, version = tokens.in_use(connected) or (0, 0)
-    held = tokens.hold_in_use(pk, version)
+    held = leasing.hold_in_use(pk, version)
     assert held is not None
     fill = spool.Slot.fill
 
@@ -156,7 +156,7 @@ def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_tw
         assert tokens.take_home() == 1
 
     monkeypatch.setattr(spool.Slot, "fill", fill_and_freeze)
-    with pytest.raises(tokens.LostLease):
+    with pytest.raises(leasing.LostLease):
         held.exchange()
 
     assert TokenPair.objects.get().fingerprint == newest_live(sandbox)

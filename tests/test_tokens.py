@@ -14,7 +14,7 @@ from django.db import connection as database
 from requests import PreparedRequest
 
 from accounts.models import Customer, User
-from integrations import tokens
+from integrations import leasing, tokens
 from integrations.models import Check, ConnectAttempt, Connection, TokenPair
 from integrations.snapinspect import pair
 from integrations.snapinspect.transport import Reply, Transport
@@ -38,7 +38,7 @@ def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
     Check.objects.create(connection=connected, by=alice, duration=timedelta())
     minted = [str(token["token"]) for token in sandbox.tokens()]
     candidate = TokenPair.objects.candidates().get()
-    held = tokens.hold(candidate.pk)
+    held = leasing.hold(candidate.pk)
     assert held is not None
     lent = tokens.client_for(connected)
     rows: list[Any] = [*Connection.objects.all(), *TokenPair.objects.all(), *ConnectAttempt.objects.all()]

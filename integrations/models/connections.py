@@ -226,7 +226,7 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
 
 
 class TokenPair(models.Model):
-    """An access token and its refresh token, sealed. Written by `tokens` alone.
+    """An access token and its refresh token, sealed. Written by the rooms of custody alone (`tokens`, `leasing`).
 
     A row is made once and then only changed by conditional updates under its lease: a stray `save()` of an object that
     was read earlier would put tokens back that an exchange has killed since.
@@ -280,12 +280,12 @@ class TokenPair(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise TypeError("A token pair is changed through integrations.tokens, never by save().")
+            raise TypeError("A token pair is changed through integrations.leasing, never by save().")
         super().save(*args, **kwargs)
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise TypeError("A token pair is changed through integrations.tokens, never by save().")
+            raise TypeError("A token pair is changed through integrations.leasing, never by save().")
         super().save_base(*args, **kwargs)
 
 

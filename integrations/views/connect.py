@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
 from accounts.models import User
-from integrations import finishing, state, tasks, tokens, wording
+from integrations import finishing, leasing, state, tasks, tokens, wording
 from integrations.encryption import CannotUnseal
 from integrations.models import ConnectAttempt
 from integrations.snapinspect import authorization
@@ -97,7 +97,7 @@ def answer(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
     add = request.POST.get("answer") == "add"
     try:
         added = finishing.answer_question(connection, add=add, by=person(request))
-    except (tokens.LostLease, CannotUnseal, IntegrityError):
+    except (leasing.LostLease, CannotUnseal, IntegrityError):
         messages.warning(request, "That could not be done right now. Please look again in a moment.")
         return redirect("dashboard", customer.code)
     if added is not None:
