@@ -18,4 +18,11 @@ def record(
     `kind` is a dotted slug ("connect.started"); `actor` None means the system; `subject` is the public code of the
     connection concerned; `detail` holds short plain values: error kinds, company IDs, fingerprints. Never a token.
     """
-    return AuditEntry.objects.create(kind=kind, customer=customer, actor=actor, subject=subject, detail=detail)
+    return AuditEntry.objects.create(
+        kind=kind,
+        customer=customer,
+        actor=actor,
+        actor_name=actor.email if actor else "",
+        subject=subject,
+        detail=detail,
+    )

@@ -1,11 +1,12 @@
-"""Who is here, and for which customer."""
+"""People, customers, and who belongs to which in what role."""
 
 import secrets
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
 from django.db import models, transaction
+from django.db.models import Q
 from django.db.models.functions import Lower
 
 # No vowels and nothing that looks like something else: codes are read out on the phone and spell no words.
@@ -42,6 +43,8 @@ class User(AbstractUser):
     last_customer = models.ForeignKey(
         "Customer", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
+    # Empty while this person wants no daily digest.
+    next_digest_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -58,6 +61,10 @@ class Role(models.TextChoices):
     OWNER = "owner", "Owner"
     MEMBER = "member", "Member"
     VIEWER = "viewer", "Viewer"
+
+
+class LastOwner(Exception):
+    """Somebody would leave a customer without an owner."""
 
 
 class CustomerManager(models.Manager["Customer"]):
@@ -92,10 +99,30 @@ class Customer(models.Model):
     def is_owner(self) -> bool:
         return self.role == Role.OWNER
 
+    def lock(self) -> None:
+        """Makes others who change who belongs here wait until this transaction ends.
+
+        On SQLite the transaction itself does: it is IMMEDIATE, so there is one at a time.
+        """
+        Customer.objects.select_for_update().get(pk=self.pk)
+
     @property
     def may_connect(self) -> bool:
         """Whether the visitor may connect, reconnect and disconnect."""
         return self.role in {Role.OWNER, Role.MEMBER}
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def active(self) -> Self:
+        """Of people who can sign in."""
+        return self.filter(user__is_active=True)
+
+    def owners(self) -> Self:
+        return self.filter(role=Role.OWNER)
+
+    def told_of_trouble(self) -> Self:
+        """Who wants the mails about what breaks; who has not chosen gets them as an owner."""
+        return self.filter(Q(trouble_mails=True) | Q(trouble_mails=None, role=Role.OWNER))
 
 
 class Membership(models.Model):
@@ -103,32 +130,44 @@ class Membership(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Empty until this person has chosen: see told_of_trouble().
+    trouble_mails = models.BooleanField(null=True, blank=True)
+    daily_digest = models.BooleanField(default=False, db_default=False)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "customer"], name="one_membership_per_person"),
-            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="role_is_known"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="role_is_known"),
         ]
 
     def __str__(self) -> str:
         return f"{self.user} at {self.customer} ({self.get_role_display()})"
 
+    @property
+    def gets_trouble_mails(self) -> bool:
+        return self.role == Role.OWNER if self.trouble_mails is None else self.trouble_mails
 
-class AuditEntry(models.Model):
-    """One thing that somebody, or the system, did or refused to do. Written once, never changed, holds no secret."""
+    def change_role(self, role: Role) -> None:
+        """From the next request on this person may do what the role may.
 
-    at = models.DateTimeField(auto_now_add=True, db_index=True)
-    customer = models.ForeignKey(Customer, null=True, on_delete=models.CASCADE, related_name="audit_entries")
-    actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    kind = models.CharField(max_length=50)
-    # The public code of what it happened to, where it happened to something (a connection).
-    subject = models.CharField(max_length=16, blank=True)
-    detail = models.JSONField(default=dict)
+        Raises LastOwner rather than leave the customer without one, and DoesNotExist for who is gone already.
+        """
+        with transaction.atomic():
+            self._lock(keeping_an_owner=role != Role.OWNER)
+            Membership.objects.filter(pk=self.pk).update(role=role)
 
-    class Meta:
-        verbose_name_plural = "audit entries"
-        ordering = ["-at", "-pk"]
-        indexes = [models.Index(fields=["customer", "subject", "-at"], name="audit_by_subject")]
+    def end(self) -> None:
+        """This person does not belong to the customer any more. Raises like `change_role`."""
+        with transaction.atomic():
+            self._lock(keeping_an_owner=True)
+            Membership.objects.filter(pk=self.pk).delete()
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.subject}".strip()
+    def _lock(self, *, keeping_an_owner: bool) -> None:
+        # First the lock, then the look: of two owners who step down at the same moment the second one sees the first.
+        self.customer.lock()
+        self.refresh_from_db(fields=["role"])
+        others = Membership.objects.active().owners().filter(customer=self.customer_id).exclude(pk=self.pk)
+        if keeping_an_owner and self.role == Role.OWNER and not others.exists():
+            raise LastOwner

@@ -1,0 +1,59 @@
+"""Invitations: an address that may join a customer, once, by the link in its mail."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models.people import Customer, Role, User
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def pending(self) -> Self:
+        """Neither accepted nor withdrawn; their time may be up."""
+        return self.filter(accepted_at=None, withdrawn_at=None)
+
+    def live(self) -> Self:
+        """Those whose link works."""
+        return self.pending().filter(expires_at__gt=Now())
+
+
+class Invitation(models.Model):
+    """One address that may join one customer. Sent again, it keeps its row and gets a new link."""
+
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField("e-mail", max_length=254)
+    role = models.CharField(max_length=10, choices=Role)
+    # Only the hash: who reads the table cannot join.
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    withdrawn_at = models.DateTimeField(null=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "email"],
+                condition=Q(accepted_at=None, withdrawn_at=None),
+                name="one_pending_invitation_per_address",
+            ),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="invited_role_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.customer} ({self.get_role_display()})"
+
+    def accept(self) -> bool:
+        """Uses it up; whether this was the one time it works."""
+        used = Invitation.objects.live().filter(pk=self.pk, token_hash=self.token_hash).update(accepted_at=Now())
+        return used == 1
+
+    def withdraw(self) -> bool:
+        """Its link works no more; False when it was accepted or withdrawn already."""
+        return Invitation.objects.pending().filter(pk=self.pk).update(withdrawn_at=Now()) == 1

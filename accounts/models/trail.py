@@ -1,0 +1,35 @@
+"""The audit trail."""
+
+from django.db import models
+
+from accounts.models.people import Customer, User
+
+
+class AuditEntry(models.Model):
+    """One thing that somebody, or the system, did or refused to do. Written once, never changed, holds no secret."""
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    customer = models.ForeignKey(Customer, null=True, on_delete=models.CASCADE, related_name="audit_entries")
+    actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    # The address of who did it, as it was then; stays when the account goes. Empty: the system.
+    actor_name = models.CharField(max_length=254, blank=True, db_default="")
+    kind = models.CharField(max_length=50)
+    # The public code of what it happened to, where it happened to something (a connection).
+    subject = models.CharField(max_length=16, blank=True)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        ordering = ["-at", "-pk"]
+        indexes = [
+            models.Index(fields=["customer", "subject", "-at"], name="audit_by_subject"),
+            models.Index(fields=["customer", "-id"], name="audit_by_customer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}".strip()
+
+    @property
+    def who(self) -> str:
+        """Who did it, for people to read."""
+        return self.actor_name or "the system"
