@@ -5,7 +5,25 @@ from django import forms
 from django.db import transaction
 from django.http import HttpRequest
 
-from accounts.models import Customer, User
+from accounts import invitations
+from accounts.adapter import LONGEST_EMAIL
+from accounts.models import Customer, Invitation, Role, User
+
+# What each role may do, in a sentence.
+ROLE_MEANINGS = {
+    Role.OWNER: "sees and does everything, and decides who belongs to the company",
+    Role.MEMBER: "connects, disconnects and replays, but does not manage people",
+    Role.VIEWER: "sees everything and changes nothing",
+}
+ROLE_CHOICES = [(role.value, f"{role.label}: {means}") for role, means in ROLE_MEANINGS.items()]
+
+
+def company_name() -> forms.CharField:
+    return forms.CharField(
+        label="Company name",
+        max_length=Customer._meta.get_field("name").max_length,
+        widget=forms.TextInput(attrs={"autocomplete": "organization"}),
+    )
 
 
 class LoginForm(allauth_forms.LoginForm):
@@ -19,11 +37,7 @@ class LoginForm(allauth_forms.LoginForm):
 class SignupForm(allauth_forms.SignupForm):
     """Signing up makes a person and the customer they own, both or neither."""
 
-    company = forms.CharField(
-        label="Company name",
-        max_length=Customer._meta.get_field("name").max_length,
-        widget=forms.TextInput(attrs={"autocomplete": "organization"}),
-    )
+    company = company_name()
     field_order = ["company", "email", "password1"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,3 +52,52 @@ class SignupForm(allauth_forms.SignupForm):
             assert isinstance(user, User)
             Customer.objects.open(self.cleaned_data["company"], owner=user)
         return user
+
+
+class InvitedSignupForm(allauth_forms.SignupForm):
+    """Signing up by an invitation makes a person who belongs to the customer that invited them, both or neither."""
+
+    def __init__(self, *args: Any, invitation: Invitation, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.invitation = invitation
+        self.fields["email"].disabled = True
+        self.initial["email"] = invitation.email
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean()
+        if self.account_already_exists:
+            # The link has shown whose address it is, so this tells nobody else.
+            self.add_error(None, "This address has an account already. Sign in to join.")
+        return cleaned
+
+    def save(self, request: HttpRequest) -> User:
+        """Raises Invitation.DoesNotExist if it was used or withdrawn meanwhile; then there is no person either."""
+        with transaction.atomic():
+            user = super().save(request)
+            assert isinstance(user, User)
+            if not invitations.accept(self.invitation, user):
+                raise Invitation.DoesNotExist
+        return user
+
+
+class InvitationForm(forms.Form):
+    """Whom an owner invites."""
+
+    email = forms.EmailField(
+        label="Email", max_length=LONGEST_EMAIL, widget=forms.EmailInput(attrs={"autocomplete": "off"})
+    )
+    role = forms.ChoiceField(choices=ROLE_CHOICES, initial=Role.MEMBER)
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Role)
+
+
+class CompanyForm(forms.Form):
+    company = company_name()
+
+    def clean_company(self) -> str:
+        """On one line: names stand in the subjects of mails."""
+        return " ".join(self.cleaned_data["company"].split())

@@ -1,8 +1,22 @@
 from django.urls import path
 
-from accounts import views
+from accounts.views import account, company, entrance, invitations, people
 
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("accounts/signup/", views.SignupView.as_view(), name="account_signup"),
+    path("", entrance.home, name="home"),
+    path("accounts/signup/", entrance.SignupView.as_view(), name="account_signup"),
+    path("accounts/invitations/<str:token>/", invitations.invitation, name="invitation"),
+    path("accounts/invitations/<str:token>/signup/", invitations.InvitedSignupView.as_view(), name="invited_signup"),
+    path("accounts/notifications/", account.notifications, name="notifications"),
+    path("accounts/notifications/stop/<str:signed>/", account.stop_mails, name="stop_mails"),
+    path("accounts/close/", account.close, name="close_account"),
+    path("accounts/companies/", company.start, name="start_company"),
+    path("c/<slug:code>/company/", company.company, name="company"),
+    path("c/<slug:code>/people/", people.people, name="people"),
+    path("c/<slug:code>/people/invite/", people.invite, name="invite"),
+    path("c/<slug:code>/people/leave/", people.leave, name="leave"),
+    path("c/<slug:code>/people/invitations/<int:invitation>/again/", people.invite_again, name="invite_again"),
+    path("c/<slug:code>/people/invitations/<int:invitation>/withdraw/", people.withdraw, name="withdraw_invitation"),
+    path("c/<slug:code>/people/<int:membership>/role/", people.change_role, name="change_role"),
+    path("c/<slug:code>/people/<int:membership>/remove/", people.remove, name="remove_member"),
 ]

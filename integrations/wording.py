@@ -111,6 +111,17 @@ ACTIVITY = {
     "event.replayed": "Had an event processed again",
     "event.ignored": "Set an event aside",
     "delivery.assigned": "Assigned a delivery to this connection",
+    "member.invited": "Invited somebody",
+    "invitation.not_sent": "The mail of an invitation could not be sent",
+    "invitation.withdrawn": "Withdrew an invitation",
+    "member.joined": "Joined the company",
+    "member.role_changed": "Changed a role",
+    "member.removed": "Removed somebody from the company",
+    "member.left": "Left the company",
+    "account.closed": "Closed their account",
+    "customer.started": "Started the company",
+    "customer.renamed": "Renamed the company",
+    "notifications.changed": "Changed which mails they get",
 }
 
 

@@ -28,6 +28,7 @@ ARROWS = {
     "accounts.models": "django",
     "accounts.access": "django accounts.models",
     "accounts.audit": "accounts.models",
+    "accounts.choices": "django accounts.models accounts.audit",
     "accounts": "django allauth",  # pages, forms, admin, commands
     # What SnapInspect's protocol says: no ORM, no HttpRequest.
     "integrations.snapinspect": "requests urllib3 requests_oauthlib oauthlib",

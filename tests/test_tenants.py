@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.db import connection as database
 from django.utils import timezone
 
-from accounts.models import Customer, User
+from accounts.models import Customer, Invitation, Membership, Role, User
 from integrations import tokens
 from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, State
 from integrations.snapinspect import pair
@@ -59,6 +59,22 @@ POLICY: dict[str, tuple[str, str]] = {
     "events": (LOOK, "GET"),
     "event": (LOOK, "GET"),
     "event_replay": (TOUCH, "POST"),
+    "people": (LOOK, "GET"),
+    "leave": (LOOK, "GET POST"),
+    "invite": (KEEP, "POST"),
+    "invite_again": (KEEP, "POST"),
+    "withdraw_invitation": (KEEP, "POST"),
+    "change_role": (KEEP, "POST"),
+    "remove_member": (KEEP, "GET POST"),
+    "company": (KEEP, "GET POST"),
+    # asks for a token in its path
+    "invitation": (ANYBODY, "GET POST"),
+    "invited_signup": (ANYBODY, "GET POST"),
+    # asks for a signature in its path
+    "stop_mails": (ANYBODY, "GET POST"),
+    "notifications": (OWN, "GET POST"),
+    "close_account": (OWN, "GET POST"),
+    "start_company": (OWN, "GET POST"),
     # allauth's, on the way in
     "account_signup": (ANYBODY, "GET POST"),
     "account_login": (ANYBODY, "GET POST"),
@@ -76,6 +92,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "account_reauthenticate": (OWN, "GET POST"),
     "account_email": (OWN, "GET POST"),
     "account_change_password": (OWN, "GET POST"),
+    "usersessions_list": (OWN, "GET POST"),
     "account_set_password": (OWN, "GET POST"),
     "mfa_index": (OWN, "GET"),
     "mfa_reauthenticate": (OWN, "GET POST"),
@@ -113,6 +130,10 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
         "pk": check.pk,
         "event_code": Event.objects.get(connection=connection).code,
         "ending": "used",
+        "membership": Membership.objects.get(user=bob).pk,
+        "invitation": Invitation.objects.create(
+            customer=acme, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now() + timedelta(days=1)
+        ).pk,
         "personal_token": {"connection_code": personal.code},
     }
 

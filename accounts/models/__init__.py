@@ -1,10 +1,10 @@
 """Who is here, for which customer, and what they did.
 
-    User        a person                                   (people)
-    Customer    the tenant                                 (people)
-    Membership  a person at a customer, with a role        (people)
-    Invitation  an address that may join a customer        (invitations)
-    AuditEntry  one thing that somebody, or the system did (trail)
+User        a person                                   (people)
+Customer    the tenant                                 (people)
+Membership  a person at a customer, with a role        (people)
+Invitation  an address that may join a customer        (invitations)
+AuditEntry  one thing that somebody, or the system did (trail)
 """
 
 from accounts.models.invitations import Invitation

@@ -5,6 +5,7 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.models.people import Customer, Role, User
 
@@ -48,6 +49,10 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.email} to {self.customer} ({self.get_role_display()})"
+
+    @property
+    def is_over(self) -> bool:
+        return self.expires_at <= timezone.now()
 
     def accept(self) -> bool:
         """Uses it up; whether this was the one time it works."""

@@ -1,3 +1,5 @@
+"""The way in: the front door and signing up."""
+
 import logging
 from smtplib import SMTPException
 

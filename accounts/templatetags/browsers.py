@@ -1,0 +1,25 @@
+"""What a browser calls itself, in words."""
+
+from django import template
+
+register = template.Library()
+
+# In this order: most browsers also name those that they want to be taken for.
+BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """ "Firefox on Windows", as far as the User-Agent header tells."""
+    name = next((words for sign, words in BROWSERS.items() if f"{sign}/" in user_agent), "A browser")
+    system = next((words for sign, words in SYSTEMS.items() if sign in user_agent), "")
+    return f"{name} on {system}" if system else name

@@ -1,0 +1,87 @@
+"""One's own account, beside what allauth shows of it: which mails one gets, and closing it."""
+
+from allauth.account.decorators import reauthentication_required
+from allauth.usersessions.models import UserSession
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit, choices
+from accounts.access import person
+from accounts.models import LastOwner, Membership, User
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def notifications(request: HttpRequest) -> HttpResponse:
+    """Which mails this person wants, company by company."""
+    user = person(request)
+    memberships = user.memberships.select_related("customer", "user").order_by("customer__name", "pk")
+    if request.method == "GET":
+        return render(
+            request, "accounts/notifications.html", {"wishes": memberships, "digest_hour": choices.DIGEST_HOUR}
+        )
+    for membership in memberships:
+        choices.choose(
+            membership,
+            trouble_mails=f"trouble-{membership.pk}" in request.POST,
+            daily_digest=f"digest-{membership.pk}" in request.POST,
+        )
+    messages.success(request, "Saved.")
+    return redirect("notifications")
+
+
+# A mail program that follows List-Unsubscribe has no cookie, hence no CSRF token: the signature in the address is
+# what permits it (RFC 8058). GET only asks: link scanners open every address in a mail.
+@csrf_exempt
+@never_cache
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def stop_mails(request: HttpRequest, signed: str) -> HttpResponse:
+    """Ends the mails that the signed address is about, for whoever holds it, signed in or not."""
+    about = choices.read_stop(signed)
+    if about is None:
+        return render(request, "accounts/stop_mails.html", {"broken": True}, status=404)
+    what, pk = about
+    if request.method == "POST":
+        choices.stop(what, pk)
+    return render(
+        request, "accounts/stop_mails.html", {"digest": what == choices.DIGEST, "stopped": request.method == "POST"}
+    )
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@reauthentication_required
+def close(request: HttpRequest) -> HttpResponse:
+    """Closes this person's account for good, unless a company would be left without an owner."""
+    user = person(request)
+    memberships = user.memberships.select_related("customer").order_by("customer_id")
+    if request.method == "GET":
+        return render(request, "accounts/close.html", {"memberships_here": memberships})
+    email = user.email
+    try:
+        _close(user, list(memberships))
+    except LastOwner:
+        messages.error(request, "You are the only owner of a company. Make somebody else an owner first.")
+        return redirect("close_account")
+    logout(request)
+    messages.success(request, f"The account of {email} is closed.")
+    return redirect("home")
+
+
+def _close(user: User, memberships: list[Membership]) -> None:
+    with transaction.atomic():
+        # Companies in the same order for everybody: two who close at once do not wait for each other in a circle.
+        for membership in memberships:
+            audit.record("account.closed", customer=membership.customer, actor=user, person=user.email)
+            membership.end()
+        for session in UserSession.objects.filter(user=user):
+            session.end()
+        user.delete()

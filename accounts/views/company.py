@@ -1,0 +1,61 @@
+"""A customer itself: its name, and starting another one."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit
+from accounts.access import OWNERS, customer_for, person
+from accounts.forms import CompanyForm
+from accounts.models import AuditEntry, Customer
+
+# Companies that one person may start in a day.
+MOST_PER_DAY = 10
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def company(request: HttpRequest, code: str) -> HttpResponse:
+    """What owners may set about their company."""
+    customer = customer_for(request, code, roles=OWNERS)
+    form = CompanyForm(request.POST or None, initial={"company": customer.name})
+    if not form.is_valid():
+        return render(request, "accounts/company.html", {"form": form})
+    name = form.cleaned_data["company"]
+    if name != customer.name:
+        with transaction.atomic():
+            Customer.objects.filter(pk=customer.pk).update(name=name)
+            audit.record("customer.renamed", customer=customer, actor=person(request), before=customer.name, after=name)
+        messages.success(request, f"The company is called {name} from now on.")
+    return redirect("company", customer.code)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def start(request: HttpRequest) -> HttpResponse:
+    """Another company for somebody who is here already; where sign-up is closed, staff make them."""
+    if not settings.SIGNUP_OPEN:
+        raise PermissionDenied
+    owner = person(request)
+    form = CompanyForm(request.POST or None)
+    if form.is_valid() and _started_today(owner.pk) >= MOST_PER_DAY:
+        form.add_error(None, f"You have started {MOST_PER_DAY} companies today. Please go on tomorrow.")
+    if not form.is_valid():
+        return render(request, "accounts/start_company.html", {"form": form})
+    with transaction.atomic():
+        customer = Customer.objects.open(form.cleaned_data["company"], owner=owner)
+        audit.record("customer.started", customer=customer, actor=owner)
+    return redirect("dashboard", customer.code)
+
+
+def _started_today(user_pk: int) -> int:
+    day = timezone.now() - timedelta(days=1)
+    return AuditEntry.objects.filter(kind="customer.started", actor=user_pk, at__gt=day).count()

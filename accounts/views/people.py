@@ -1,0 +1,157 @@
+"""Who belongs to a customer: a page for everybody there, changes for its owners."""
+
+from allauth.mfa.models import Authenticator
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts import audit, invitations
+from accounts.access import OWNERS, customer_for, person
+from accounts.forms import ROLE_MEANINGS, InvitationForm, RoleForm
+from accounts.models import Customer, LastOwner, Membership, Role
+
+KEEP_AN_OWNER = "A company needs an owner. Make somebody else an owner first."
+WHY_NOT = {
+    invitations.AlreadyMember: "This person belongs to the company already.",
+    invitations.TooMany: f"{invitations.MOST_PER_DAY} invitations were sent within a day. Please go on tomorrow.",
+    invitations.MailFailed: "The mail could not be sent, so nobody was invited. Please try again in a few minutes.",
+}
+
+
+@never_cache
+@require_GET
+def people(request: HttpRequest, code: str) -> HttpResponse:
+    """Members with their roles; for owners the forms to change them, and the invitations that are out."""
+    return _page(request, customer_for(request, code), InvitationForm())
+
+
+@require_POST
+def invite(request: HttpRequest, code: str) -> HttpResponse:
+    customer = customer_for(request, code, roles=OWNERS)
+    form = InvitationForm(request.POST)
+    if not form.is_valid():
+        return _page(request, customer, form)
+    email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
+    try:
+        invitations.invite(request, customer, email, role, by=person(request))
+    except invitations.CannotInvite as problem:
+        form.add_error(None, WHY_NOT[type(problem)])
+        return _page(request, customer, form)
+    messages.success(request, f"We have sent an invitation to {email}. It works for {invitations.LIFETIME.days} days.")
+    return redirect("people", customer.code)
+
+
+@require_POST
+def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpResponse:
+    customer = customer_for(request, code, roles=OWNERS)
+    asked = get_object_or_404(customer.invitations.pending(), pk=invitation)
+    try:
+        invitations.invite(request, customer, asked.email, Role(asked.role), by=person(request))
+    except invitations.CannotInvite as problem:
+        messages.error(request, WHY_NOT[type(problem)])
+    else:
+        messages.success(request, f"We have sent {asked.email} a new link. The old one no longer works.")
+    return redirect("people", customer.code)
+
+
+@require_POST
+def withdraw(request: HttpRequest, code: str, invitation: int) -> HttpResponse:
+    customer = customer_for(request, code, roles=OWNERS)
+    asked = get_object_or_404(customer.invitations, pk=invitation)
+    if invitations.withdraw(asked, by=person(request)):
+        messages.success(request, f"The invitation of {asked.email} is withdrawn. Its link no longer works.")
+    else:
+        messages.info(request, f"The invitation of {asked.email} was over already.")
+    return redirect("people", customer.code)
+
+
+@require_POST
+def change_role(request: HttpRequest, code: str, membership: int) -> HttpResponse:
+    customer = customer_for(request, code, roles=OWNERS)
+    member = _member(customer, membership)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Please choose one of the roles.")
+        return redirect("people", customer.code)
+    before, role = member.role, Role(form.cleaned_data["role"])
+    try:
+        with transaction.atomic():
+            member.change_role(role)
+            audit.record(
+                "member.role_changed",
+                customer=customer,
+                actor=person(request),
+                person=member.user.email,
+                before=before,
+                after=role.value,
+            )
+    except LastOwner:
+        messages.error(request, KEEP_AN_OWNER)
+    except Membership.DoesNotExist:
+        messages.info(request, f"{member.user.email} does not belong to the company any more.")
+    else:
+        messages.success(request, f"{member.user.email} is {role.label} from now on.")
+    return redirect("people", customer.code)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def remove(request: HttpRequest, code: str, membership: int) -> HttpResponse:
+    customer = customer_for(request, code, roles=OWNERS)
+    member = _member(customer, membership)
+    if request.method == "GET":
+        return render(request, "accounts/remove.html", {"member": member})
+    if _end(request, member, "member.removed"):
+        messages.success(request, f"{member.user.email} does not belong to the company any more.")
+    return redirect("people", customer.code)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def leave(request: HttpRequest, code: str) -> HttpResponse:
+    customer = customer_for(request, code)
+    if request.method == "GET":
+        return render(request, "accounts/leave.html")
+    member = get_object_or_404(customer.memberships.select_related("user"), user=person(request))
+    if not _end(request, member, "member.left"):
+        return redirect("people", customer.code)
+    messages.success(request, f"You do not belong to {customer.name} any more.")
+    return redirect("home")
+
+
+def _end(request: HttpRequest, member: Membership, kind: str) -> bool:
+    try:
+        with transaction.atomic():
+            audit.record(kind, customer=member.customer, actor=person(request), person=member.user.email)
+            member.end()
+    except LastOwner:
+        messages.error(request, KEEP_AN_OWNER)
+        return False
+    except Membership.DoesNotExist:
+        pass  # somebody else was faster, and it is as was asked
+    return True
+
+
+def _member(customer: Customer, pk: int) -> Membership:
+    return get_object_or_404(customer.memberships.select_related("user", "customer"), pk=pk)
+
+
+def _page(request: HttpRequest, customer: Customer, form: InvitationForm) -> HttpResponse:
+    members = _with_second_factor(customer.memberships.select_related("user")).order_by("user__email")
+    pending = customer.invitations.pending().select_related("invited_by") if customer.is_owner else []
+    meanings = [(role.label, means) for role, means in ROLE_MEANINGS.items()]
+    return render(
+        request,
+        "accounts/people.html",
+        {"members": members, "pending": pending, "form": form, "roles": Role, "role_meanings": meanings},
+    )
+
+
+def _with_second_factor(members: "QuerySet[Membership]") -> "QuerySet[Membership]":
+    """With `second_factor`: recovery codes alone are none."""
+    factors = Authenticator.objects.filter(user=OuterRef("user")).exclude(type=Authenticator.Type.RECOVERY_CODES)
+    return members.annotate(second_factor=Exists(factors))
