@@ -8,10 +8,14 @@ from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from accounts.access import person
-from integrations import health, inbox, tasks, wording
+from integrations import health, inbox, panel_admin, tasks, wording
 from integrations.models import Attempt, Check, ConnectAttempt, Connection, Delivery, Event, State, TokenPair
+
+__all__ = ["panel_admin"]  # Django looks for admin pages in this module alone
 
 # An action that asks SnapInspect waits for each answer; more than this would outlast the browser's patience.
 MOST_AT_ONCE = 20
@@ -54,8 +58,13 @@ class ConnectionAdmin(ReadOnly):
     search_fields = ["=code", "=company_id", "company_name", "customer__name", "customer__code"]
     date_hierarchy = "created_at"
     list_select_related = ["customer", "connected_by"]
+    readonly_fields = ["explorer"]
     inlines = [TokenPairInline]
     actions = ["check_now", "replace_tokens"]
+
+    @admin.display(description="API explorer")
+    def explorer(self, connection: Connection) -> str:
+        return format_html('<a href="{}">Ask SnapInspect</a>', reverse("staff_explorer", args=[connection.code]))
 
     @admin.action(description="Check now", permissions=["act"])
     def check_now(self, request: HttpRequest, chosen: "QuerySet[Connection]") -> None:

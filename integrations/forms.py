@@ -1,8 +1,22 @@
-from django import forms
+"""What people type, checked, with a sentence for each mistake."""
 
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+
+from integrations import shaping
+from integrations.models import Connection, Panel
+from integrations.snapinspect import addresses
 from integrations.snapinspect.pair import is_token
 
 LONGEST_TOKEN = 4000
+LONGEST_PATH = 4000
+NOT_A_PATH = (
+    "Only a path below SnapInspect's API address can be asked for, such as user or inspections?page=2: no address of"
+    " another host, no “..”, no “//” or “@” at the start of a part, no spaces or line ends; write other characters as"
+    " percent escapes."
+)
 
 
 class PersonalTokenForm(forms.Form):
@@ -19,3 +33,72 @@ class PersonalTokenForm(forms.Form):
         if not is_token(token):
             raise forms.ValidationError("A token holds no spaces and only plain letters, digits and signs.")
         return token
+
+
+class ExplorerForm(forms.Form):
+    """connections: those that may be asked; the only one needs not be chosen."""
+
+    connection = forms.ModelChoiceField(Connection.objects.none(), to_field_name="code", empty_label=None)
+    path = forms.CharField(
+        label="Path",
+        max_length=LONGEST_PATH,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}),
+    )
+
+    def __init__(self, *arguments: Any, connections: "QuerySet[Connection]", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        field = self.fields["connection"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = connections
+        self.can_ask = len(connections)
+        if self.can_ask == 1:
+            field.widget = forms.HiddenInput()
+            self.initial["connection"] = connections[0].code
+
+    def clean_path(self) -> str:
+        return _path(self.cleaned_data["path"])
+
+    def clean(self) -> None:
+        if "connection" in self.errors:
+            self.add_error(None, "This connection cannot be asked now. Reconnect it, or choose another one.")
+
+
+class PanelForm(forms.ModelForm[Panel]):
+    class Meta:
+        model = Panel
+        fields = ["title", "path", "rows_at", "columns", "refresh_seconds", "position", "is_active"]
+        help_texts = {
+            "path": "A path below the API address, with its query: inspections?sort=newest",
+            "rows_at": "The dotted path to the list of rows in the answer: data.items. Empty: the answer is the list.",
+            "columns": (
+                "One a line: a label, a colon, the dotted path of the value in a row. For example<br>"
+                "Inspection: sTitle<br>Address: asset.sAddress<br>First photo: photos.0.sUrl"
+            ),
+            "refresh_seconds": "How old what people see may be: 10 to 86400.",
+            "position": "Smaller numbers come first.",
+            "is_active": "Customers see the panel. Save it without, and press “Try it” first.",
+        }
+        widgets = {"columns": forms.Textarea(attrs={"rows": 6, "spellcheck": "false"})}
+
+    def clean_path(self) -> str:
+        return _path(self.cleaned_data["path"])
+
+    def clean_rows_at(self) -> str:
+        return _definition(self.cleaned_data["rows_at"], shaping.steps)
+
+    def clean_columns(self) -> str:
+        return _definition(self.cleaned_data["columns"], shaping.columns)
+
+
+def _path(text: str) -> str:
+    if not addresses.is_path(text):
+        raise forms.ValidationError(NOT_A_PATH)
+    return text
+
+
+def _definition(text: str, read: Any) -> str:
+    try:
+        read(text)
+    except shaping.BadDefinition as bad:
+        raise forms.ValidationError(str(bad)) from None
+    return text.strip()

@@ -4,26 +4,26 @@
 callers; what remains is an answer, or NoAnswer with a kind that pages can put into words.
 """
 
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations import breaker, patience, proving, renewal, tokens
+from integrations import breaker, limits, patience, proving, renewal, tokens
 from integrations.encryption import CannotUnseal
 from integrations.models import SETUP_ERRORS, Check, Connection, State, TokenPair
 from integrations.proving import Verdict
-from integrations.snapinspect.client import Answer
+from integrations.snapinspect.client import Answer, Shown
 from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
 
 # While one worker asks about a connection, the others leave it alone.
 CHECK_CLAIM = timedelta(seconds=50)
-
-
-LOOKS_AT_ONCE = 3
-_looks = threading.BoundedSemaphore(LOOKS_AT_ONCE)
+# What a person who waits for a page is worth waiting for.
+LOOK_SECONDS = 10.0
+LOOK_BYTES = 2_000_000
 
 
 class NoAnswer(Exception):
@@ -41,7 +41,7 @@ def get(connection: Connection, path: str) -> Answer:
 
     Raises NoAnswer; BadPath for a path that would leave the API base.
     """
-    try:
+    with _as_no_answer(connection):
         client, in_use = tokens.lend(connection)
         try:
             return client.get(path)
@@ -51,6 +51,41 @@ def get(connection: Connection, path: str) -> Answer:
         answer = client.get(path)
         tokens.note_proof(in_use)
         return answer
+
+
+def show(connection: Connection, path: str) -> Shown:
+    """Whatever SnapInspect answers at this path, errors included, for a person who waits.
+
+    A 401 is dealt with as in `get`. Raises NoAnswer without an answer (at once, and of the kind "busy", when too
+    many people wait already); BadPath.
+    """
+    with _as_no_answer(connection), limits.place(connection.pk):
+        client, in_use = tokens.lend(connection)
+        shown = client.show(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
+        if shown.status == 401:
+            renewal.renew(connection, refused=in_use)
+            client, in_use = tokens.lend(connection)
+            shown = client.show(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
+        if shown.status < 300:
+            tokens.note_proof(in_use)
+        return shown
+
+
+def peek(connection: Connection, path: str) -> Answer:
+    """Like `get`, for somebody who only looks: bounded as in `show`, and a refused token is left to a worker."""
+    with _as_no_answer(connection), limits.place(connection.pk):
+        try:
+            return tokens.client_for(connection).get(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
+        except TokenRefused:
+            connection.ask_soon()
+            raise
+
+
+@contextmanager
+def _as_no_answer(connection: Connection) -> Iterator[None]:
+    """Turns whatever keeps a call from being answered into NoAnswer."""
+    try:
+        yield
     except BadPath:
         raise
     except SnapInspectError as error:
@@ -59,6 +94,8 @@ def get(connection: Connection, path: str) -> Answer:
     except renewal.NotRenewed as problem:
         _trouble(connection, problem)
         raise NoAnswer(problem.error_kind, is_outage=not problem.needs_person) from None
+    except limits.Busy:
+        raise NoAnswer("busy", is_outage=True) from None
     except tokens.NothingKept:
         raise NoAnswer("nothing_kept", is_outage=False) from None
     except CannotUnseal:
@@ -100,21 +137,16 @@ def routine_check(pk: int) -> None:
 
 
 def look(connection: Connection) -> Verdict:
-    """What `/user` answers right now, for somebody who only looks: a refused token is left to a worker.
-
-    At most LOOKS_AT_ONCE in this process: people who look while SnapInspect hangs must not use up the threads that
-    webhooks and other pages need. Beyond that the verdict's error is "busy".
-    """
-    if not _looks.acquire(blocking=False):
-        return Verdict(error_kind="busy")
+    """What `/user` answers right now, for somebody who only looks, see `peek`; "busy" is one of the kinds of error."""
     try:
-        verdict = proving.ask(tokens.client_for(connection))
+        with limits.place(connection.pk):
+            verdict = proving.ask(tokens.client_for(connection))
+    except limits.Busy:
+        return Verdict(error_kind="busy")
     except tokens.NothingKept:
         return Verdict(error_kind="nothing_kept")
     except CannotUnseal:
         verdict = Verdict(error_kind="cannot_unseal")
-    finally:
-        _looks.release()
     if verdict.refused:
         connection.ask_soon()
     else:

@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts import audit
 from accounts.models import User
 from integrations import leasing, tokens
-from integrations.models import Connection, State, TokenPair
+from integrations.models import Connection, ExplorerAnswer, PanelAnswer, State, TokenPair
 
 LAST_CALLS = 8.0  # seconds for all of them; whatever they do, the tokens are erased within ten
 
@@ -37,6 +37,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     finally:
         with transaction.atomic():
             tokens.forget(connection)
+            _forget_answers(connection)
             # A worker may have connected it anew while we waited for SnapInspect; who disconnects has the last word.
             connection.refresh_from_db()
             connection.move_to(State.DISCONNECTED, next_check_at=None)
@@ -51,6 +52,13 @@ def erase(pk: int) -> None:
     if row is None:
         return
     tokens.erase(row)
+    _forget_answers(row.connection)
     audit.record(
         "tokens.erased", customer=row.connection.customer, subject=row.connection.code, ended_at_snapinspect=False
     )
+
+
+def _forget_answers(connection: Connection) -> None:
+    """Deletes what pages kept of this connection's data; the record of who asked what stays."""
+    PanelAnswer.objects.filter(connection=connection).delete()
+    ExplorerAnswer.objects.filter(call__connection=connection).delete()

@@ -14,7 +14,7 @@ from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 
 from integrations import finishing, health, inbox, lanes, notices, parting, placing, recovery, renewal, tokens
-from integrations.models import Connection, Delivery, TokenPair
+from integrations.models import Connection, Delivery, ExplorerAnswer, PanelAnswer, TokenPair
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ def sweep() -> int:
     inbox.throw_out_parked()
     inbox.call_lanes()
     recovery.note_silence()
+    _forget_answers()
     waiting = due()
     if waiting:
         nudge()
@@ -134,6 +135,14 @@ def sweep() -> int:
     DBTaskResult.objects.running().filter(started_at__lt=now - DEAD_AFTER).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - FINISHED_KEPT).delete()
     return waiting
+
+
+def _forget_answers() -> None:
+    """Deletes what people were shown of customers' data when its time is over."""
+    for outdated in (PanelAnswer.objects.outdated(), ExplorerAnswer.objects.outdated()):
+        # Every few seconds, and hardly ever is there anything: a look is cheaper than a lock.
+        if outdated.exists():
+            outdated.delete()
 
 
 def _a_drain_waits() -> bool:

@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from integrations import webhooks
-from integrations.views import activity, addresses, connect, connections, events, personal
+from integrations.views import activity, addresses, connect, connections, events, explorer, panels, personal
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
@@ -11,6 +11,8 @@ urlpatterns = [
     path("c/<slug:code>/events/", events.events, name="events"),
     path("c/<slug:code>/events/<slug:event_code>/", events.event, name="event"),
     path("c/<slug:code>/events/<slug:event_code>/replay/", events.replay, name="event_replay"),
+    path("c/<slug:code>/explorer/", explorer.explorer, name="explorer"),
+    path("staff/explorer/<slug:connection_code>/", explorer.for_staff, name="staff_explorer"),
     path("staff/registration/", addresses.registration, name="registration"),
     path("c/<slug:code>/personal/", personal.start, name="personal_start"),
     path(CONNECTION + "token/", personal.give, name="personal_token"),
@@ -19,7 +21,7 @@ urlpatterns = [
     path(CONNECTION + "activity/", activity.activity, name="activity"),
     path(CONNECTION + "activity.csv", activity.export, name="activity_export"),
     path(CONNECTION + "card/", connections.card, name="connection_card"),
-    path(CONNECTION + "live/", connections.live, name="connection_live"),
+    path(CONNECTION + "panels/<slug:panel_code>/", panels.panel, name="panel"),
     path(CONNECTION + "test/", connections.test, name="connection_test"),
     path(CONNECTION + "checks/<int:pk>/", connections.check, name="check"),
     path(CONNECTION + "reconnect/", connect.start, name="reconnect"),

@@ -77,6 +77,20 @@ def trouble(error_kind: str) -> str:
     return OUR_TROUBLE.get(error_kind) or SENTENCES.get(error_kind, "")
 
 
+# What customers need not know more about than that it is not their doing.
+PANEL_TROUBLE = {
+    "not_found": "SnapInspect does not offer this for your account.",
+    "forbidden": "SnapInspect does not allow your account to see this.",
+    "wrong_shape": "SnapInspect answered something else than this panel is made for. Those who run it can mend it.",
+    "token_refused": "SnapInspect did not accept our access just now. We are finding out why.",
+}
+
+
+def panel_trouble(error_kind: str) -> str:
+    """The sentence for why a panel has nothing new to show."""
+    return PANEL_TROUBLE.get(error_kind) or trouble(error_kind)
+
+
 # The kinds of the audit trail that concern a connection, as its history tells them.
 ACTIVITY = {
     "connect.started": "Left for SnapInspect to connect",
@@ -122,6 +136,10 @@ ACTIVITY = {
     "customer.started": "Started the company",
     "customer.renamed": "Renamed the company",
     "notifications.changed": "Changed which mails they get",
+    "explorer.asked_by_staff": "Staff of this app asked SnapInspect with this connection, in the explorer",
+    "panel.saved": "Changed what a panel shows",
+    "panel.deleted": "Deleted a panel",
+    "panel.tried_by_staff": "Staff of this app tried a panel with this connection",
 }
 
 

@@ -59,13 +59,26 @@ ARROWS = {
     ),
     "integrations.health": (
         f"{ROWS} {ANSWERS} integrations.tokens integrations.proving integrations.renewal integrations.breaker"
-        " integrations.patience integrations.encryption.CannotUnseal"
+        " integrations.patience integrations.limits integrations.encryption.CannotUnseal"
+        " integrations.snapinspect.client.Shown"
     ),
     "integrations.finishing": (
         f"{ROWS} integrations.leasing integrations.proving integrations.exchanging integrations.patience"
         " integrations.inbox integrations.encryption.CannotUnseal"
         " integrations.breaker integrations.webhook_addresses"
     ),
+    # What people who wait for a page may ask SnapInspect, and how it is shown.
+    "integrations.limits": "",
+    "integrations.shaping": "integrations.snapinspect.answers.Json",
+    "integrations.panels": (
+        f"{ROWS} integrations.health integrations.shaping integrations.snapinspect.errors"
+        " integrations.snapinspect.profile.Profile"
+    ),
+    "integrations.exploring": (
+        f"{ROWS} integrations.health integrations.shaping integrations.snapinspect.addresses"
+        " integrations.snapinspect.client.Shown"
+    ),
+    "integrations.panel_admin": f"{ROWS} accounts.access integrations.forms integrations.panels",
     "integrations.parting": f"{ROWS} integrations.tokens integrations.leasing",
     "integrations.notices": ROWS,
     # Keys: which are needed, and moving everything to the newest without reading it.
@@ -98,17 +111,22 @@ ARROWS = {
     "integrations.context_processors": "django accounts.models integrations.models",
     "integrations.templatetags": "django integrations.models integrations.wording",
     "integrations.spreadsheets": "django.http",
-    "integrations.forms": "django integrations.snapinspect.pair.is_token",
+    "integrations.forms": (
+        "django integrations.models integrations.shaping integrations.snapinspect.addresses"
+        " integrations.snapinspect.pair.is_token"
+    ),
     "integrations.views": (
         f"{ROWS} accounts.access integrations.state integrations.tokens integrations.leasing integrations.health"
         " integrations.finishing"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
-        " integrations.spreadsheets integrations.inbox integrations.webhook_addresses"
-        " integrations.encryption.CannotUnseal integrations.snapinspect.authorization integrations.snapinspect.errors"
+        " integrations.panels integrations.exploring integrations.spreadsheets integrations.inbox"
+        " integrations.webhook_addresses integrations.encryption.CannotUnseal"
+        " integrations.snapinspect.authorization integrations.snapinspect.errors"
     ),
     "integrations.urls": "django integrations.views integrations.webhooks",
     "integrations.admin": (
-        f"{ROWS} accounts.access integrations.health integrations.inbox integrations.tasks integrations.wording"
+        f"{ROWS} accounts.access integrations.panel_admin integrations.health integrations.inbox integrations.tasks"
+        " integrations.wording"
     ),
     "integrations.management": (
         f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"

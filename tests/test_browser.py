@@ -180,7 +180,7 @@ def test_everything_works_without_javascript(chromium: Browser, world: World) ->
         page.reload()
     badge(page, "Connected")
 
-    page.get_by_role("link", name="Show what SnapInspect says right now").click()
+    page.get_by_role("link", name="Show SnapInspect account").click()
     expect(page.get_by_text("pat@harbour.example").first).to_be_visible()
     page.get_by_role("link", name="Back to").click()
     page.get_by_role("button", name="Disconnect").click()

@@ -105,7 +105,10 @@ def test_every_page_tells_browsers_to_trust_nothing_but_what_this_app_serves(
     tested = browser.post(f"{below}/test/")["Location"]
     pages = [
         *(stranger.get(path) for path in ("/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/")),
-        *(browser.get(path) for path in (f"/c/{acme.code}/", tested, f"{below}/live/", f"{below}/disconnect/")),
+        *(
+            browser.get(path)
+            for path in (f"/c/{acme.code}/", tested, f"{below}/panels/account/", f"{below}/disconnect/")
+        ),
         *(browser.get(path) for path in ("/connect/ended/expired/", "/accounts/2fa/", "/accounts/email/")),
         browser.get("/nowhere/"),
         stranger.get("/connect/ended/nothing/"),

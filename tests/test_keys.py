@@ -160,14 +160,14 @@ def test_O7_started_with_a_wrong_key_and_then_with_the_right_one_all_comes_back_
     web, worker = world.start_web(), world.start_worker()
     visitor = world.visitor().sign_up().connect()
     exchanges = world.sandbox.exchanges()
-    code = visitor.dashboard().split("/live/")[0].rsplit("/", 1)[1]
+    code = visitor.dashboard().split("/panels/account/")[0].rsplit("/", 1)[1]
     for process in (web, worker):
         world.kill(process)
 
     wrong = {"TOKEN_ENCRYPTION_KEYS": OTHER_TEXT}
     web, worker = world.start_web(**wrong), world.start("worker", "manage.py", "worker", **wrong)
     said = len(world.log("worker"))
-    visitor.get(f"c/{visitor.code}/connections/{code}/live/")
+    visitor.get(f"c/{visitor.code}/connections/{code}/panels/account/")
     assert visitor.badges() == ["Setup problem"]
     wait_until(lambda: "TOKEN_ENCRYPTION_KEYS" in world.log("worker")[said:])
     not_ready = visitor.get("health/ready")

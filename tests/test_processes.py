@@ -153,8 +153,8 @@ def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world:
 
 def test_T3_with_every_logger_at_debug_no_call_writes_a_token(world: World) -> None:
     visitor = world.visitor().sign_up().connect()
-    code = visitor.dashboard().split("/live/")[0].rsplit("/", 1)[1]
-    live = f"c/{visitor.code}/connections/{code}/live/"
+    code = visitor.dashboard().split("/panels/account/")[0].rsplit("/", 1)[1]
+    live = f"c/{visitor.code}/connections/{code}/panels/account/"
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: visitor.get(live).status_code, range(API_CALLS)))
 

@@ -42,7 +42,9 @@ POLICY: dict[str, tuple[str, str]] = {
     "registration": (STAFF, "GET"),
     "dashboard": (LOOK, "GET"),
     "connection_card": (LOOK, "GET"),
-    "connection_live": (LOOK, "GET"),
+    "panel": (LOOK, "GET"),
+    "explorer": (KEEP, "GET POST"),
+    "staff_explorer": (STAFF, "GET POST"),
     "check": (LOOK, "GET"),
     "activity": (LOOK, "GET"),
     "activity_export": (LOOK, "GET"),
@@ -128,6 +130,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
         "code": acme.code,
         "connection_code": connection.code,
         "pk": check.pk,
+        "panel_code": "account",
         "event_code": Event.objects.get(connection=connection).code,
         "ending": "used",
         "membership": Membership.objects.get(user=bob).pk,
@@ -208,7 +211,9 @@ def test_M1_other_pages_are_open_or_ones_own_as_stated_and_show_nothing_of_a_cus
 
 
 def test_M1_the_admin_is_for_staff_alone(values: dict[str, Any], visit: Visit, alice: User, staff: User) -> None:
-    addresses = [filled(path, values) for name, path in ROUTES if path.startswith("/admin/") or name == "registration"]
+    addresses = [
+        filled(path, values) for name, path in ROUTES if path.startswith("/admin/") or POLICY[name][0] == STAFF
+    ]
     for method in ("GET", "POST"):
         for browser in (Visitor(), visit(alice)):
             for address in addresses:

@@ -13,6 +13,7 @@ from integrations.models.connections import (
 )
 from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun, Lane, ProbeLimit, Turn
 from integrations.models.inbox import Delivery, WebhookAddress
+from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 
 __all__ = [
     "SETUP_ERRORS",
@@ -24,10 +25,14 @@ __all__ = [
     "Delivery",
     "Event",
     "EventDelivery",
+    "ExplorerAnswer",
+    "ExplorerCall",
     "HandlerRun",
     "Kind",
     "Lane",
     "Notice",
+    "Panel",
+    "PanelAnswer",
     "ProbeLimit",
     "State",
     "TokenPair",

@@ -41,6 +41,9 @@ class State(models.TextChoices):
     SETUP_PROBLEM = "setup_problem", "Setup problem"
 
 
+USABLE = frozenset({State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM})
+
+
 class Kind(models.TextChoices):
     CONNECT = "connect", "Connect with SnapInspect"
     PERSONAL = "personal", "Personal access token"
@@ -61,6 +64,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
 
     def due_for_check(self) -> Self:
         return self.exclude(state=State.DISCONNECTED).filter(next_check_at__lte=Now())
+
+    def askable(self) -> Self:
+        """Those that it may be worth calling SnapInspect for, see `is_usable`."""
+        return self.filter(state__in=USABLE)
 
     def needing_a_person(self) -> Self:
         """Those that stay as they are until somebody reconnects them, or answers which company they are for."""
@@ -161,7 +168,7 @@ class Connection(models.Model):
     @property
     def is_usable(self) -> bool:
         """Whether it may be worth calling SnapInspect with what is kept."""
-        return self.state in {State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM}
+        return self.state in USABLE
 
     def ask_soon(self) -> None:
         """Has a worker check it now instead of at its next turn."""

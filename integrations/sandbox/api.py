@@ -48,7 +48,8 @@ def one_inspection(world: World, account: Account, inspection_id: str) -> Answer
 
 
 def list_inspections(world: World, account: Account, request: Request) -> Answer:
-    """One page of twenty, the earliest change first. `next` is the address of the following page, or null.
+    """One page of twenty, the earliest change first (`sort=newest`: the latest). `next` is the address of the following
+    page, or null.
 
     Pages are counted, not marked: a change between two requests can move a record past the reader, as it does
     with many an API. A reader that must miss nothing overlaps its moments.
@@ -62,6 +63,8 @@ def list_inspections(world: World, account: Account, request: Request) -> Answer
     if page < 1:
         return refusal(400, "invalid_request", "Pages are counted from 1.")
     found = world.inspections.of_company(account.company_id, since=since)
+    if query.get("sort") == "newest":
+        found.reverse()
     shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
     document: dict[str, Any] = {"inspections": shown, "page": page, "next": None}
 

@@ -39,6 +39,12 @@ def read(body: bytes, *, hide: str, hide_too: str = "") -> Json:
     raise Garbled(problem)
 
 
+def readable(body: bytes, *, hide: str, hide_too: str = "") -> str:
+    """Any body as text to look at: what is not UTF-8 stays visible as an escape, tokens are taken out as in `read`."""
+    text = body.decode("utf-8-sig", "backslashreplace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return _Cleaner(token for token in (hide, hide_too) if token).clean_text(text)
+
+
 class _Cleaner:
     """Checks and copies a parsed answer, tokens taken out of it."""
 
@@ -62,6 +68,9 @@ class _Cleaner:
             raise UnicodeError
         if not text.isascii():
             text.encode()  # UnicodeError for a lone surrogate
+        return self.clean_text(text)
+
+    def clean_text(self, text: str) -> str:
         for token in self._tokens:
             text = text.replace(token, HIDDEN)
         return self._spellings.sub(HIDDEN, text) if "%" in text or "\\" in text else text

@@ -14,7 +14,7 @@ from requests_oauthlib.oauth2_auth import OAuth2
 
 from . import addresses, answers, profile, transport
 from .answers import Json
-from .errors import BadPath, SnapInspectError, Unreachable
+from .errors import BadPath, Garbled, SnapInspectError, Unreachable
 from .pair import Unprintable, fingerprint, is_token
 
 MOST_TRIES: Final = 4
@@ -32,6 +32,22 @@ class Answer:
     seconds: float
     json: Json = field(repr=False)
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer of any status, for a person to look at.
+
+    json: the parsed answer, None where it is not JSON (or is the JSON null). text: the answer as it came. size: bytes
+    that were read; is_cut: there was more. seconds: until the last byte.
+    """
+
+    status: int
+    seconds: float
+    json: Json = field(repr=False)
+    text: str = field(repr=False)
+    size: int
+    is_cut: bool
 
 
 class Client(Unprintable):
@@ -71,19 +87,21 @@ class Client(Unprintable):
         """Who the token belongs to; raises what `get` raises, and Garbled when the answer is about nobody."""
         return profile.read_user(self.get("user").json)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, *, deadline: float | None = None, max_bytes: int = transport.MAX_BYTES) -> Answer:
         """The JSON at `path` (below the base, a query allowed).
 
-        Outages are tried again, at most MOST_TRIES times and within the deadline. Raises BadPath,
-        Unreachable, Refused, TokenRefused (at once: a 401 is never retried here) or Garbled.
+        deadline: seconds, retries included; None for the client's own. max_bytes: of the answer.
+
+        Outages are tried again, at most MOST_TRIES times and within the deadline. Raises BadPath, Unreachable, Refused,
+        TokenRefused (at once: a 401 is never retried here) or Garbled.
         """
         request = self._signed(path)
-        give_up = time.monotonic() + self._deadline
+        give_up = time.monotonic() + (self._deadline if deadline is None else deadline)
         tries = 0
         while True:
             tries += 1
             try:
-                reply = self._transport.send(request, deadline=give_up - time.monotonic())
+                reply = self._transport.send(request, deadline=give_up - time.monotonic(), max_bytes=max_bytes)
                 error = reply.error()
                 if error is None:
                     return Answer(
@@ -100,6 +118,29 @@ class Client(Unprintable):
             if pause is None or time.monotonic() + pause >= give_up:
                 raise error
             time.sleep(pause)
+
+    def show(self, path: str, *, deadline: float, max_bytes: int) -> Shown:
+        """Whatever SnapInspect answers at `path`, errors included, asked once.
+
+        deadline: seconds. max_bytes: what goes beyond is not read. Raises BadPath, and Unreachable when there is no
+        answer at all.
+        """
+        reply = self._transport.send(self._signed(path), deadline=deadline, max_bytes=max_bytes)
+        if isinstance(reply.failure, Unreachable):
+            raise reply.failure
+        hide = {"hide": self._token, "hide_too": self._refresh_token}
+        try:
+            parsed = answers.read(reply.body, **hide)
+        except Garbled:
+            parsed = None
+        return Shown(
+            status=reply.status,
+            seconds=reply.seconds,
+            json=parsed,
+            text=answers.readable(reply.body, **hide),
+            size=len(reply.body),
+            is_cut=reply.failure is not None,
+        )
 
     def _signed(self, path: str) -> PreparedRequest:
         request = Request("GET", addresses.join(self._base, path), headers=_HEADERS, auth=self._bearer).prepare()

@@ -34,6 +34,11 @@ def trouble(error_kind: str) -> str:
 
 
 @register.filter
+def panel_trouble(error_kind: str) -> str:
+    return wording.panel_trouble(error_kind)
+
+
+@register.filter
 def pretty_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 

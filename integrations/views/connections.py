@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import MAY_CONNECT, customer_for, person
 from accounts.models import Customer, User
-from integrations import health, parting, wording
+from integrations import health, panels, parting, wording
 from integrations.models import Check, Connection
 
 
@@ -26,6 +26,7 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
         "integrations/dashboard.html",
         {
             "connections": list(customer.connections.shown()),
+            "panels": panels.offered(),
             "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID),
         },
     )
@@ -40,19 +41,8 @@ def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     if connection is None:
         # A second attempt for a company that was connected already has been joined with it: show the whole page anew.
         return HttpResponse(headers={"HX-Refresh": "true"})
-    return render(request, "integrations/partials/connection.html", {"connection": connection})
-
-
-@never_cache
-@require_GET
-def live(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """What SnapInspect says about this account right now: loaded into the dashboard after it, or a page of its own."""
-    customer = customer_for(request, code)
-    connection = _connection(customer, connection_code)
-    verdict = health.look(connection)
-    is_part = request.htmx  # type: ignore[attr-defined]
-    template = "integrations/partials/live.html" if is_part else "integrations/live.html"
-    return render(request, template, {"connection": connection, "verdict": verdict})
+    context = {"connection": connection, "panels": panels.offered()}
+    return render(request, "integrations/partials/connection.html", context)
 
 
 @require_POST

@@ -1,0 +1,87 @@
+"""Panels in the Django admin: where the operator says what customers see live from the API, and tries it out first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from accounts import audit
+from accounts.access import person
+from integrations import panels
+from integrations.forms import PanelForm
+from integrations.models import Connection, Panel, PanelAnswer
+
+
+class TryForm(forms.Form):
+    connection = forms.ModelChoiceField(
+        Connection.objects.askable(),
+        widget=AutocompleteSelect(PanelAnswer._meta.get_field("connection"), admin.site),
+        error_messages={"invalid_choice": "This connection cannot be asked now."},
+    )
+
+
+@admin.register(Panel)
+class PanelAdmin(admin.ModelAdmin[Panel]):
+    form = PanelForm
+    list_display = ["title", "path", "rows_at", "refresh_seconds", "position", "is_active"]
+    list_filter = ["is_active"]
+    search_fields = ["title", "path"]
+
+    def get_urls(self) -> list[URLPattern]:
+        try_it = path("<path:object_id>/try/", self.admin_site.admin_view(self.try_it), name="integrations_panel_try")
+        return [try_it, *super().get_urls()]
+
+    def try_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The saved panel with a connection of somebody's choice, asked now; nothing of it is kept."""
+        user = person(request)
+        if not user.has_perms(["integrations.view_panel", "integrations.change_connection"]):
+            raise PermissionDenied
+        panel = self.get_object(request, object_id)
+        if panel is None:
+            raise Http404
+        form = TryForm(request.POST or None)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Try “{panel}”",
+            "opts": self.opts,
+            "panel": panel,
+            "form": form,
+        }
+        if form.is_valid():
+            connection = form.cleaned_data["connection"]
+            audit.record("panel.tried_by_staff", customer=connection.customer, actor=user, subject=connection.code)
+            try:
+                context["table"] = panels.fetch(panel, connection)
+            except panels.Nothing as nothing:
+                context["nothing"] = nothing
+        return TemplateResponse(request, "admin/integrations/panel/try.html", context)
+
+    def save_model(self, request: HttpRequest, obj: Panel, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        # What it showed before it was changed; who is asking at this moment finds no row to write to.
+        PanelAnswer.objects.filter(panel=obj).delete()
+        audit.record("panel.saved", actor=person(request), panel=obj.title, active=obj.is_active)
+
+    def delete_model(self, request: HttpRequest, obj: Panel) -> None:
+        self._note_deletion(request, [obj])
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Panel]") -> None:
+        self._note_deletion(request, list(queryset))
+        super().delete_queryset(request, queryset)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What staff must agree to: not each customer's kept answer, which goes along and is no loss."""
+        deleted, counts, _, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, set(), protected
+
+    def _note_deletion(self, request: HttpRequest, chosen: Sequence[Panel]) -> None:
+        for panel in chosen:
+            audit.record("panel.deleted", actor=person(request), panel=panel.title)

@@ -1,0 +1,65 @@
+"""The explorer: any GET of the API with a customer's access, for its owners, and for staff at an address of their own.
+
+A question is a POST, so that no link can ask it; its answer is a page that can be reloaded for some minutes.
+"""
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit
+from accounts.access import OWNERS, customer_for, person
+from accounts.models import Customer
+from integrations import exploring
+from integrations.forms import ExplorerForm
+from integrations.models import Connection
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def explorer(request: HttpRequest, code: str) -> HttpResponse:
+    """The owners' explorer, over all connections of their customer that can be asked."""
+    customer = customer_for(request, code, roles=OWNERS)
+    form = ExplorerForm(request.POST or None, connections=customer.connections.askable())
+    if form.is_valid():
+        exploring.ask(form.cleaned_data["connection"], form.cleaned_data["path"], by=person(request))
+        return redirect("explorer", customer.code)
+    return _page(request, customer, form)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def for_staff(request: HttpRequest, connection_code: str) -> HttpResponse:
+    """The same for staff, one connection at a time. The customer reads in its activity that they asked."""
+    user = person(request)
+    if not user.is_staff or not user.has_perm("integrations.change_connection"):
+        raise PermissionDenied
+    mine = Connection.objects.select_related("customer").filter(code=connection_code)
+    connection = get_object_or_404(mine)
+    form = ExplorerForm(request.POST or None, connections=mine.askable())
+    if form.is_valid():
+        audit.record("explorer.asked_by_staff", customer=connection.customer, actor=user, subject=connection.code)
+        exploring.ask(connection, form.cleaned_data["path"], by=user)
+        return redirect("staff_explorer", connection.code)
+    return _page(request, connection.customer, form, connection=connection)
+
+
+def _page(
+    request: HttpRequest, customer: Customer, form: ExplorerForm, *, connection: Connection | None = None
+) -> HttpResponse:
+    history = exploring.history(customer)
+    last = exploring.last_call(customer, by=person(request))
+    context = {
+        "form": form,
+        "api_url": settings.SNAPINSPECT_API_URL,
+        "history": history,
+        "last": last,
+        "answer": exploring.answer_to(last, by=person(request)) if last else None,
+        "curl": exploring.as_curl(last.path) if last else "",
+        # Only on the page for staff: members find their customer in the header.
+        "of_connection": connection,
+    }
+    return render(request, "integrations/explorer.html", context)
