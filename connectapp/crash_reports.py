@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
+from structlog.contextvars import get_contextvars
 
 from connectapp.redaction import redact
 
@@ -102,6 +103,8 @@ def _mail(crash: BaseException, request: HttpRequest | None, left_out: int) -> E
     lines = [f"{what} in {view}"]
     if request is not None:
         lines.append(f"{request.method} {redact(request.path)}")
+    if number := get_contextvars().get("request_id"):
+        lines.append(f"Request {number}")
     if left_out:
         lines.append(f"{left_out} more crashes since the last of these mails are in the log only.")
     lines += ["", "The visitor was shown an error page. Values and messages are left out: they may hold secrets.", ""]

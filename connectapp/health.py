@@ -78,5 +78,5 @@ class AnswersUnderAnyName:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        view = self.VIEWS.get(request.path_info)
+        view = self.VIEWS.get(request.path_info) if request.method in {"GET", "HEAD"} else None
         return view(request) if view else self._get_response(request)

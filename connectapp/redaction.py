@@ -8,11 +8,15 @@ like a secret, should one ever get that far.
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
+from django.conf import settings
 from gunicorn.glogging import Logger as GunicornLogger
+from structlog.contextvars import merge_contextvars
+from structlog.processors import JSONRenderer, TimeStamper, format_exc_info
+from structlog.stdlib import ProcessorFormatter, add_log_level, add_logger_name
 
 CALLBACK_QUERY = "connectapp.callback_query"
 _TOKEN_NAMES = ("access_token", "refresh_token")
@@ -87,14 +91,33 @@ def redact(text: str) -> str:
     return text
 
 
-class Formatter(logging.Formatter):
-    """One line of log, masked after formatting: message, arguments and traceback alike."""
+class Formatter(ProcessorFormatter):
+    """One line of log, masked after formatting: message, arguments and traceback alike.
 
-    def __init__(self, fmt: str | None = "%(asctime)s %(levelname)s %(name)s %(message)s", *args: Any) -> None:
-        super().__init__(fmt, *args)
+    `as_json`: an object with timestamp, level, logger, event and the request's number; otherwise a line to read.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        rendered: list[Any] = [format_exc_info, JSONRenderer()] if as_json else [_as_text]
+        super().__init__(
+            foreign_pre_chain=[
+                merge_contextvars,
+                add_log_level,
+                add_logger_name,
+                TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[ProcessorFormatter.remove_processors_meta, *rendered],
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+def _as_text(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    event = format_exc_info(logger, method, event)
+    number = f" [{event['request_id']}]" if "request_id" in event else ""
+    trace = f"\n{event['exception']}" if "exception" in event else ""
+    return f"{event['timestamp']} {event['level'].upper()} {event['logger']}{number} {event['event']}{trace}"
 
 
 class RedactingGunicornLogger(GunicornLogger):
@@ -104,4 +127,4 @@ class RedactingGunicornLogger(GunicornLogger):
         super().setup(cfg)  # type: ignore[no-untyped-call]
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
-                handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+                handler.setFormatter(Formatter(as_json=settings.LOG_FORMAT == "json"))

@@ -77,6 +77,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "connectapp.requests.RequestId",
     "connectapp.health.AnswersUnderAnyName",
     "django.middleware.security.SecurityMiddleware",
     "integrations.webhooks.StraightToTheDoor",
@@ -109,6 +110,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.context_processors.whereabouts",
+                "connectapp.requests.request_id",
                 "integrations.context_processors.attention",
             ],
         },
@@ -314,11 +316,14 @@ USE_I18N = False
 LOG_LEVEL = parsed("LOG_LEVEL", str.upper, default="INFO")
 if LOG_LEVEL not in logging.getLevelNamesMapping():
     raise ImproperlyConfigured("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.")
+LOG_FORMAT = parsed("LOG_FORMAT", str, default="text" if DEBUG else "json")
+if LOG_FORMAT not in {"text", "json"}:
+    raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     # The formatter sees the finished line, tracebacks included: nothing reaches a handler around it.
-    "formatters": {"redacted": {"()": "connectapp.redaction.Formatter"}},
+    "formatters": {"redacted": {"()": "connectapp.redaction.Formatter", "as_json": LOG_FORMAT == "json"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "redacted"},
         "operator": {"()": "connectapp.crash_reports.OperatorMail"},

@@ -11,3 +11,6 @@ urlpatterns = [
     path("health/live", health.live, name="health_live"),
     path("health/ready", health.ready, name="health_ready"),
 ]
+
+handler400 = "connectapp.error_pages.bad_request"
+handler500 = "connectapp.error_pages.server_error"

@@ -36,21 +36,21 @@ queue = RedisHuey(
 
 
 @queue.task()  # type: ignore[untyped-decorator]
-def perform(path: str) -> None:
+def perform(path: str, woken_by: str = "") -> None:
     """Runs the task at this dotted path."""
-    import_string(path).call()
+    import_string(path).call(woken_by=woken_by)
 
 
 class HueyBackend(BaseTaskBackend):
-    """Django Tasks by way of huey: for tasks without arguments, of which one that waits is as good as many."""
+    """Django Tasks by way of huey: for nudges, of which one that waits is as good as many."""
 
     def enqueue(self, task: "Task[..., Any]", args: Any, kwargs: Any) -> "TaskResult[Any]":
         """Raises RedisError when Redis does not take it."""
         self.validate_task(task)
-        if args or kwargs:
-            raise ValueError("Tasks are nudges: they take no arguments.")
+        if args or kwargs.keys() - {"woken_by"}:
+            raise ValueError("Tasks are nudges: they say who woke them, and nothing else.")
         if not queue.pending_count():
-            perform(task.module_path)
+            perform(task.module_path, **kwargs)
         return TaskResult(
             task=task,
             id=get_random_id(),

@@ -10,8 +10,10 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.crypto import get_random_string
 from django_tasks import task
 from django_tasks_db.models import DBTaskResult
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from integrations import finishing, health, inbox, lanes, notices, parting, placing, recovery, renewal, tokens
 from integrations.models import Connection, Delivery, ExplorerAnswer, PanelAnswer, TokenPair
@@ -45,8 +47,16 @@ _nudged_at = 0.0
 
 
 @task()
-def drain() -> None:
-    """Does the work that is due now, row by row; a row that fails does not hold up the next."""
+def drain(woken_by: str = "") -> None:
+    """Does the work that is due now, row by row; a row that fails does not hold up the next.
+
+    `woken_by`: the number of the request that asked for it, for the lines of log. The work itself is in the rows.
+    """
+    with bound_contextvars(request_id=woken_by or get_random_string(16)):
+        _drain()
+
+
+def _drain() -> None:
     stop_at = time.monotonic() + DRAIN_SECONDS
     for rows, work in JOBS:
         for pk in list(rows().values_list("pk", flat=True)[:BATCH]):
@@ -103,7 +113,7 @@ def nudge() -> None:
         try:
             # One that waits will see what has just been committed; a second one would find nothing left.
             if not _a_drain_waits():
-                drain.enqueue()
+                drain.enqueue(woken_by=get_contextvars().get("request_id", ""))
         except Exception:
             logger.exception("No worker could be woken; the sweep will find the work.")
 

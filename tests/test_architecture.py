@@ -100,7 +100,7 @@ ARROWS = {
         " integrations.patience"
     ),
     "integrations.tasks": (
-        f"{ROWS} django_tasks django_tasks_db integrations.tokens integrations.health integrations.finishing"
+        f"{ROWS} django_tasks django_tasks_db structlog integrations.tokens integrations.health integrations.finishing"
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
         " integrations.lanes integrations.recovery"
     ),
@@ -137,7 +137,9 @@ ARROWS = {
     "integrations.apps": "django integrations.checks integrations.handlers",
     # The project. Settings are judged by who knows what is good; nobody imports them.
     "connectapp.health": "django integrations.keys integrations.tasks",
-    "connectapp": "django environ gunicorn integrations.encryption.parse_keys integrations.snapinspect.addresses",
+    "connectapp": (
+        "django environ gunicorn structlog integrations.encryption.parse_keys integrations.snapinspect.addresses"
+    ),
     "manage": "django",
     "gunicorn.conf": "django connectapp.settings",
 }

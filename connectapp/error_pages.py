@@ -1,0 +1,33 @@
+"""Pages for what goes wrong before or beside a view: a calm sentence, the request's number, and nothing of ours."""
+
+import sys
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from connectapp.requests import request_id
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400; or 413 for a form that is larger than we read."""
+    if isinstance(exception, RequestDataTooBig | TooManyFilesSent):
+        return _page("413.html", 413)
+    return _page("400.html", 400)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500; or 503 with a time to come back while the database is away: that is nobody's mistake in the request."""
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        response = _page("503.html", 503)
+        response["Retry-After"] = "30"
+        return response
+    return _page("500.html", 500)
+
+
+def _page(template: str, status: int) -> HttpResponse:
+    # Without the context processors: some of them ask the database.
+    context: dict[str, Any] = request_id()
+    return HttpResponse(render_to_string(template, context), status=status)
