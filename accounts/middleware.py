@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,10 @@ logger = logging.getLogger(__name__)
 class SignInFirst(LoginRequiredMiddleware):
     """Asks for a sign-in, and leads back to a page: never to an address that only takes forms."""
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponseRedirect:
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponse:  # type: ignore[override]
+        if "HX-Request" in request.headers and request.method == "GET":
+            # A part of a page that asks for itself anew: the whole page has to, and is led to the sign-in.
+            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
         if request.method in {"GET", "HEAD"}:
             return super().handle_no_permission(request, view_func)
         parts = request.path.split("/")

@@ -4,9 +4,12 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.http import QueryDict
 
-from integrations import shaping
-from integrations.models import Connection, Panel
+from integrations import shaping, wording
+from integrations.models import Connection, Event, Panel
+from integrations.models.inbox import ID_LENGTH, TYPE_LENGTH
+from integrations.selection import Selection
 from integrations.snapinspect import addresses
 from integrations.snapinspect.pair import is_token
 
@@ -88,6 +91,76 @@ class PanelForm(forms.ModelForm[Panel]):
 
     def clean_columns(self) -> str:
         return _definition(self.cleaned_data["columns"], shaping.columns)
+
+
+class SelectionForm(forms.Form):
+    """The filter of the events list, from the address. Unknown values are said to be unknown, never left out."""
+
+    q = forms.CharField(
+        label="Inspection ID",
+        required=False,
+        max_length=ID_LENGTH,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+    )
+    state = forms.ChoiceField(
+        label="State",
+        required=False,
+        choices=[("", "All"), *Event.State.choices],
+        error_messages={"invalid_choice": "There is no state “%(value)s”."},
+    )
+    type = forms.ChoiceField(
+        label="What",
+        required=False,
+        error_messages={"invalid_choice": "No event can be of this type."},
+    )
+    connection = forms.ChoiceField(
+        label="Connection",
+        required=False,
+        error_messages={"invalid_choice": "You have no connection with this code."},
+    )
+    since = forms.DateField(
+        label="From (UTC day)",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+        error_messages={"invalid": "Write the day like 2026-11-24."},
+    )
+    until = forms.DateField(
+        label="To (UTC day)",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+        error_messages={"invalid": "Write the day like 2026-11-24."},
+    )
+
+    def __init__(self, data: QueryDict, *, connections: list[Connection]) -> None:
+        super().__init__(data)
+        types = dict(wording.EVENT_TYPES)
+        asked = data.get("type", "")
+        # SnapInspect may send types that nobody has written down: an address may ask for any.
+        if asked and len(asked) <= TYPE_LENGTH and "\0" not in asked:
+            types.setdefault(asked, asked)
+        self._choices("type", list(types.items()))
+        self._choices("connection", [(connection.code, connection.label) for connection in connections])
+        if len(connections) < 2 and not data.get("connection"):
+            del self.fields["connection"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since > until:
+            self.add_error("until", "This day is before the first one.")
+        return cleaned
+
+    @property
+    def selection(self) -> Selection:
+        """What was asked for. Call it on a valid form."""
+        return Selection(**{name: value for name, value in self.cleaned_data.items() if value})
+
+    def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "All"), *choices]
 
 
 def _path(text: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from django.http import StreamingHttpResponse
 
+# Without it Excel takes UTF-8 for the code page of the country it was sold in.
+BYTE_ORDER_MARK = "\ufeff"
 # What a spreadsheet would take for a formula (OWASP, CSV injection).
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,7 +27,7 @@ class _Line:
 
 def _lines(header: list[str], rows: Iterable[list[object]]) -> Iterator[str]:
     writer = csv.writer(_Line())
-    yield writer.writerow(header)
+    yield BYTE_ORDER_MARK + writer.writerow(header)
     for row in rows:
         yield writer.writerow([_plain(str(cell)) for cell in row])
 

@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from integrations import webhooks
-from integrations.views import activity, addresses, connect, connections, events, explorer, panels, personal
+from integrations.views import activity, addresses, connect, connections, event, events, explorer, panels, personal
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
@@ -9,8 +9,9 @@ urlpatterns = [
     path("c/<slug:code>/", connections.dashboard, name="dashboard"),
     path("c/<slug:code>/connect/", connect.start, name="connect"),
     path("c/<slug:code>/events/", events.events, name="events"),
-    path("c/<slug:code>/events/<slug:event_code>/", events.event, name="event"),
-    path("c/<slug:code>/events/<slug:event_code>/replay/", events.replay, name="event_replay"),
+    path("c/<slug:code>/events.csv", events.export, name="events_export"),
+    path("c/<slug:code>/events/<slug:event_code>/", event.event, name="event"),
+    path("c/<slug:code>/events/<slug:event_code>/replay/", event.replay, name="event_replay"),
     path("c/<slug:code>/explorer/", explorer.explorer, name="explorer"),
     path("staff/explorer/<slug:connection_code>/", explorer.for_staff, name="staff_explorer"),
     path("staff/registration/", addresses.registration, name="registration"),

@@ -122,6 +122,7 @@ ACTIVITY = {
     "tokens.erased": "The stored access was erased",
     "webhook_address.issued": "A webhook address of its own was made",
     "webhook_address.replaced": "Its webhook address was replaced",
+    "events.exported": "Downloaded a list of events",
     "event.replayed": "Had an event processed again",
     "event.ignored": "Set an event aside",
     "delivery.assigned": "Assigned a delivery to this connection",

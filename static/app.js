@@ -1,6 +1,8 @@
-// Two conveniences on top of pages that work without them:
+// Conveniences on top of pages that work without them:
 //   <time datetime="…" data-relative>        reads "2 minutes ago", with the viewer's local time as its title
 //   <button type="button" data-copy="#id">   copies that element's text or value, and says so
+//   <div data-live hx-get="…">               asks for itself anew, but not while nobody looks or text is being selected;
+//                                            what is being read stays where it is; trouble shows [data-live-trouble]
 (() => {
   "use strict";
 
@@ -58,6 +60,40 @@
     window.setTimeout(() => (label.textContent = before), COPIED_MS);
   }
 
+  function isBusy(part) {
+    const selection = window.getSelection();
+    return document.hidden || (selection.type === "Range" && part.contains(selection.anchorNode));
+  }
+
+  // Where the topmost row in sight stands, and how far the table is scrolled sideways.
+  let place = null;
+
+  function rememberPlace(part) {
+    const rows = [...part.querySelectorAll("[data-row][id]")];
+    const row = window.scrollY > 0 ? rows.find((each) => each.getBoundingClientRect().bottom > 0) : null;
+    const table = part.querySelector(".table-responsive");
+    place = { id: row?.id, top: row?.getBoundingClientRect().top, left: table?.scrollLeft ?? 0 };
+  }
+
+  function returnToPlace(part) {
+    if (!place) return;
+    const row = place.id && document.getElementById(place.id);
+    if (row) window.scrollBy({ top: row.getBoundingClientRect().top - place.top, behavior: "instant" });
+    const table = part.querySelector(".table-responsive");
+    if (table) table.scrollLeft = place.left;
+    place = null;
+  }
+
+  function whenLive(name, act) {
+    document.addEventListener(name, (event) => {
+      if (event.target instanceof Element && event.target.matches("[data-live]")) act(event, event.target);
+    });
+  }
+
+  function showTrouble(isTrouble) {
+    for (const element of document.querySelectorAll("[data-live-trouble]")) element.hidden = !isTrouble;
+  }
+
   function refresh() {
     refreshTimes();
     showCopyButtons();
@@ -67,6 +103,12 @@
     const button = event.target.closest("[data-copy]");
     if (button) copyFrom(button);
   });
+  whenLive("htmx:beforeRequest", (event, part) => isBusy(part) && event.preventDefault());
+  whenLive("htmx:beforeSwap", (event, part) => rememberPlace(part));
+  whenLive("htmx:afterSwap", (event, part) => returnToPlace(part));
+  whenLive("htmx:sendError", () => showTrouble(true));
+  whenLive("htmx:responseError", () => showTrouble(true));
+  whenLive("htmx:afterRequest", (event) => event.detail.successful && showTrouble(false));
   document.addEventListener("htmx:load", refresh);
   window.setInterval(refreshTimes, REFRESH_MS);
   refresh();

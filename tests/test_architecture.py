@@ -111,16 +111,17 @@ ARROWS = {
     "integrations.context_processors": "django accounts.models integrations.models",
     "integrations.templatetags": "django integrations.models integrations.wording",
     "integrations.spreadsheets": "django.http",
+    "integrations.selection": ROWS,
     "integrations.forms": (
-        "django integrations.models integrations.shaping integrations.snapinspect.addresses"
+        f"{ROWS} integrations.selection integrations.wording integrations.shaping integrations.snapinspect.addresses"
         " integrations.snapinspect.pair.is_token"
     ),
     "integrations.views": (
         f"{ROWS} accounts.access integrations.state integrations.tokens integrations.leasing integrations.health"
         " integrations.finishing"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
-        " integrations.panels integrations.exploring integrations.spreadsheets integrations.inbox"
-        " integrations.webhook_addresses integrations.encryption.CannotUnseal"
+        " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
+        " integrations.inbox integrations.webhook_addresses integrations.encryption.CannotUnseal"
         " integrations.snapinspect.authorization integrations.snapinspect.errors"
     ),
     "integrations.urls": "django integrations.views integrations.webhooks",

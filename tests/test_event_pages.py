@@ -38,13 +38,6 @@ def announce(visitor: Any, inspection: str, company: str = "6847") -> int:
     return deliver(visitor, sType="Create_Inspection", iInspectionID=int(inspection), iCompanyID=int(company))
 
 
-def test_an_empty_list_says_what_will_appear(visit: Visit, alice: User, acme: Customer) -> None:
-    page = visit(alice).get(f"/c/{acme.code}/events/").text
-
-    assert "No events yet" in page
-    assert "appears here by itself" in page
-
-
 def test_an_upload_appears_verified_with_what_snapinspect_says(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection, stranger: Visitor
 ) -> None:
@@ -59,42 +52,6 @@ def test_an_upload_appears_verified_with_what_snapinspect_says(
     page = browser.get(f"/c/{acme.code}/events/{event.code}/").text
     for words in ("Verified", "Harbour Street 7", inspection, "Create_Inspection", "Replay"):
         assert words in page
-
-
-def test_the_list_finds_filters_and_pages(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection
-) -> None:
-    first = Event.objects.bulk_create(
-        Event(
-            connection=connection,
-            type="Create_Inspection",
-            inspection_id=str(1000 + number),
-            state=Event.State.FAILED if number == 3 else Event.State.DONE,
-            received_at=connection.created_at,
-        )
-        for number in range(60)
-    )[0]
-    browser = visit(alice)
-    where = f"/c/{acme.code}/events/"
-
-    page = browser.get(where).text
-    assert page.count("data-badge") == 50
-    assert "1059" in page and "1001" not in page
-    assert "1001" in browser.get(f"{where}?before={first.pk + 10}").text
-    assert browser.get(f"{where}?q=1003").text.count("data-badge") == 1
-    assert browser.get(f"{where}?state=failed").text.count("data-badge") == 1
-    assert "No event matches" in browser.get(f"{where}?q=77").text
-    for rubbish in ("before=x", "before=99999999999999999999", "q=%00", "state=nothing", "connection='--"):
-        assert browser.get(f"{where}?{rubbish}").status_code == 200
-
-
-def test_the_open_page_asks_for_itself_and_gets_only_the_list(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection
-) -> None:
-    part = visit(alice).get(f"/c/{acme.code}/events/", headers={"HX-Request": "true"}).text
-
-    assert part.lstrip().startswith('<div id="events"')
-    assert "<html" not in part
 
 
 def test_replay_processes_a_finished_event_again(

@@ -59,6 +59,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "webhook_address": (KEEP, "GET"),
     "webhook_address_replace": (KEEP, "POST"),
     "events": (LOOK, "GET"),
+    "events_export": (LOOK, "GET"),
     "event": (LOOK, "GET"),
     "event_replay": (TOUCH, "POST"),
     "people": (LOOK, "GET"),

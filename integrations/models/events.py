@@ -105,7 +105,15 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["connection", "id"], name="event_by_connection"),
+            # Lists are read from it in order; state and type stand at its end so that what does not match is skipped
+            # without looking at the row.
+            models.Index(fields=["connection", "received_at", "id", "state", "type"], name="event_by_connection"),
+            # What there are few of, among many that went well: those never enter it.
+            models.Index(
+                fields=["connection", "state", "received_at", "id", "type"],
+                condition=Q(state__in=["retrying", "failed", "unmatched", "ignored"]),
+                name="event_by_state",
+            ),
             models.Index(fields=["connection", "inspection_id", "type", "review_id", "id"], name="event_by_subject"),
             models.Index(
                 fields=["connection", "next_attempt_at", "id"],

@@ -1,91 +1,132 @@
 """The events of a customer's connections: what happened at SnapInspect, and what became of it here."""
 
-from django.contrib import messages
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+import hashlib
+from collections.abc import Iterator
+from typing import Any
 
-from accounts.access import MAY_CONNECT, customer_for, person
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import slugify
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from accounts import audit
+from accounts.access import customer_for, person
 from accounts.models import Customer
-from integrations import inbox
-from integrations.models import Event
+from integrations import spreadsheets, wording
+from integrations.forms import SelectionForm
+from integrations.models import Connection, Event, State
+from integrations.selection import Matching, Selection
 
 PAGE = 50
-FILTERS = ("q", "state", "type", "connection")
+HEADER = [
+    "received (UTC)", "what", "type", "inspection", "review", "company", "connection", "state", "attempts", "problem",
+    "checked at SnapInspect", "finished (UTC)", "event",
+]  # fmt: skip
 
 
 @never_cache
 @require_GET
 def events(request: HttpRequest, code: str) -> HttpResponse:
-    """Newest first, filtered by what the address says, a page at a time by the id of the last row (no counting)."""
+    """Newest first, filtered by what the address says, a page at a time from an event that stands in the address."""
     customer = customer_for(request, code)
-    # PostgreSQL refuses NUL in text, even to look for it.
-    chosen = {name: request.GET.get(name, "").strip().replace("\0", "") for name in FILTERS}
-    rows = _chosen(customer, chosen)
-    before = request.GET.get("before", "")
-    if before.isdecimal() and len(before) < 19:
-        rows = rows.filter(pk__lt=int(before))
-    page = list(rows[: PAGE + 1])
-    query = request.GET.copy()
-    query.pop("before", None)
+    connections = list(customer.connections.all())
+    form = SelectionForm(request.GET, connections=connections)
+    if not form.is_valid():
+        return render(request, "integrations/events.html", {"form": form, "events": []})
+    chosen = form.selection
     context = {
-        "events": page[:PAGE],
-        "older": page[PAGE - 1].pk if len(page) > PAGE else None,
-        "query": query.urlencode(),
-        "chosen": chosen,
-        "filtered": any(chosen.values()),
-        "first_page": not before,
-        "states": Event.State,
-        "connections": list(customer.connections.all()),
+        "form": form,
+        "query": chosen.query,
+        "several": len(connections) > 1,
+        "waits_for": _waits_for(customer, connections),
     }
-    is_part = request.htmx  # type: ignore[attr-defined]
-    return render(request, "integrations/partials/events.html" if is_part else "integrations/events.html", context)
+    page = _page(chosen.of(customer), customer, request.GET)
+    if page is None:
+        return redirect(_address("events", customer, chosen))
+    if not request.htmx:  # type: ignore[attr-defined]
+        return render(request, "integrations/events.html", context | page)
+    if page["looks"] == request.GET.get("seen"):
+        return HttpResponse(status=204)  # what is on the screen stays as it is
+    return render(request, "integrations/partials/events.html", context | page)
 
 
 @never_cache
 @require_GET
-def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
-    """One event: what it is, what was tried, what came in, what SnapInspect says about it."""
+def export(request: HttpRequest, code: str) -> HttpResponseBase:
+    """The same events as a file, all of them, in constant memory."""
     customer = customer_for(request, code)
-    found = _event(customer, event_code)
-    return render(
-        request,
-        "integrations/event.html",
-        {
-            "event": found,
-            "attempts": list(found.timeline.all()),
-            "deliveries": list(found.deliveries.order_by("pk")[:PAGE]),
-        },
+    form = SelectionForm(request.GET, connections=list(customer.connections.all()))
+    if not form.is_valid():
+        # That page says what is wrong with the filter.
+        return redirect(f"{reverse('events', args=[customer.code])}?{request.GET.urlencode()}")
+    chosen = form.selection
+    audit.record("events.exported", customer=customer, actor=person(request), **chosen.plain)
+    name = f"events-{slugify(customer.name) or customer.code}-{timezone.now():%Y-%m-%d}.csv"
+    return spreadsheets.download(name, HEADER, _rows(chosen.of(customer)))
+
+
+def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] | None:
+    """What stands on a page; None if it is the first one by another name, or begins at an event that is gone."""
+    before, after = (
+        Event.objects.filter(connection__customer=customer, code=query[name][:16].replace("\0", "")).first()
+        if query.get(name)
+        else None
+        for name in ("before", "after")
     )
-
-
-@require_POST
-def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
-    """Has a finished event processed anew."""
-    customer = customer_for(request, code, roles=MAY_CONNECT)
-    found = _event(customer, event_code)
-    if inbox.replay(found, by=person(request)):
-        messages.success(request, "This event is being processed again.")
+    if after is not None:
+        found = matching.oldest(PAGE + 1, after=after)
+        more, newer = True, len(found) > PAGE
+        found = found[:PAGE][::-1]
     else:
-        messages.info(request, "This event is being worked on already.")
-    return redirect("event", customer.code, found.code)
+        found = matching.newest(PAGE + 1, before=before)
+        more, newer = len(found) > PAGE, before is not None
+    if (query.get("before") or query.get("after")) and not newer:
+        return None
+    shown = found[:PAGE]
+    looks = repr([(event.pk, event.state, event.attempts, event.next_attempt_at) for event in shown])
+    return {
+        "events": shown,
+        "older": shown[-1].code if more and shown else "",
+        "newer": shown[0].code if newer and shown else "",
+        "first_page": not newer,
+        "looks": hashlib.sha256(looks.encode()).hexdigest()[:16],
+    }
 
 
-def _event(customer: Customer, code: str) -> Event:
-    shown = Event.objects.shown().select_related("connection")
-    return get_object_or_404(shown, connection__customer=customer, code=code)
+def _waits_for(customer: Customer, connections: list[Connection]) -> Connection | str:
+    """What has to be done before the first event can come; empty if SnapInspect has only to send it."""
+    live = [connection for connection in connections if connection.state != State.DISCONNECTED]
+    if not live:
+        return "connecting"
+    personal = [connection for connection in live if connection.is_personal]
+    return personal[0] if personal and customer.is_owner else ""
 
 
-def _chosen(customer: Customer, chosen: dict[str, str]) -> "QuerySet[Event]":
-    rows = Event.objects.shown().filter(connection__customer=customer).select_related("connection")
-    if chosen["q"]:
-        rows = rows.filter(inspection_id=chosen["q"])
-    if chosen["state"]:
-        rows = rows.filter(state=chosen["state"])
-    if chosen["type"]:
-        rows = rows.filter(type=chosen["type"])
-    if chosen["connection"]:
-        rows = rows.filter(connection__code=chosen["connection"])
-    return rows.order_by("-pk")
+def _address(name: str, customer: Customer, chosen: Selection) -> str:
+    return reverse(name, args=[customer.code]) + (f"?{chosen.query}" if chosen.query else "")
+
+
+def _rows(matching: Matching) -> Iterator[list[object]]:
+    for event in matching.each():
+        yield [
+            _utc(event.received_at),
+            wording.EVENT_TYPES.get(event.type, event.type),
+            event.type,
+            event.inspection_id,
+            event.review_id,
+            event.company_id,
+            event.connection.label,
+            event.get_state_display(),
+            event.attempts,
+            wording.event_trouble(event.last_error_kind) if event.last_error_kind else "",
+            event.get_proof_display(),
+            _utc(event.finished_at),
+            event.code,
+        ]
+
+
+def _utc(moment: Any) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" if moment else ""

@@ -1,0 +1,53 @@
+"""One event: what it is, what was tried, what came in, what SnapInspect says about it."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.access import MAY_CONNECT, customer_for, person
+from accounts.models import Customer
+from integrations import inbox
+from integrations.forms import SelectionForm
+from integrations.models import Event
+from integrations.selection import Selection
+
+MOST_DELIVERIES = 50
+
+
+@never_cache
+@require_GET
+def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
+    """All there is to know about it, and its neighbours in the list that the visitor came from."""
+    customer = customer_for(request, code)
+    found = _event(customer, event_code)
+    form = SelectionForm(request.GET, connections=list(customer.connections.all()))
+    chosen = form.selection if form.is_valid() else Selection()
+    matching = chosen.of(customer)
+    context = {
+        "event": found,
+        "attempts": list(found.timeline.all()),
+        "deliveries": list(found.deliveries.order_by("pk")[:MOST_DELIVERIES]),
+        "query": chosen.query,
+        "newer": next(iter(matching.oldest(1, after=found)), None),
+        "older": next(iter(matching.newest(1, before=found)), None),
+    }
+    return render(request, "integrations/event.html", context)
+
+
+@require_POST
+def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
+    """Has a finished event processed anew."""
+    customer = customer_for(request, code, roles=MAY_CONNECT)
+    found = _event(customer, event_code)
+    if inbox.replay(found, by=person(request)):
+        messages.success(request, "This event is being processed again.")
+    else:
+        messages.info(request, "This event is being worked on already.")
+    return redirect("event", customer.code, found.code)
+
+
+def _event(customer: Customer, code: str) -> Event:
+    shown = Event.objects.shown().select_related("connection")
+    return get_object_or_404(shown, connection__customer=customer, code=code)
