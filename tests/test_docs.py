@@ -10,6 +10,7 @@ from django.core.management import get_commands, load_command_class
 
 from accounts.models import Customer, User
 from integrations import handlers
+from tests import settings_page
 from tests.driving import Sandbox, Visitor
 from tests.test_event_pages import announce, upload
 from tests.world import ROOT
@@ -32,6 +33,20 @@ def test_commands_exist_with_their_options(document: Path) -> None:
         command = load_command_class(get_commands()[name], name)
         options = command.create_parser("manage.py", name).format_help()
         assert not [option for option in re.findall(r"--[a-z-]+", arguments) if option not in options]
+
+
+def test_the_page_of_settings_says_what_env_example_says() -> None:
+    written = settings_page.PAGE.read_text()
+    assert written == settings_page.page(), "write it anew: python -m tests.settings_page"
+
+
+def test_every_system_check_is_listed_with_its_hint() -> None:
+    listed = (ROOT / "docs" / "checks.md").read_text()
+    code = "".join(path.read_text() for path in ROOT.glob("*/checks.py"))
+    ids = re.findall(r'id="([a-z]+\.[A-Z]\d+)"', code)
+
+    assert ids
+    assert re.findall(r"^\| `([a-z]+\.[A-Z]\d+)`", listed, re.MULTILINE) == sorted(ids, key=lambda each: each[-3:])
 
 
 @pytest.fixture
