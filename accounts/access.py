@@ -36,6 +36,14 @@ def person(request: HttpRequest) -> User:
     return request.user
 
 
+def staff(request: HttpRequest) -> User:
+    """The signed-in member of the operator's staff. Raises PermissionDenied for anybody else."""
+    user = person(request)
+    if not user.is_staff:
+        raise PermissionDenied
+    return user
+
+
 def still_may_connect(user: User, customer: Customer) -> bool:
     """Whether this person may connect for this customer *now*: asked again when they return from SnapInspect."""
     return Membership.objects.filter(user=user, customer=customer, role__in=MAY_CONNECT).exists()

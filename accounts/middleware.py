@@ -3,11 +3,16 @@ from collections.abc import Callable
 from smtplib import SMTPException
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render, resolve_url
+from django.shortcuts import redirect, render, resolve_url
+
+from accounts.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -43,3 +48,25 @@ class MailTrouble:
             return None
         logger.error("Mail could not be sent (%s).", type(problem).__name__)
         return render(request, "accounts/mail_trouble.html", status=503)
+
+
+class SecondFactorOfStaff:
+    """Leads staff who have no second factor to set one up before they see the admin, or anything below /staff/."""
+
+    PLACES = ("/admin/", "/staff/")
+    FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
+        if not settings.STAFF_NEED_SECOND_FACTOR or not request.path.startswith(self.PLACES):
+            return None
+        user = request.user
+        if not isinstance(user, User) or not user.is_staff or is_mfa_enabled(user, self.FACTORS):
+            return None
+        messages.warning(request, "Staff need a second factor. Set one up here, and then come back.")
+        return redirect("mfa_index")

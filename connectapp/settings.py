@@ -55,7 +55,7 @@ if TRUSTED_PROXIES < 0:
     raise ImproperlyConfigured("TRUSTED_PROXIES counts proxies: it cannot be negative.")
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "connectapp.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.middleware.MailTrouble",
+    "accounts.middleware.SecondFactorOfStaff",
 ]
 
 ROOT_URLCONF = "connectapp.urls"
@@ -213,6 +214,8 @@ ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_TOTP_ISSUER = APP_NAME
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
+# Staff see every customer: in production a password alone does not let them in.
+STAFF_NEED_SECOND_FACTOR = PRODUCTION
 
 if PRODUCTION and not env.str("EMAIL_URL", default="").strip():
     raise ImproperlyConfigured("EMAIL_URL is required in production: the console would print password reset links.")

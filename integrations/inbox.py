@@ -8,7 +8,7 @@ import logging
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -116,18 +116,23 @@ def assign(delivery: Delivery, connection: Connection, *, by: User) -> bool:
     return bool(changed)
 
 
-def read_again(deliveries: "QuerySet[Delivery]", *, by: User) -> int:
-    """Has parked deliveries read and placed again; returns how many."""
-    changed = deliveries.filter(state__in=Delivery.PARKED).update(state=Delivery.State.RECEIVED, problem="")
-    audit.record("delivery.read_again", actor=by, count=changed)
-    return changed
+def read_again(delivery: Delivery, *, by: User) -> bool:
+    """Has a delivery that waits, or was ignored, read and placed again; whether it was one of these."""
+    return _set_state(delivery, {*Delivery.PARKED, Delivery.State.IGNORED}, "delivery.read_again", by, problem="")
 
 
-def set_aside(deliveries: "QuerySet[Delivery]", *, by: User) -> int:
-    """Ignores parked deliveries; returns how many."""
-    changed = deliveries.filter(state__in=Delivery.PARKED).update(state=Delivery.State.IGNORED)
-    audit.record("delivery.ignored", actor=by, count=changed)
-    return changed
+def set_aside(delivery: Delivery, *, by: User) -> bool:
+    """Ignores a parked delivery; whether it was one."""
+    return _set_state(delivery, set(Delivery.PARKED), "delivery.ignored", by, state=Delivery.State.IGNORED)
+
+
+def _set_state(delivery: Delivery, before: set[Delivery.State], kind: str, by: User, **changes: str) -> bool:
+    with transaction.atomic():
+        rows = Delivery.objects.filter(pk=delivery.pk, state__in=before)
+        changed = rows.update(**{"state": Delivery.State.RECEIVED, **changes})
+        if changed:
+            audit.record(kind, actor=by, delivery=delivery.pk)
+    return bool(changed)
 
 
 def _nobody_looks() -> Q:

@@ -46,6 +46,16 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     return proven
 
 
+def require_reconnect(connection: Connection, *, by: User) -> None:
+    """Ends the access as a disconnect does, and has the customer's owners told that they must connect again.
+
+    What arrives meanwhile is kept and waits. A process that is killed on the way leaves a plain disconnect.
+    """
+    audit.record("connection.reconnect_required", customer=connection.customer, actor=by, subject=connection.code)
+    disconnect(connection, by=by)
+    connection.move_to(State.NEEDS_RECONNECT, error_kind="reconnect_required", next_check_at=None)
+
+
 def erase(pk: int) -> None:
     """Erases a pair that the process which disconnected it did not live to erase."""
     row = TokenPair.objects.left_behind().select_related("connection__customer").filter(pk=pk).first()

@@ -68,13 +68,15 @@ OUR_TROUBLE = {
     "many_refused": "SnapInspect refuses many customers at once, so we wait until it is itself again.",
     "no_room": "This app has no room to store new access safely.",
     "busy": "SnapInspect is being asked at this moment; please look again shortly.",
+    "reconnect_required": "The people who run this app ended the stored access; please connect again.",
     "nothing_kept": "There is no access to SnapInspect stored here.",
 }
+TROUBLE: dict[str, str] = {**SENTENCES, **OUR_TROUBLE}
 
 
 def trouble(error_kind: str) -> str:
     """The sentence for a kind of error; empty for none."""
-    return OUR_TROUBLE.get(error_kind) or SENTENCES.get(error_kind, "")
+    return TROUBLE.get(error_kind, "")
 
 
 # What customers need not know more about than that it is not their doing.
@@ -116,6 +118,8 @@ ACTIVITY = {
     "connection.needs_reconnect": "SnapInspect no longer accepts our access, proven",
     "connection.setup_problem": "This app is not set up correctly",
     "connection.disconnected": "Disconnected",
+    "connection.check_asked": "Asked for a check",
+    "connection.reconnect_required": "Required to connect again",
     "tokens.exchanged": "The access was renewed",
     "tokens.replacing": "Asked for the tokens to be replaced",
     "tokens.kept_aside": "Access that arrived late was kept and is being proven",
@@ -141,6 +145,12 @@ ACTIVITY = {
     "panel.saved": "Changed what a panel shows",
     "panel.deleted": "Deleted a panel",
     "panel.tried_by_staff": "Staff of this app tried a panel with this connection",
+    "delivery.read_again": "Had a delivery read again",
+    "delivery.ignored": "Set a delivery aside",
+    "customer.deleted": "Deleted a customer",
+    "person.deleted": "Deleted a person",
+    "breaker.opened": "Exchanging was stopped: SnapInspect refuses many at once",
+    "breaker.closed": "Exchanging goes on",
 }
 
 

@@ -78,8 +78,8 @@ ARROWS = {
         f"{ROWS} integrations.health integrations.shaping integrations.snapinspect.addresses"
         " integrations.snapinspect.client.Shown"
     ),
-    "integrations.panel_admin": f"{ROWS} accounts.access integrations.forms integrations.panels",
     "integrations.parting": f"{ROWS} integrations.tokens integrations.leasing",
+    "integrations.closing": ROWS,
     "integrations.notices": ROWS,
     # Keys: which are needed, and moving everything to the newest without reading it.
     "integrations.keys": f"{ROWS} integrations.encryption",
@@ -126,8 +126,9 @@ ARROWS = {
     ),
     "integrations.urls": "django integrations.views integrations.webhooks",
     "integrations.admin": (
-        f"{ROWS} accounts.access integrations.panel_admin integrations.health integrations.inbox integrations.tasks"
-        " integrations.wording"
+        f"{ROWS} accounts.access accounts.admin integrations.health integrations.inbox integrations.tasks"
+        " integrations.parting integrations.closing integrations.forms integrations.panels integrations.wording"
+        " integrations.templatetags"
     ),
     "integrations.management": (
         f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"
@@ -138,6 +139,7 @@ ARROWS = {
     "integrations.apps": "django integrations.checks integrations.handlers",
     # The project. Settings are judged by who knows what is good; nobody imports them.
     "connectapp.health": "django integrations.keys integrations.tasks",
+    "connectapp.staff_site": "django allauth",
     "connectapp": (
         "django environ gunicorn structlog integrations.encryption.parse_keys integrations.snapinspect.addresses"
     ),

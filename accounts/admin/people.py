@@ -1,0 +1,111 @@
+"""People, and which customers they belong to."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.http import HttpRequest, HttpResponse
+
+from accounts import audit
+from accounts.access import person
+from accounts.admin.confirming import confirmed
+from accounts.admin.rows import linked
+from accounts.models import Customer, Membership, Role, User
+
+POWERS: list[str | list[str] | tuple[str, ...] | tuple[()]] = [
+    "is_active",
+    "is_staff",
+    "is_superuser",
+    "groups",
+    "user_permissions",
+]
+
+
+class MembershipInline(admin.TabularInline[Membership, Any]):
+    model = Membership
+    extra = 0
+    autocomplete_fields = ["user", "customer"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("user", "customer")
+
+
+def orphaned_by(user: User) -> list[Customer]:
+    """Customers whose only owner this person is."""
+    owned = Customer.objects.filter(memberships__user=user, memberships__role=Role.OWNER)
+    others = Membership.objects.filter(role=Role.OWNER).exclude(user=user)
+    return list(owned.exclude(pk__in=others.values("customer")))
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin[User]):
+    ordering = ["email"]
+    list_display = ["email", "first_name", "last_name", "is_active", "is_staff", "last_login"]
+    list_filter = ["is_active", "is_staff", "is_superuser"]
+    search_fields = ["email", "first_name", "last_name"]
+    date_hierarchy = "date_joined"
+    show_full_result_count = False
+    change_form_template = "admin/row.html"
+    fieldsets = [
+        (None, {"fields": ["email", "password"]}),
+        ("Name", {"fields": ["first_name", "last_name"]}),
+        ("What they may do", {"fields": POWERS}),
+        ("Dates", {"fields": ["last_login", "date_joined"]}),
+    ]
+    add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
+    inlines = [MembershipInline]
+    actions = ["delete_people"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        """Only a superuser hands out powers: whoever may edit people must not make themselves one."""
+        dates = ["last_login", "date_joined"]
+        return dates if person(request).is_superuser else [*dates, *map(str, POWERS)]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        # Nor take over somebody who can do more than they, by a new password.
+        mightier = obj is not None and (obj.is_staff or obj.is_superuser) and not person(request).is_superuser
+        return not mightier and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False  # by the action, which says what goes
+
+    def has_superuser_permission(self, request: HttpRequest) -> bool:
+        return person(request).is_superuser
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if context.get("original") is not None:
+            context["acts"] = self.get_action_choices(request, [])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @confirmed(
+        "Delete",
+        warning="These people, their sign-ins and their memberships are deleted. What they did stays in the audit"
+        " trail, without their name.",
+        most=20,
+        permission="superuser",
+        tells=lambda user: [
+            f"member of {user.memberships.count()} customers",
+            *(f"the only owner of {customer}: make somebody else an owner first" for customer in orphaned_by(user)),
+        ],
+    )
+    def delete_people(self, user: User, *, by: User) -> str:
+        if user == by:
+            return "you cannot delete yourself."
+        if orphaned_by(user):
+            return "is the only owner of a customer; make somebody else an owner, or delete the customer first."
+        audit.record("person.deleted", actor=by, person=user.pk)
+        user.delete()
+        return ""
+
+
+@admin.register(Membership)
+class MembershipAdmin(admin.ModelAdmin[Membership]):
+    list_display = ["user", linked("customer"), "role", "created_at"]
+    list_filter = ["role"]
+    search_fields = ["user__email", "customer__name", "=customer__code"]
+    autocomplete_fields = ["user", "customer"]
+    list_select_related = ["user", "customer"]
+    date_hierarchy = "created_at"
+    show_full_result_count = False

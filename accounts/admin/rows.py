@@ -1,0 +1,102 @@
+"""Lists and pages of the admin for rows that come from the system, however many there are."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.access import person
+
+
+class FirstPages(Paginator[Any]):
+    """Counts no further than MOST: on a table of millions the count would be slower than the page."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        counted: int = rows.order_by()[: self.MOST].count()
+        return counted
+
+
+class Rows(admin.ModelAdmin[Any]):
+    """Rows are looked at here, and changed by actions only, each of which says in the audit trail who it was."""
+
+    change_form_template = "admin/row.html"
+    list_per_page = 50
+    paginator = FirstPages
+    show_full_result_count = False
+    # Lookups over more than one table that links to this list use.
+    linked_by: tuple[str, ...] = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Actions need the permission that a form would need, if there were one."""
+        return person(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        return lookup in self.linked_by or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def related(self, row: Any) -> Iterable[tuple[str, str]]:
+        """Words and addresses of lists that belong to this row."""
+        return ()
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = context.get("original")
+        if row is not None:
+            context |= {"related": list(self.related(row)), "acts": self.get_action_choices(request, [])}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+class ManyRows(Rows):
+    """For tables of millions: newest first and no other way, since every other order would read all of them."""
+
+    ordering = ("-pk",)
+    sortable_by = ()
+    show_facets = admin.ShowFacets.NEVER
+
+
+def list_of(model: type[Model], **lookups: object) -> str:
+    """The address of a model's list in the admin, narrowed down."""
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{address}?{urlencode(lookups)}" if lookups else address
+
+
+def page_of(row: Model) -> str:
+    """The address of a row's page in the admin."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def link(row: Model | None, words: str = "") -> SafeString | str:
+    """A link to the row's page; a dash for no row."""
+    return format_html('<a href="{}">{}</a>', page_of(row), words or row) if row is not None else "–"
+
+
+def linked(name: str) -> Callable[[Any], SafeString | str]:
+    """A column that links to the row which this foreign key leads to."""
+
+    @admin.display(description=name.replace("_", " "))
+    def column(row: Any) -> SafeString | str:
+        return link(getattr(row, name))
+
+    column.__name__ = name
+    return column

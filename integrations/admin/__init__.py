@@ -1,0 +1,11 @@
+"""What the operator's staff see and may do about connections and events. Nothing here can show, type or change a token.
+
+customers    a customer with all that belongs to it, on one page
+connections  connections, attempts to connect, tests
+inbox        events and the deliveries they came from
+trail        who did what
+"""
+
+from integrations.admin import connections, customers, inbox, panels, trail
+
+__all__ = ["connections", "customers", "inbox", "panels", "trail"]

@@ -1,0 +1,196 @@
+"""Connections, the attempts that made them, and what tests of them found."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts import audit
+from accounts.admin.confirming import confirmed
+from accounts.admin.rows import Rows, linked, list_of
+from accounts.models import AuditEntry, User
+from integrations import health, parting, tasks, wording
+from integrations.models import Check, ConnectAttempt, Connection, Delivery, Event, State, TokenPair, WebhookAddress
+from integrations.templatetags.connection_words import connection_badge
+
+# Each of these waits for SnapInspect's answer.
+MOST_CALLS = 20
+
+
+class InWords:
+    """Trouble as the sentence that customers read."""
+
+    @admin.display(description="trouble", ordering="error_kind")
+    def trouble(self, row: Connection | Check) -> str:
+        return wording.trouble(row.error_kind) or row.error_kind or "–"
+
+
+class ErrorKind(admin.SimpleListFilter):
+    """Kinds of trouble by their sentences; those we know, so that no table is searched for them."""
+
+    title = "trouble"
+    parameter_name = "error_kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("any", "Any trouble"), *sorted(wording.TROUBLE.items())]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        if self.value() == "any":
+            return queryset.exclude(error_kind="")
+        return queryset.filter(error_kind=self.value()) if self.value() else queryset
+
+
+class Looked(admin.TabularInline[Any, Connection]):
+    """Rows below a connection: to be looked at."""
+
+    can_delete = False
+    extra = 0
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> Any:
+        return self.fields or ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
+        return False
+
+
+class TokenPairInline(Looked):
+    model = TokenPair
+    verbose_name_plural = "access that is kept (never shown: only a fingerprint of it)"
+    fields = ["role", "fingerprint", "key_id", "version", "received_at", "exchanged_at", "proved_at", "error_kind"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("sealed_access", "sealed_refresh", "room")
+
+
+class WebhookAddressInline(Looked):
+    model = WebhookAddress
+    verbose_name_plural = "webhook addresses of its own (shown to the customer's owners only)"
+    fields = ["created_at", "key_id", "valid_until"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("sealed_secret", "secret_hash")
+
+
+@admin.register(Connection)
+class ConnectionAdmin(InWords, Rows):
+    list_display = [
+        "label", "badge", linked("customer"), "company_id", "trouble", "incident_since", "proved_at",
+        linked("connected_by"),
+    ]  # fmt: skip
+    list_filter = ["state", "kind", ErrorKind, ("incident_since", admin.EmptyFieldListFilter)]
+    search_fields = ["=code", "=company_id", "company_name", "account_email", "customer__name", "=customer__code"]
+    search_help_text = "Connection code, company ID or name, account, customer."
+    date_hierarchy = "created_at"
+    ordering = ["-pk"]
+    fieldsets = [
+        (None, {"fields": ["customer", "badge", "code", "kind", "connected_by"]}),
+        ("What SnapInspect says", {"fields": ["company_id", "company_name", "account_name", "account_email"]}),
+        ("Health", {"fields": [
+            "trouble", "state_since", "incident_since", "proved_at", "next_check_at", "failed_checks", "refused_at",
+            "notice", "next_notice_at",
+        ]}),
+        ("Dates", {"fields": ["created_at", "connected_at"]}),
+    ]  # fmt: skip
+    readonly_fields = ["badge", "trouble"]
+    inlines = [TokenPairInline, WebhookAddressInline]
+    actions = ["check_now", "replace_tokens", "require_reconnect", "disconnect"]
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Connection]":
+        return Connection.objects.shown().select_related("customer", "connected_by").order_by(*self.ordering)
+
+    @admin.display(description="state", ordering="state")
+    def badge(self, connection: Connection) -> str:
+        """What the customer's people see, as they see it."""
+        return render_to_string("partials/badge.html", connection_badge(connection))
+
+    def related(self, row: Connection) -> Iterable[tuple[str, str]]:
+        yield "Its events", list_of(Event, connection__id__exact=row.pk)
+        yield "Events that failed", list_of(Event, connection__id__exact=row.pk, state__exact=Event.State.FAILED)
+        yield "Deliveries to its own address", list_of(Delivery, connection__id__exact=row.pk)
+        yield "Tests", list_of(Check, connection__id__exact=row.pk)
+        yield "Attempts to connect", list_of(ConnectAttempt, connection__id__exact=row.pk)
+        yield "Ask SnapInspect with it", reverse("staff_explorer", args=[row.code])
+        yield "Who did what", list_of(AuditEntry, subject__exact=row.code)
+
+    @confirmed(
+        "Check now",
+        warning="A worker asks SnapInspect with the stored access whether it still works, within seconds.",
+        most=1000,
+    )
+    def check_now(self, connection: Connection, *, by: User) -> str:
+        if connection.state == State.DISCONNECTED or not connection.pairs.current().exists():
+            return "there is no access to check."
+        audit.record("connection.check_asked", customer=connection.customer, actor=by, subject=connection.code)
+        connection.ask_soon()
+        tasks.nudge()
+        return ""
+
+    @confirmed(
+        "Replace tokens",
+        warning="The stored tokens are exchanged at SnapInspect for new ones, and the old ones are dead from then on."
+        " The customer notices nothing.",
+        most=MOST_CALLS,
+    )
+    def replace_tokens(self, connection: Connection, *, by: User) -> str:
+        return wording.trouble(health.replace_tokens(connection, by=by))
+
+    @confirmed(
+        "Require reconnect",
+        warning="The stored access is ended at SnapInspect and erased here, and the customer's owners are mailed that"
+        " they have to connect again. Until then events are kept and wait.",
+        most=MOST_CALLS,
+    )
+    def require_reconnect(self, connection: Connection, *, by: User) -> str:
+        if connection.state in {State.DISCONNECTED, State.NEEDS_RECONNECT}:
+            return "it has to be connected anew already."
+        parting.require_reconnect(connection, by=by)
+        tasks.nudge()
+        return ""
+
+    @confirmed(
+        "Disconnect",
+        warning="The stored access is ended at SnapInspect, if it answers, and erased here in any case. Nothing new"
+        " arrives until somebody of the customer connects again; nobody is mailed.",
+        most=MOST_CALLS,
+    )
+    def disconnect(self, connection: Connection, *, by: User) -> str:
+        if connection.state == State.DISCONNECTED:
+            return "it is disconnected already."
+        parting.disconnect(connection, by=by)
+        return ""
+
+
+@admin.register(ConnectAttempt)
+class ConnectAttemptAdmin(Rows):
+    list_display = ["issued_at", linked("customer"), linked("user"), linked("connection"), "used_at", "outcome_words"]
+    list_filter = ["used_at"]
+    search_fields = ["=connection__code", "customer__name", "=customer__code", "user__email"]
+    search_help_text = "Connection code, customer, or who pressed Connect."
+    date_hierarchy = "issued_at"
+    list_select_related = ["customer", "user", "connection"]
+    exclude = ["state_hash", "session_hash", "outcome"]
+    readonly_fields = ["outcome_words"]
+
+    @admin.display(description="how it ended")
+    def outcome_words(self, attempt: ConnectAttempt) -> str:
+        if not attempt.outcome:
+            return "not finished"
+        return wording.ACTIVITY.get(f"connect.{attempt.outcome}", attempt.outcome)
+
+
+@admin.register(Check)
+class CheckAdmin(InWords, Rows):
+    list_display = ["at", linked("connection"), linked("by"), "trouble", "milliseconds"]
+    list_filter = [ErrorKind]
+    search_fields = ["=connection__code", "connection__customer__name"]
+    date_hierarchy = "at"
+    list_select_related = ["connection", "by"]
+    readonly_fields = ["trouble"]
+    exclude = ["error_kind"]

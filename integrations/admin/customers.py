@@ -1,0 +1,99 @@
+"""A customer with all that belongs to it: what staff look at first when somebody calls."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+
+from accounts.access import person
+from accounts.admin.confirming import PATIENCE, confirmed
+from accounts.admin.people import MembershipInline
+from accounts.admin.rows import Rows, list_of
+from accounts.models import AuditEntry, Customer, User
+from integrations import closing, parting, wording
+from integrations.models import ConnectAttempt, Connection, Event
+
+NEWEST = 10
+MOST_CONNECTIONS = 50
+# Disconnects in one request: each may wait for SnapInspect.
+MOST_AT_ONCE = 5
+
+
+@admin.register(Customer)
+class CustomerAdmin(Rows):
+    list_display = ["name", "code", "created_at"]
+    search_fields = ["name", "=code", "memberships__user__email", "=connections__company_id"]
+    search_help_text = "Name, code, somebody's email address, or a company ID of SnapInspect."
+    readonly_fields = ["code", "created_at"]
+    date_hierarchy = "created_at"
+    inlines = [MembershipInline]
+    change_form_template = "admin/customer.html"
+    actions = ["disconnect_all", "delete_customers"]
+
+    # Customers are made and named here; who belongs to them is said below.
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def has_superuser_permission(self, request: HttpRequest) -> bool:
+        return person(request).is_superuser
+
+    def related(self, row: Customer) -> Iterable[tuple[str, str]]:
+        yield "All its connections", list_of(Connection, customer__id__exact=row.pk)
+        yield "All its events", list_of(Event, connection__customer__id__exact=row.pk)
+        failed = {"connection__customer__id__exact": row.pk, "state__exact": Event.State.FAILED}
+        yield "Events that failed", list_of(Event, **failed)
+        yield "Attempts to connect", list_of(ConnectAttempt, customer__id__exact=row.pk)
+        yield "Who did what", list_of(AuditEntry, customer__id__exact=row.pk)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        customer = context.get("original")
+        if isinstance(customer, Customer) and not context.get("is_popup"):
+            events = Event.objects.filter(connection__customer=customer).select_related("connection").defer("content")
+            entries = customer.audit_entries.select_related("actor")[:NEWEST]
+            context |= {
+                "connections": list(customer.connections.shown()[:MOST_CONNECTIONS]),
+                "events": list(events.order_by("-pk")[:NEWEST]),
+                "entries": [(entry, wording.activity(entry.kind)) for entry in entries],
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @confirmed(
+        "Disconnect all",
+        warning="The access to every SnapInspect account of these customers is ended at SnapInspect, if it answers,"
+        " and erased here in any case.",
+        most=1,
+        tells=lambda customer: [str(connection) for connection in closing.still_connected(customer)],
+    )
+    def disconnect_all(self, customer: Customer, *, by: User) -> str:
+        left = closing.still_connected(customer)
+        if not left:
+            return "nothing is connected."
+        for connection in left[:MOST_AT_ONCE]:
+            parting.disconnect(connection, by=by)
+        return f"{len(left) - MOST_AT_ONCE} are left; ask again." if len(left) > MOST_AT_ONCE else ""
+
+    @confirmed(
+        "Delete",
+        warning="Everything of these customers is deleted, their part of the audit trail included, and cannot be"
+        " brought back. People stay, and keep their other customers. One line stays: that it was deleted, when, and"
+        " by whom.",
+        most=5,
+        permission="superuser",
+        tells=lambda customer: [
+            *(f"{count} {what}" for what, count in closing.what_goes(customer).items()),
+            *(
+                f"{connection} is still connected: disconnect all first"
+                for connection in closing.still_connected(customer)
+            ),
+        ],
+    )
+    def delete_customers(self, customer: Customer, *, by: User) -> str:
+        if closing.still_connected(customer):
+            return "disconnect all first, so that its tokens are ended at SnapInspect."
+        return "" if closing.close(customer, by=by, seconds=PATIENCE) else "it takes longer; ask again, and it goes on."

@@ -1,0 +1,50 @@
+"""The audit trail, in words."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.admin.rows import ManyRows, linked, list_of
+from accounts.models import AuditEntry
+from integrations import wording
+from integrations.models import Connection
+
+
+class What(admin.SimpleListFilter):
+    title = "what"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return sorted(wording.ACTIVITY.items(), key=lambda words: words[1])
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ManyRows):
+    list_display = ["at", "what", linked("customer"), "who", "subject"]
+    list_filter = [("at", admin.DateFieldListFilter), What]
+    search_fields = ["=subject", "=kind", "=customer__code", "customer__name", "actor__email"]
+    search_help_text = "Code of a connection or customer, a customer's name, or who did it."
+    list_select_related = ["customer", "actor"]
+    fields = ["at", "what", "customer", "who", "subject", "kind", "detail"]
+    readonly_fields = ["what", "who"]
+
+    def related(self, row: AuditEntry) -> Iterable[tuple[str, str]]:
+        if row.subject:
+            yield "The connection", list_of(Connection, code__exact=row.subject)
+            yield "All about it", list_of(AuditEntry, subject__exact=row.subject)
+        if row.customer_id:
+            yield "All of this customer", list_of(AuditEntry, customer__id__exact=row.customer_id)
+
+    @admin.display(description="what")
+    def what(self, entry: AuditEntry) -> str:
+        return wording.activity(entry.kind)
+
+    @admin.display(description="who")
+    def who(self, entry: AuditEntry) -> str:
+        return str(entry.actor or "the system")
