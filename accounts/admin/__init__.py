@@ -6,11 +6,12 @@ people       people and their memberships
 """
 
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
 
 from accounts.admin import people
 
-# allauth would show everybody's second-factor secrets here.
-admin.site.unregister(Authenticator)
+# allauth would show everybody's second-factor secrets and session keys here.
+admin.site.unregister([Authenticator, UserSession])
 
 __all__ = ["people"]
