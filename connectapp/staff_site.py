@@ -15,12 +15,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "accounts.Customer": "Customers",
         "accounts.User": "People",
         "accounts.Membership": "Memberships",
+        "accounts.Invitation": "Invitations",
         "account.EmailAddress": "Email addresses",
     },
     "Connections": {
         "integrations.Connection": "Connections",
         "integrations.ConnectAttempt": "Attempts to connect",
         "integrations.Check": "Connection tests",
+        "integrations.Panel": "Panels on dashboards",
     },
     "What SnapInspect sent": {
         "integrations.Event": "Events",
