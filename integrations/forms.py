@@ -157,6 +157,21 @@ class SelectionForm(forms.Form):
         """What was asked for. Call it on a valid form."""
         return Selection(**{name: value for name, value in self.cleaned_data.items() if value})
 
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """What was asked for, in words: the label of each field that is set, and what it is set to."""
+        words = []
+        for field in self:
+            value = self.cleaned_data.get(field.name)
+            if value:
+                choices = dict(getattr(field.field, "choices", []))
+                words.append((str(field.label), str(choices.get(value, value))))
+        return words
+
+    @property
+    def state_words(self) -> str:
+        return str(Event.State(self.selection.state).label).lower()
+
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)

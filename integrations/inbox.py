@@ -5,6 +5,7 @@ first. An unmatched one is placed by itself when its company connects, or reconn
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import transaction
@@ -13,7 +14,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.models import Connection, Delivery, Event, Lane, State
+from integrations.models import Connection, Delivery, Event, HandlerRun, Lane, State
 
 logger = logging.getLogger(__name__)
 
@@ -69,18 +70,26 @@ def replay(event: Event, *, by: User) -> bool:
     After a failure, handlers that succeeded are not run again. An event that was done starts from the beginning: all
     handlers run, with a new idempotency key.
     """
-    finished = Event.objects.filter(pk=event.pk).exclude(state__in=Event.OPEN)
     with transaction.atomic():
-        Lane.objects.call([event.connection_id])
-        anew = finished.filter(state=Event.State.DONE).update(replays=F("replays") + 1)
-        if anew:
-            event.handler_runs.all().delete()
-        changed = finished.update(
-            state=Event.State.RECEIVED, attempts=0, next_attempt_at=Now(), finished_at=None, last_error_kind=""
-        )
+        changed = process_again([event])
         if changed:
             _audit("event.replayed", event, by)
     return bool(changed)
+
+
+def process_again(events: Sequence[Event]) -> int:
+    """Has those of these events that are finished processed again, as `replay` says; returns how many those were.
+
+    Call it in a transaction, with a few hundred at most; who wanted it is the caller's to record.
+    """
+    Lane.objects.call({event.connection_id for event in events})
+    finished = Event.objects.filter(pk__in=[event.pk for event in events]).exclude(state__in=Event.OPEN)
+    done = list(finished.filter(state=Event.State.DONE).values_list("pk", flat=True))
+    HandlerRun.objects.filter(event__in=done).delete()
+    Event.objects.filter(pk__in=done).update(replays=F("replays") + 1)
+    return finished.update(
+        state=Event.State.RECEIVED, attempts=0, next_attempt_at=Now(), finished_at=None, last_error_kind=""
+    )
 
 
 def ignore(event: Event, *, by: User) -> bool:

@@ -13,9 +13,12 @@ from urllib.parse import urlencode
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
 from accounts.models import Customer
-from integrations.models import Connection, Event
+from integrations.models import Connection, Event, State
 
 CHUNK = 500
+
+# Where an event stands in a list: when it came and, among those of one moment, its id.
+Place = tuple[datetime, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,15 @@ class Selection:
         """The query of an address that means the same."""
         return urlencode(self.plain)
 
-    def of(self, customer: Customer) -> "Matching":
-        """This customer's events that match."""
+    def of(self, customer: Customer, *, to_replay: bool = False) -> "Matching":
+        """This customer's events that match.
+
+        to_replay: without those of disconnected connections, which nobody could work on, and without those that a
+        person has set aside, unless it is them that are asked for.
+        """
         connections = Connection.objects.filter(customer=customer)
+        if to_replay:
+            connections = connections.exclude(state=State.DISCONNECTED)
         if self.connection:
             connections = connections.filter(code=self.connection)
         events = Event.objects.shown()
@@ -58,6 +67,8 @@ class Selection:
             events = events.filter(inspection_id=self.q)
         if self.state:
             events = events.filter(state=self.state)
+        if to_replay and self.state != Event.State.IGNORED:
+            events = events.exclude(state=Event.State.IGNORED)
         if self.type:
             events = events.filter(type=self.type)
         if self.since:
@@ -72,31 +83,33 @@ class Matching:
 
     def __init__(self, events: "QuerySet[Event]", connections: list[int]) -> None:
         self._events = events
-        self._connections = connections
+        self.connections = connections
 
     @property
     def rows(self) -> "QuerySet[Event]":
         """All of them, unordered and unbounded."""
-        if len(self._connections) == 1:
-            return self._events.filter(connection=self._connections[0]).order_by()
-        return self._events.filter(connection__in=self._connections).order_by()
+        if len(self.connections) == 1:
+            return self._events.filter(connection=self.connections[0]).order_by()
+        return self._events.filter(connection__in=self.connections).order_by()
 
-    def newest(self, count: int, *, before: Event | None = None) -> list[Event]:
+    def until(self, last_event: int) -> "Matching":
+        """Those that there were when this was the latest event of all."""
+        return Matching(self._events.filter(pk__lte=last_event), self.connections)
+
+    def newest(self, count: int, *, before: Place | None = None) -> list[Event]:
         """The newest, or the newest of those that come after `before` in the list; newest first."""
         events = self._events.order_by("-received_at", "-pk")
         if before is not None:
-            events = events.filter(received_at__lte=before.received_at).exclude(
-                received_at=before.received_at, pk__gte=before.pk
-            )
+            moment, pk = before
+            events = events.filter(received_at__lte=moment).exclude(received_at=moment, pk__gte=pk)
         return self._first(events, count, newest_first=True)
 
-    def oldest(self, count: int, *, after: Event | None = None) -> list[Event]:
+    def oldest(self, count: int, *, after: Place | None = None) -> list[Event]:
         """The oldest, or the oldest of those that stand before `after` in the list; oldest first."""
         events = self._events.order_by("received_at", "pk")
         if after is not None:
-            events = events.filter(received_at__gte=after.received_at).exclude(
-                received_at=after.received_at, pk__lte=after.pk
-            )
+            moment, pk = after
+            events = events.filter(received_at__gte=moment).exclude(received_at=moment, pk__lte=pk)
         return self._first(events, count, newest_first=False)
 
     def each(self) -> Iterator[Event]:
@@ -104,22 +117,22 @@ class Matching:
         last = None
         while chunk := self.newest(CHUNK, before=last):
             yield from chunk
-            last = chunk[-1]
+            last = chunk[-1].place
 
     def count(self, most: int) -> int:
         """How many; most + 1 stands for more than `most`."""
         return self.rows[: most + 1].count()
 
     def _first(self, events: "QuerySet[Event]", count: int, *, newest_first: bool) -> list[Event]:
-        if len(self._connections) > 1:
+        if len(self.connections) > 1:
             # An index holds one connection's events in order, and a database would fetch and sort those of several:
             # all of them. Who has `count` of their own shows how far to look.
             own = events.filter(connection=OuterRef("pk")).values("received_at")[count - 1 : count]
-            reached = Connection.objects.filter(pk__in=self._connections).annotate(reached=Subquery(own))
+            reached = Connection.objects.filter(pk__in=self.connections).annotate(reached=Subquery(own))
             far = reached.aggregate(far=Max("reached") if newest_first else Min("reached"))["far"]
             if far is not None:
                 events = events.filter(**{"received_at__gte" if newest_first else "received_at__lte": far})
-            events = events.filter(connection__in=self._connections)
+            events = events.filter(connection__in=self.connections)
         else:
-            events = events.filter(connection__in=self._connections[:1])
+            events = events.filter(connection__in=self.connections[:1])
         return list(events.defer("content").prefetch_related("connection")[:count])

@@ -15,7 +15,7 @@ from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from integrations import finishing, health, inbox, lanes, notices, parting, placing, recovery, renewal, tokens
+from integrations import finishing, health, inbox, lanes, notices, parting, placing, recovery, renewal, replays, tokens
 from integrations.models import Connection, Delivery, ExplorerAnswer, PanelAnswer, TokenPair
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,12 @@ BATCH = 50
 PLACED_AT_ONCE = 4000
 
 
+def _go_on_with_replay(pk: int) -> None:
+    if replays.step(pk):
+        # After what else is due: what was replayed is worked on first, and so is everybody else's.
+        nudge()
+
+
 # What may be due, oldest first, and who does it, one row at a time. Each claims its row itself: two workers that look
 # at the same moment do not both do it.
 JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
@@ -38,6 +44,7 @@ JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
     (lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish),
     (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
     (recovery.due, recovery.close_gap),
+    (replays.running, _go_on_with_replay),
 ]
 # A web process that has woken a worker does not do so again for this long (seconds): a drain that finds work looks once
 # more after LINGER, which is longer.

@@ -1,7 +1,18 @@
 from django.urls import path, re_path
 
 from integrations import webhooks
-from integrations.views import activity, addresses, connect, connections, event, events, explorer, panels, personal
+from integrations.views import (
+    activity,
+    addresses,
+    connect,
+    connections,
+    event,
+    events,
+    explorer,
+    panels,
+    personal,
+    replays,
+)
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
@@ -10,6 +21,10 @@ urlpatterns = [
     path("c/<slug:code>/connect/", connect.start, name="connect"),
     path("c/<slug:code>/events/", events.events, name="events"),
     path("c/<slug:code>/events.csv", events.export, name="events_export"),
+    # Before the events themselves: a code has twelve characters, so none is ever taken for this word.
+    path("c/<slug:code>/events/replay/", replays.start, name="replay_many"),
+    path("c/<slug:code>/replays/<slug:replay_code>/", replays.replay, name="replay"),
+    path("c/<slug:code>/replays/<slug:replay_code>/cancel/", replays.cancel, name="replay_cancel"),
     path("c/<slug:code>/events/<slug:event_code>/", event.event, name="event"),
     path("c/<slug:code>/events/<slug:event_code>/replay/", event.replay, name="event_replay"),
     path("c/<slug:code>/explorer/", explorer.explorer, name="explorer"),

@@ -102,7 +102,7 @@ ARROWS = {
     "integrations.tasks": (
         f"{ROWS} django_tasks django_tasks_db structlog integrations.tokens integrations.health integrations.finishing"
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
-        " integrations.lanes integrations.recovery"
+        " integrations.lanes integrations.recovery integrations.replays"
     ),
     # Another way to wake workers; loaded by its name in a setting.
     "integrations.redis_queue": "django django_tasks huey redis",
@@ -112,6 +112,7 @@ ARROWS = {
     "integrations.templatetags": "django integrations.models integrations.wording",
     "integrations.spreadsheets": "django.http",
     "integrations.selection": ROWS,
+    "integrations.replays": f"{ROWS} integrations.inbox integrations.selection",
     "integrations.forms": (
         f"{ROWS} integrations.selection integrations.wording integrations.shaping integrations.snapinspect.addresses"
         " integrations.snapinspect.pair.is_token"
@@ -121,6 +122,7 @@ ARROWS = {
         " integrations.finishing"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
+        " integrations.replays"
         " integrations.inbox integrations.webhook_addresses integrations.encryption.CannotUnseal"
         " integrations.snapinspect.authorization integrations.snapinspect.errors"
     ),

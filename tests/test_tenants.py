@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import Customer, Invitation, Membership, Role, User
 from integrations import tokens
-from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, State
+from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, Replay, State
 from integrations.snapinspect import pair
 from tests.addresses import filled, routes
 from tests.deliveries import deliver, payload
@@ -60,6 +60,9 @@ POLICY: dict[str, tuple[str, str]] = {
     "webhook_address_replace": (KEEP, "POST"),
     "events": (LOOK, "GET"),
     "events_export": (LOOK, "GET"),
+    "replay_many": (TOUCH, "GET POST"),
+    "replay": (LOOK, "GET"),
+    "replay_cancel": (TOUCH, "POST"),
     "event": (LOOK, "GET"),
     "event_replay": (TOUCH, "POST"),
     "people": (LOOK, "GET"),
@@ -132,6 +135,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
         "connection_code": connection.code,
         "pk": check.pk,
         "panel_code": "account",
+        "replay_code": Replay.objects.create(customer=acme, matched=1, last_event=0).code,
         "event_code": Event.objects.get(connection=connection).code,
         "ending": "used",
         "membership": Membership.objects.get(user=bob).pk,

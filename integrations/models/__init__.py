@@ -14,6 +14,7 @@ from integrations.models.connections import (
 from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun, Lane, ProbeLimit, Turn
 from integrations.models.inbox import Delivery, WebhookAddress
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
+from integrations.models.replays import Replay
 
 __all__ = [
     "SETUP_ERRORS",
@@ -34,6 +35,7 @@ __all__ = [
     "Panel",
     "PanelAnswer",
     "ProbeLimit",
+    "Replay",
     "State",
     "TokenPair",
     "Turn",

@@ -9,7 +9,7 @@ One delivery yields one event per connection of its company; repeated deliveries
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import connection as database
@@ -128,6 +128,11 @@ class Event(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in self.OPEN
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where it stands in lists."""
+        return self.received_at, self.pk
 
     @property
     def look_up_is_to_come(self) -> bool:

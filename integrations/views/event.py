@@ -30,8 +30,8 @@ def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
         "attempts": list(found.timeline.all()),
         "deliveries": list(found.deliveries.order_by("pk")[:MOST_DELIVERIES]),
         "query": chosen.query,
-        "newer": next(iter(matching.oldest(1, after=found)), None),
-        "older": next(iter(matching.newest(1, before=found)), None),
+        "newer": next(iter(matching.oldest(1, after=found.place)), None),
+        "older": next(iter(matching.newest(1, before=found.place)), None),
     }
     return render(request, "integrations/event.html", context)
 

@@ -42,6 +42,7 @@ def events(request: HttpRequest, code: str) -> HttpResponse:
         "query": chosen.query,
         "several": len(connections) > 1,
         "waits_for": _waits_for(customer, connections),
+        "replay": customer.replays.running().first(),
     }
     page = _page(chosen.of(customer), customer, request.GET)
     if page is None:
@@ -77,11 +78,11 @@ def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] 
         for name in ("before", "after")
     )
     if after is not None:
-        found = matching.oldest(PAGE + 1, after=after)
+        found = matching.oldest(PAGE + 1, after=after.place)
         more, newer = True, len(found) > PAGE
         found = found[:PAGE][::-1]
     else:
-        found = matching.newest(PAGE + 1, before=before)
+        found = matching.newest(PAGE + 1, before=before.place if before else None)
         more, newer = len(found) > PAGE, before is not None
     if (query.get("before") or query.get("after")) and not newer:
         return None
