@@ -94,6 +94,7 @@ def _environment(port: int, sandbox_port: int) -> dict[str, str]:
         "SNAPINSPECT_WEBHOOK_SECRETS": kept["webhook_secret"],
         "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
         "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
+        "SNAPINSPECT_SIGN_IN_FIELD": "iUserID",
         "PORT": str(port),
         "PYTHONUNBUFFERED": "1",
     }

@@ -113,6 +113,7 @@ TEMPLATES = [
                 "accounts.context_processors.whereabouts",
                 "connectapp.requests.request_id",
                 "integrations.context_processors.attention",
+                "integrations.context_processors.offers",
             ],
         },
     },
@@ -260,6 +261,9 @@ if not all(re.fullmatch(r"[A-Za-z0-9_-]{16,200}", secret) for secret in SNAPINSP
     )
 SNAPINSPECT_INSPECTION_PATH = api_path("SNAPINSPECT_INSPECTION_PATH", "inspection_id")
 SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
+SNAPINSPECT_SIGN_IN_FIELD = env.str("SNAPINSPECT_SIGN_IN_FIELD", default="").strip()
+if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", SNAPINSPECT_SIGN_IN_FIELD):
+    raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD is the name of one member of /user's answer, like iUserID.")
 EVENT_HANDLERS = several("EVENT_HANDLERS", default=[])
 
 try:

@@ -1,7 +1,8 @@
-"""What every page of a customer says about its connections."""
+"""What every page says: about its customer's connections, and what is set up here."""
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
@@ -22,3 +23,8 @@ def attention(request: HttpRequest) -> dict[str, Any]:
         return list(customer.connections.needing_a_person().order_by("pk")[:COUNTED_AT_MOST])
 
     return {"needing_a_person": SimpleLazyObject(needing_a_person)}
+
+
+def offers(request: HttpRequest) -> dict[str, Any]:
+    """`sign_in_with_snapinspect`: whether people can sign in with a SnapInspect user that they have linked."""
+    return {"sign_in_with_snapinspect": bool(settings.SNAPINSPECT_CLIENT_ID and settings.SNAPINSPECT_SIGN_IN_FIELD)}

@@ -47,6 +47,18 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestPlace:
+    """Where a pair stands that belongs to no connection (yet): an introduction, by its random code."""
+
+    introduction: str
+    purpose: Purpose
+
+    def info(self) -> bytes:
+        # No customer is called "guest": what was sealed here opens at no Place, and the other way round.
+        return f"connect/v1/guest/{self.introduction}/{self.purpose}".encode()
+
+
+@dataclass(frozen=True, slots=True)
 class Sealed:
     ciphertext: bytes
     key_id: str
@@ -78,13 +90,13 @@ def parse_keys(value: str, *, forbidden: str = "") -> tuple[MasterKey, ...]:
     return tuple(keys)
 
 
-def seal(secret: str, place: Place) -> Sealed:
+def seal(secret: str, place: Place | GuestPlace) -> Sealed:
     """The secret under the newest key, openable at this place only."""
     newest = _keys()[0]
     return Sealed(_box(newest, place).encrypt(secret.encode()), newest.id)
 
 
-def unseal(ciphertext: bytes | memoryview, place: Place) -> str:
+def unseal(ciphertext: bytes | memoryview, place: Place | GuestPlace) -> str:
     """The secret that was sealed at this place. Raises CannotUnseal."""
     try:
         return _boxes(place).decrypt(_exact(ciphertext)).decode()
@@ -128,10 +140,10 @@ def _keys() -> tuple[MasterKey, ...]:
     return keys
 
 
-def _boxes(place: Place) -> MultiFernet:
+def _boxes(place: Place | GuestPlace) -> MultiFernet:
     return MultiFernet([_box(key, place) for key in _keys()])
 
 
-def _box(key: MasterKey, place: Place) -> Fernet:
+def _box(key: MasterKey, place: Place | GuestPlace) -> Fernet:
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=place.info()).derive(key.raw)
     return Fernet(base64.urlsafe_b64encode(derived))

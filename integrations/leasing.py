@@ -149,8 +149,7 @@ class Held:
             answer = self._send(refresh_token)
         except Unreachable as error:
             slot.free()
-            # Nothing left us, or it was turned away unread: RFC 6585 section 4.
-            if not error.sent or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            if never_arrived(error):
                 self.write(exchange_sent_at=None, exchange_sends=F("exchange_sends") - 1, room=b"")
             raise
         except BaseException:
@@ -191,15 +190,7 @@ class Held:
         return False
 
     def _send(self, refresh_token: str, *, deadline: float = 20.0) -> Exchanged:
-        return exchange.exchange(
-            settings.SNAPINSPECT_EXCHANGE_URL,
-            credentials=exchange.ClientCredentials(settings.SNAPINSPECT_CLIENT_ID, settings.SNAPINSPECT_CLIENT_SECRET),
-            redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
-            state=secrets.token_urlsafe(32),
-            refresh_token=refresh_token,
-            deadline=deadline,
-            allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
-        )
+        return send_exchange(refresh_token, deadline=deadline)
 
     def _commit(self, sealed: dict[str, Any]) -> None:
         if self._at_our_version().update(**sealed, **AFTER_EXCHANGE) != 1:
@@ -233,6 +224,24 @@ class Held:
         if row is None:
             raise LostLease
         return row
+
+
+def send_exchange(refresh_token: str, *, deadline: float = 20.0) -> Exchanged:
+    """The answer to one exchange with this app's credentials; `deadline` in seconds. Raises `snapinspect.errors`."""
+    return exchange.exchange(
+        settings.SNAPINSPECT_EXCHANGE_URL,
+        credentials=exchange.ClientCredentials(settings.SNAPINSPECT_CLIENT_ID, settings.SNAPINSPECT_CLIENT_SECRET),
+        redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
+        state=secrets.token_urlsafe(32),
+        refresh_token=refresh_token,
+        deadline=deadline,
+        allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
+    )
+
+
+def never_arrived(error: Unreachable) -> bool:
+    """Whether nothing left us, or it was turned away unread: RFC 6585 section 4."""
+    return not error.sent or error.status == HTTPStatus.TOO_MANY_REQUESTS
 
 
 def keep_aside(connection_id: int, sealed: dict[str, Any]) -> bool:

@@ -8,36 +8,38 @@ from typing import Any
 from django.conf import settings
 
 from integrations import encryption, spool
-from integrations.encryption import Place, Purpose
-from integrations.models import Connection, TokenPair
+from integrations.encryption import GuestPlace, Place, Purpose
+from integrations.models import Connection, Introduction, TokenPair
 from integrations.snapinspect import pair
 from integrations.snapinspect.client import Client
 
 Columns = dict[str, Any]
+# What a pair is sealed for: a connection, or the introduction that it was brought for.
+Home = Connection | Introduction
 
 
-def columns(plain: pair.TokenPair, connection: Connection) -> Columns:
-    """What is written into the row of this pair, good for this connection only."""
-    return access_columns(plain.access, connection) | {"sealed_refresh": _seal(plain.refresh, connection, "refresh")}
+def columns(plain: pair.TokenPair, home: Home) -> Columns:
+    """What is written into the row of this pair, good for this home only."""
+    return access_columns(plain.access, home) | {"sealed_refresh": _seal(plain.refresh, home, "refresh")}
 
 
-def access_columns(token: str, connection: Connection) -> Columns:
+def access_columns(token: str, home: Home) -> Columns:
     """The same for a token that has no refresh token, whose column is left to the caller."""
-    access = encryption.seal(token, _place(connection, "access"))
+    access = encryption.seal(token, _place(home, "access"))
     return {"sealed_access": access.ciphertext, "key_id": access.key_id, "fingerprint": pair.fingerprint(token)}
 
 
-def columns_elsewhere(row: TokenPair, connection: Connection) -> Columns:
+def columns_elsewhere(row: TokenPair | Introduction, connection: Connection) -> Columns:
     """The columns of a stored pair, sealed anew for another connection. Raises CannotUnseal."""
-    sealed = access_columns(encryption.unseal(row.sealed_access, _place(row.connection, "access")), connection)
+    sealed = access_columns(encryption.unseal(row.sealed_access, _place(_home(row), "access")), connection)
     if row.sealed_refresh:
         sealed["sealed_refresh"] = _seal(refresh_token(row), connection, "refresh")
     return sealed
 
 
-def refresh_token(row: TokenPair) -> str:
+def refresh_token(row: TokenPair | Introduction) -> str:
     """For the one request that it is for. Raises CannotUnseal."""
-    return encryption.unseal(row.sealed_refresh, _place(row.connection, "refresh"))
+    return encryption.unseal(row.sealed_refresh, _place(_home(row), "refresh"))
 
 
 def prove_sealing(connection: Connection) -> None:
@@ -45,15 +47,15 @@ def prove_sealing(connection: Connection) -> None:
     _seal("nothing", connection, "refresh")
 
 
-def client(row: TokenPair, connection: Connection) -> Client:
+def client(row: TokenPair | Introduction, home: Home) -> Client:
     """An API client that calls with this pair's access token. Raises CannotUnseal."""
     try:
-        refresh = encryption.unseal(row.sealed_refresh, _place(connection, "refresh"))
+        refresh = encryption.unseal(row.sealed_refresh, _place(home, "refresh"))
     except encryption.CannotUnseal:
         refresh = ""  # none, or spoilt: calls do without
     return Client(
         settings.SNAPINSPECT_API_URL,
-        token=encryption.unseal(row.sealed_access, _place(connection, "access")),
+        token=encryption.unseal(row.sealed_access, _place(home, "access")),
         refresh_token=refresh,
         client_id=settings.SNAPINSPECT_CLIENT_ID,
         allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
@@ -82,9 +84,15 @@ def from_spool(entry: spool.Entry) -> Columns:
     }
 
 
-def _seal(token: str, connection: Connection, purpose: Purpose) -> bytes:
-    return encryption.seal(token, _place(connection, purpose)).ciphertext
+def _seal(token: str, home: Home, purpose: Purpose) -> bytes:
+    return encryption.seal(token, _place(home, purpose)).ciphertext
 
 
-def _place(connection: Connection, purpose: Purpose) -> Place:
-    return Place(connection.customer_id, connection.pk, purpose)
+def _home(row: TokenPair | Introduction) -> Home:
+    return row if isinstance(row, Introduction) else row.connection
+
+
+def _place(home: Home, purpose: Purpose) -> Place | GuestPlace:
+    if isinstance(home, Introduction):
+        return GuestPlace(home.code, purpose)
+    return Place(home.customer_id, home.pk, purpose)

@@ -15,8 +15,21 @@ from django_tasks import task
 from django_tasks_db.models import DBTaskResult
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from integrations import finishing, health, inbox, lanes, notices, parting, placing, recovery, renewal, replays, tokens
-from integrations.models import Connection, Delivery, ExplorerAnswer, PanelAnswer, TokenPair
+from integrations import (
+    finishing,
+    health,
+    inbox,
+    introductions,
+    lanes,
+    notices,
+    parting,
+    placing,
+    recovery,
+    renewal,
+    replays,
+    tokens,
+)
+from integrations.models import Connection, Delivery, ExplorerAnswer, Introduction, PanelAnswer, TokenPair
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +53,8 @@ JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
     # First what does not wait for SnapInspect: a vendor that hangs must not keep it waiting.
     (lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
     (lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
+    # Somebody looks at a page that waits; and a pair that is handed to its connection here is proven right below.
+    (lambda: Introduction.objects.due().order_by("next_try_at"), introductions.hear),
     (lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume),
     (lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish),
     (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
@@ -144,6 +159,7 @@ def sweep() -> int:
     inbox.call_lanes()
     recovery.note_silence()
     _forget_answers()
+    introductions.tidy()
     waiting = due()
     if waiting:
         nudge()

@@ -31,10 +31,17 @@ def receive(attempt: ConnectAttempt, received: pair.TokenPair) -> Connection:
     if connection is not None:
         _one_at_a_time(connection)
     else:
-        connection = Connection.objects.create(customer=attempt.customer, connected_by=attempt.user)
+        connection = Connection.objects.create(customer=attempt.for_customer, connected_by=attempt.user)
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(connection=connection, brought_by=attempt.user, **sealing.columns(received, connection))
     return connection
+
+
+def receive_exchanged(connection: Connection, sealed: sealing.Columns, *, by: User) -> None:
+    """Makes a pair that was exchanged already this connection's candidate, in the caller's transaction."""
+    _one_at_a_time(connection)
+    TokenPair.objects.candidates().filter(connection=connection).delete()
+    TokenPair.objects.create(connection=connection, brought_by=by, exchanged_at=Now(), **sealed)
 
 
 def receive_personal(connection: Connection, token: str, *, by: User) -> None:
@@ -82,16 +89,17 @@ def note_proof(pair_in_use: InUse) -> None:
 def forget(connection: Connection) -> None:
     """Erases every token that is kept for this connection, from the database's files too."""
     TokenPair.objects.filter(connection=connection).delete()
-    transaction.on_commit(_scrub)
+    transaction.on_commit(scrub)
 
 
 def erase(row: TokenPair) -> None:
     """Erases this one pair, from the database's files too."""
     TokenPair.objects.filter(pk=row.pk).delete()
-    transaction.on_commit(_scrub)
+    transaction.on_commit(scrub)
 
 
-def _scrub() -> None:
+def scrub() -> None:
+    """Clears what was erased out of the database's files."""
     if database.vendor == "sqlite":
         with database.cursor() as cursor:
             # secure_delete has overwritten the pages; the write-ahead log would keep the old ones.

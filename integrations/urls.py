@@ -9,9 +9,11 @@ from integrations.views import (
     event,
     events,
     explorer,
+    linked_user,
     panels,
     personal,
     replays,
+    sign_in,
 )
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
@@ -47,6 +49,11 @@ urlpatterns = [
     # With or without the last slash: a redirect would carry the browser on with its query cut off.
     re_path(r"^connect/callback/?$", connect.callback, name="connect_callback"),
     path("connect/ended/<slug:ending>/", connect.ended, name="connect_ended"),
+    path("accounts/snapinspect/", linked_user.page, name="snapinspect_user"),
+    path("accounts/snapinspect/link/", linked_user.link, name="snapinspect_user_link"),
+    path("accounts/snapinspect/unlink/", linked_user.unlink, name="snapinspect_user_unlink"),
+    path("accounts/snapinspect/sign-in/", sign_in.start, name="sign_in_with_snapinspect"),
+    path("accounts/snapinspect/signing-in/", sign_in.signing_in, name="signing_in"),
     # SnapInspect's server would not follow a redirect to the address with a slash either.
     re_path(r"^webhooks/snapinspect/(?P<secret>[^/]+)/?$", webhooks.receive, name="webhook"),
 ]

@@ -59,6 +59,55 @@ ENDINGS = {
     ),
 }
 
+ENDINGS |= {
+    "sign-in-over": Words(
+        "This sign-in cannot be finished",
+        "It was started in another browser, was used already, or took longer than ten minutes. Please start again.",
+    ),
+    "sign-in-declined": Words("You are not signed in", "You chose not to allow access. Nothing was saved."),
+    "sign-in-garbled": Words(
+        "You are not signed in",
+        "SnapInspect's answer was not what it documents, so nothing was saved. Please try again, or use your password.",
+    ),
+    "link-over": Words(
+        "This link cannot be finished",
+        "It was started by somebody else or in another browser, was used already, or took longer than ten minutes."
+        " Nothing was changed. Start again on your account's SnapInspect page.",
+    ),
+    "link-declined": Words("Not linked", "You chose not to allow access. Nothing was saved."),
+    "link-garbled": Words(
+        "Not linked", "SnapInspect's answer was not what it documents, so nothing was saved. Please try again."
+    ),
+}
+
+# Why nobody was signed in with SnapInspect. Never tells whether an e-mail address is known here.
+_TRY_AGAIN = "Please try again in a moment, or sign in with your e-mail address and password. Nothing was saved."
+NOT_SIGNED_IN = {
+    "unknown": Words(
+        "We do not know this SnapInspect user yet",
+        "Sign in with your e-mail address and password, and link it on your account's SnapInspect page. From then on"
+        " you can sign in with SnapInspect. Nothing was saved.",
+    ),
+    "second-factor": Words(
+        "A second step is needed first",
+        "Accounts with access to the administration can sign in with SnapInspect only with a second step. Sign in with"
+        " your e-mail address and password, and set one up under Security.",
+    ),
+    "nameless": Words("SnapInspect did not say who you are", _TRY_AGAIN),
+    "refused": Words("SnapInspect did not accept the access that it had just given", _TRY_AGAIN),
+    "unreachable": Words("SnapInspect did not answer", _TRY_AGAIN),
+    "setup": ENDINGS["setup"],
+}
+# Why a SnapInspect user was not linked, for the page that has the button.
+NOT_LINKED = {
+    "taken": "Somebody else here has linked this SnapInspect user. Nothing was changed.",
+    "other": "You have linked another SnapInspect user already. Unlink that one first. Nothing was changed.",
+    "nameless": "SnapInspect did not say who you are there, so nothing was linked.",
+    "refused": "SnapInspect did not accept the access that it had just given. Nothing was linked; please try again.",
+    "unreachable": "SnapInspect did not answer. Nothing was linked; please try again in a moment.",
+    "setup": ENDINGS["setup"].text,
+}
+
 # Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
 OUR_TROUBLE = {
     "exchange_lost": "SnapInspect replaced our access, and its answer was lost on the way.",
@@ -100,6 +149,7 @@ ACTIVITY = {
     "connect.declined": "Chose not to allow access",
     "connect.connected": "Connected",
     "connect.reconnected": "Reconnected",
+    "connect.renewed": "Access was renewed when the person who connected showed who they are at SnapInspect",
     "connect.failed": "Connecting failed: SnapInspect refused what it had given",
     "connect.used": "A link from SnapInspect was used a second time",
     "connect.expired": "Came back from SnapInspect too late",
@@ -110,6 +160,18 @@ ACTIVITY = {
     "connect.other_company": "Came back with another company than before; nothing was changed",
     "connect.other_company_added": "The other company was added",
     "connect.other_company_dropped": "The other company was not added",
+    "link.started": "Left for SnapInspect to link their user there",
+    "link.allowed": "Came back from SnapInspect with access",
+    "link.linked": "Linked their SnapInspect user",
+    "link.unlinked": "Unlinked their SnapInspect user",
+    "link.taken": "Could not link a SnapInspect user: somebody else has",
+    "link.other": "Could not link a SnapInspect user: another one is linked",
+    "link.declined": "Chose not to allow access",
+    "sign_in.allowed": "Came back from SnapInspect with access",
+    "sign_in.known": "SnapInspect named a linked user, for a sign-in",
+    "sign_in.unknown": "SnapInspect named a user whom nobody has linked, for a sign-in",
+    "sign_in.signed_in": "Signed in with SnapInspect",
+    "sign_in.declined": "Chose not to allow access",
     "personal.started": "Asked for a personal access token",
     "personal.received": "Entered a personal access token",
     "connection.tested": "Tested the connection",
@@ -154,6 +216,23 @@ ACTIVITY = {
     "person.deleted": "Deleted a person",
     "breaker.opened": "Exchanging was stopped: SnapInspect refuses many at once",
     "breaker.closed": "Exchanging goes on",
+}
+# How leaving for SnapInspect for something else than a Connect may end, too.
+ACTIVITY |= {
+    f"{kind}.{ending}": f"{purpose}: {words}"
+    for kind, purpose in {"link": "Linking a SnapInspect user", "sign_in": "Signing in with SnapInspect"}.items()
+    for ending, words in {
+        "used": "a link from SnapInspect was used a second time",
+        "expired": "came back from SnapInspect too late",
+        "other-browser": "came back from SnapInspect in another browser",
+        "other-person": "somebody else opened the link from SnapInspect",
+        "signed-out": "the link from SnapInspect was opened without a session",
+        "garbled": "came back from SnapInspect without usable access",
+        "nameless": "SnapInspect named no user",
+        "refused": "SnapInspect refused what it had given",
+        "unreachable": "SnapInspect did not answer",
+        "setup": "this app's keys did not open what came back",
+    }.items()
 }
 
 

@@ -48,6 +48,9 @@ ARROWS = {
     " integrations.snapinspect",
     "integrations.tokens": f"{ROWS} integrations.leasing integrations.sealing integrations.spool"
     " integrations.snapinspect",
+    "integrations.guest_tokens": (
+        f"{ROWS} integrations.tokens integrations.leasing integrations.sealing integrations.snapinspect"
+    ),
     # Work with what custody lends, from the single question to the whole errand.
     "integrations.patience": "",
     "integrations.proving": f"{ANSWERS} integrations.snapinspect.profile.Profile",
@@ -66,6 +69,10 @@ ARROWS = {
         f"{ROWS} integrations.leasing integrations.proving integrations.exchanging integrations.patience"
         " integrations.inbox integrations.encryption.CannotUnseal"
         " integrations.breaker integrations.webhook_addresses"
+    ),
+    "integrations.introductions": (
+        f"{ROWS} {ANSWERS} accounts.access integrations.guest_tokens integrations.leasing.LostLease"
+        " integrations.proving integrations.encryption.CannotUnseal integrations.snapinspect.profile"
     ),
     # What people who wait for a page may ask SnapInspect, and how it is shown.
     "integrations.limits": "",
@@ -102,7 +109,7 @@ ARROWS = {
     "integrations.tasks": (
         f"{ROWS} django_tasks django_tasks_db structlog integrations.tokens integrations.health integrations.finishing"
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
-        " integrations.lanes integrations.recovery integrations.replays"
+        " integrations.lanes integrations.recovery integrations.replays integrations.introductions"
     ),
     # Another way to wake workers; loaded by its name in a setting.
     "integrations.redis_queue": "django django_tasks huey redis",
@@ -118,7 +125,8 @@ ARROWS = {
         " integrations.snapinspect.pair.is_token"
     ),
     "integrations.views": (
-        f"{ROWS} accounts.access integrations.state integrations.tokens integrations.leasing integrations.health"
+        f"{ROWS} accounts.access accounts.admission allauth.account.decorators integrations.state integrations.tokens"
+        " integrations.leasing integrations.guest_tokens integrations.introductions integrations.health"
         " integrations.finishing"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"

@@ -61,6 +61,7 @@ PLAIN = {
     "first-run": "/c/{code}/",
     "no-events": "/c/{code}/events/",
     "security": "/accounts/2fa/",
+    "snapinspect-user": "/accounts/snapinspect/",
     "not-found": "/c/nosuchcustomer/",
 }
 # What needs rows first: each returns the address to open.

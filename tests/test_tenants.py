@@ -35,6 +35,11 @@ POLICY: dict[str, tuple[str, str]] = {
     "home": (ANYBODY, "GET POST"),
     "connect_callback": (ANYBODY, "GET"),
     "connect_ended": (ANYBODY, "GET"),
+    "sign_in_with_snapinspect": (ANYBODY, "POST"),
+    "signing_in": (ANYBODY, "GET"),
+    "snapinspect_user": (OWN, "GET"),
+    "snapinspect_user_link": (OWN, "POST"),
+    "snapinspect_user_unlink": (OWN, "POST"),
     "health_live": (ANYBODY, "GET"),
     "health_ready": (ANYBODY, "GET"),
     # asks for a secret in its path

@@ -77,6 +77,7 @@ class World:
             "SNAPINSPECT_WEBHOOK_SECRETS": f"{SENTINEL}-webhook-new,{SENTINEL}-webhook-old",
             "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
             "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
+            "SNAPINSPECT_SIGN_IN_FIELD": "iUserID",
             "EMAIL_VERIFICATION": "none",
             "LOG_LEVEL": "DEBUG",
             "PORT": str(self.port),

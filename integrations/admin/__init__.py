@@ -2,10 +2,11 @@
 
 customers    a customer with all that belongs to it, on one page
 connections  connections, attempts to connect, tests
+linked_users who has linked which SnapInspect user
 inbox        events and the deliveries they came from
 trail        who did what
 """
 
-from integrations.admin import connections, customers, inbox, panels, trail
+from integrations.admin import connections, customers, inbox, linked_users, panels, trail
 
-__all__ = ["connections", "customers", "inbox", "panels", "trail"]
+__all__ = ["connections", "customers", "inbox", "linked_users", "panels", "trail"]

@@ -169,8 +169,10 @@ class ConnectionAdmin(InWords, Rows):
 
 @admin.register(ConnectAttempt)
 class ConnectAttemptAdmin(Rows):
-    list_display = ["issued_at", linked("customer"), linked("user"), linked("connection"), "used_at", "outcome_words"]
-    list_filter = ["used_at"]
+    list_display = [
+        "issued_at", "purpose", linked("customer"), linked("user"), linked("connection"), "used_at", "outcome_words",
+    ]  # fmt: skip
+    list_filter = ["purpose", "used_at"]
     search_fields = ["=connection__code", "customer__name", "=customer__code", "user__email"]
     search_help_text = "Connection code, customer, or who pressed Connect."
     date_hierarchy = "issued_at"
@@ -182,7 +184,7 @@ class ConnectAttemptAdmin(Rows):
     def outcome_words(self, attempt: ConnectAttempt) -> str:
         if not attempt.outcome:
             return "not finished"
-        return wording.ACTIVITY.get(f"connect.{attempt.outcome}", attempt.outcome)
+        return wording.ACTIVITY.get(f"{attempt.purpose}.{attempt.outcome}", attempt.outcome)
 
 
 @admin.register(Check)

@@ -1,10 +1,10 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
+from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connections import (
     SETUP_ERRORS,
     Breaker,
     Check,
-    ConnectAttempt,
     Connection,
     Kind,
     Notice,
@@ -13,6 +13,7 @@ from integrations.models.connections import (
 )
 from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun, Lane, ProbeLimit, Turn
 from integrations.models.inbox import Delivery, WebhookAddress
+from integrations.models.introductions import Introduction, LinkedUser, Outcome
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
 
@@ -29,12 +30,16 @@ __all__ = [
     "ExplorerAnswer",
     "ExplorerCall",
     "HandlerRun",
+    "Introduction",
     "Kind",
     "Lane",
+    "LinkedUser",
     "Notice",
+    "Outcome",
     "Panel",
     "PanelAnswer",
     "ProbeLimit",
+    "Purpose",
     "Replay",
     "State",
     "TokenPair",

@@ -1,4 +1,4 @@
-"""Connections, the attempts that make them, and the tokens they keep."""
+"""Connections, and the tokens they keep."""
 
 from datetime import timedelta
 from typing import Any, Self
@@ -8,28 +8,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User, new_code
-
-
-class ConnectAttempt(models.Model):
-    """One press of *Connect with SnapInspect*: what the state that travels with the browser is bound to."""
-
-    # Only the hash: who reads the table cannot finish somebody's attempt.
-    state_hash = models.CharField(max_length=64, unique=True)
-    session_hash = models.CharField(max_length=64)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="connect_attempts")
-    # Set when a connection is being reconnected, empty when a new one is being made.
-    connection = models.ForeignKey("Connection", null=True, on_delete=models.SET_NULL, related_name="attempts")
-    # By the issuing host's clock, and judged by the database's: a host whose clock is off cannot stretch the time.
-    issued_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=30, blank=True)
-
-    class Meta:
-        ordering = ["-pk"]
-
-    def __str__(self) -> str:
-        return f"attempt {self.pk} for {self.customer}"
 
 
 class State(models.TextChoices):

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .answers import Json
+from .answers import HIDDEN, Json
 from .errors import Garbled
 
 COMPANY_ID = "iCompanyID"
 _NUMBER = re.compile(r"0{0,20}([1-9][0-9]{0,19})")
 _LONGEST_TEXT = 200
+LONGEST_USER_ID = 64
 
 # Spellings after `_plain`, best first.
 _NAMES = ("displayname", "fullname", "name", "username")
@@ -76,6 +77,29 @@ def read_user(answer: Json) -> Profile:
         email=_first(item.text(*_EMAILS) for level in persons for item in level),
         details=answer,
     )
+
+
+def user_id(profile: Profile, name: str) -> str | None:
+    """SnapInspect's ID of this user, as one exact text; None when it is absent, contradictory or no ID at all.
+
+    name: of the member that holds it, spelled exactly so. Only the outermost level that has such a member counts: what
+    stands deeper is about somebody else. 501 and "501" are one ID, "0501" is another: a text is taken as it is.
+    """
+    answer = profile.details
+    for level in _levels(list(answer) if isinstance(answer, list) else [answer]):
+        found = {_id(item.raw[name]) for item in level if name in item.raw}
+        if found:
+            return found.pop() if len(found) == 1 else None
+    return None
+
+
+def _id(value: Json) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**20:
+        return str(value)
+    if isinstance(value, str) and 0 < len(value) <= LONGEST_USER_ID and value.isprintable() and value == value.strip():
+        # What repeats our token back is hidden in answers, and would make everybody the same.
+        return None if HIDDEN in value else value
+    return None
 
 
 def _levels(objects: list[Json]) -> Iterator[list[_Object]]:

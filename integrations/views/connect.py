@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import IntegrityError, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -18,8 +18,10 @@ from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
 from accounts.models import User
 from integrations import finishing, leasing, state, tasks, tokens, wording
 from integrations.encryption import CannotUnseal
-from integrations.models import ConnectAttempt
+from integrations.models import ConnectAttempt, Purpose
 from integrations.snapinspect import authorization
+from integrations.views import sign_in
+from integrations.views.leaving import clean, to_snapinspect
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +36,12 @@ def start(request: HttpRequest, code: str, connection_code: str | None = None) -
         return redirect("dashboard", customer.code)
     user = person(request)
     audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
-    return _leaving(
-        authorization.authorization_url(
-            settings.SNAPINSPECT_CONNECT_URL,
-            client_id=settings.SNAPINSPECT_CLIENT_ID,
-            redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
-            allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
-            state=state.issue(
-                session_key=request.session.session_key or "",
-                user=user,
-                customer=customer,
-                connection=connection or None,
-            ),
+    return to_snapinspect(
+        state.issue(
+            session_key=request.session.session_key or "",
+            user=user,
+            customer=customer,
+            connection=connection or None,
         )
     )
 
@@ -61,6 +57,9 @@ def callback(request: HttpRequest) -> HttpResponse:
     if not _arrived_safely(request):
         return HttpResponseBadRequest("This address is for https only.", content_type="text/plain")
     came = authorization.read_return(_query(request))
+    left_for = state.find(came.state)
+    if left_for is not None and left_for.purpose != Purpose.CONNECT:
+        return sign_in.come_back(request, came, left_for)
     if not isinstance(request.user, User):
         return _nobody_here(came.state)
     user = request.user
@@ -69,14 +68,14 @@ def callback(request: HttpRequest) -> HttpResponse:
         attempt, refusal = state.redeem(came.state, session_key=request.session.session_key, user=user)
         if attempt is None or refusal is not None:
             return _refuse(request, user, attempt, refusal or state.Refusal.UNKNOWN)
-        if not still_may_connect(user, attempt.customer):
+        if not still_may_connect(user, attempt.for_customer):
             return _end(attempt, "not-allowed")
         if came.pair is None:
             return _come_back_without(request, attempt, came.problem or "no_token")
         connection = tokens.receive(attempt, came.pair)
         _note(attempt, "allowed", subject=connection.code)
         tasks.nudge()
-    return _clean(reverse("dashboard", args=[attempt.customer.code]))
+    return clean(reverse("dashboard", args=[attempt.for_customer.code]))
 
 
 @login_not_required
@@ -126,21 +125,21 @@ def _nobody_here(state_that_came: str | None) -> HttpResponse:
     if attempt is not None:
         # Only for a state that we issued: strangers cannot fill the audit trail.
         audit.record("connect.signed-out", customer=attempt.customer)
-    return _clean(reverse("connect_ended", args=["signed-out"]))
+    return clean(reverse("connect_ended", args=["signed-out"]))
 
 
 def _refuse(request: HttpRequest, user: User, attempt: ConnectAttempt | None, refusal: state.Refusal) -> HttpResponse:
     if refusal == state.Refusal.OTHER_PERSON and attempt is not None:
         audit.record("connect.other-person", customer=attempt.customer, actor=user)
         ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=refusal)
-        return _clean(reverse("connect_ended", args=[refusal]))
+        return clean(reverse("connect_ended", args=[refusal]))
     if attempt is None:
         audit.record("connect.unknown", actor=user)
-        return _clean(reverse("connect_ended", args=[refusal]))
+        return clean(reverse("connect_ended", args=[refusal]))
     if refusal == state.Refusal.USED:
         _note(attempt, "used", actor=user, keep_outcome=True)
         messages.info(request, wording.ENDINGS["used"].text)
-        return _clean(reverse("dashboard", args=[attempt.customer.code]))
+        return clean(reverse("dashboard", args=[attempt.for_customer.code]))
     return _end(attempt, refusal)
 
 
@@ -148,12 +147,12 @@ def _come_back_without(request: HttpRequest, attempt: ConnectAttempt, problem: s
     ending = problem if problem == "declined" else "no-token" if problem.startswith("no_") else "garbled"
     _note(attempt, problem)
     messages.warning(request, wording.ENDINGS[ending].text)
-    return _clean(reverse("dashboard", args=[attempt.customer.code]))
+    return clean(reverse("dashboard", args=[attempt.for_customer.code]))
 
 
 def _end(attempt: ConnectAttempt, ending: str) -> HttpResponse:
     _note(attempt, ending)
-    return _clean(reverse("connect_ended", args=[ending]))
+    return clean(reverse("connect_ended", args=[ending]))
 
 
 def _note(
@@ -172,17 +171,3 @@ def _note(
         actor=actor or attempt.user,
         subject=subject or (attempt.connection.code if attempt.connection else ""),
     )
-
-
-def _leaving(address: str) -> HttpResponse:
-    response = HttpResponseRedirect(address)
-    response["Cache-Control"] = "no-store"
-    response["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-def _clean(address: str) -> HttpResponse:
-    response = _leaving(address)
-    response.status_code = 303
-    response["Content-Security-Policy"] = "default-src 'none'"
-    return response

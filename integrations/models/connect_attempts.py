@@ -1,0 +1,54 @@
+"""Departures for SnapInspect's page."""
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Customer, User
+from integrations.models.connections import Connection
+
+
+class Purpose(models.TextChoices):
+    """What somebody leaves for SnapInspect for."""
+
+    CONNECT = "connect", "Connect"
+    LINK = "link", "Link a SnapInspect user"
+    SIGN_IN = "sign_in", "Sign in"
+
+
+class ConnectAttempt(models.Model):
+    """One departure for SnapInspect's page: what the state that travels with the browser is bound to."""
+
+    # Only the hash: who reads the table cannot finish somebody's attempt.
+    state_hash = models.CharField(max_length=64, unique=True)
+    session_hash = models.CharField(max_length=64)
+    purpose = models.CharField(max_length=10, choices=Purpose, db_default=Purpose.CONNECT, default=Purpose.CONNECT)
+    # Nobody yet for who signs in; a customer only for who connects.
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="+")
+    customer = models.ForeignKey(Customer, null=True, on_delete=models.CASCADE, related_name="connect_attempts")
+    # Set when a connection is being reconnected, empty when a new one is being made.
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.SET_NULL, related_name="attempts")
+    # By the issuing host's clock, and judged by the database's: a host whose clock is off cannot stretch the time.
+    issued_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=30, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(purpose=Purpose.CONNECT, user__isnull=False, customer__isnull=False)
+                | Q(purpose=Purpose.LINK, user__isnull=False, customer=None)
+                | Q(purpose=Purpose.SIGN_IN, user=None, customer=None),
+                name="attempt_is_bound_as_its_purpose_asks",
+            )
+        ]
+        indexes = [models.Index(fields=["purpose", "issued_at"], name="attempt_by_age")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk} ({self.get_purpose_display()})"
+
+    @property
+    def for_customer(self) -> Customer:
+        """The customer of a Connect, which always has one."""
+        assert self.customer is not None
+        return self.customer

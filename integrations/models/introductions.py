@@ -1,0 +1,98 @@
+"""Who our people are at SnapInspect, and how we are told."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import User, new_code
+from integrations.models.connect_attempts import ConnectAttempt
+
+
+class LinkedUser(models.Model):
+    """A person here, and the SnapInspect user that they have shown to be: what *Sign in with SnapInspect* goes by."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="linked_user")
+    # SnapInspect's ID, as one exact text. Never an e-mail address: those change hands.
+    vendor_user_id = models.CharField("SnapInspect user ID", max_length=64, unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    linked_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-linked_at"]
+
+    def __str__(self) -> str:
+        return f"{self.user} is SnapInspect user {self.vendor_user_id}"
+
+
+class Outcome(models.TextChoices):
+    """What came of an introduction."""
+
+    LINKED = "linked", "Linked"
+    TAKEN = "taken", "Linked to somebody else"
+    OTHER = "other", "Another SnapInspect user than the one linked"
+    KNOWN = "known", "A linked user"
+    UNKNOWN = "unknown", "Nobody here has linked this user"
+    NAMELESS = "nameless", "The answer names no user"
+    REFUSED = "refused", "SnapInspect refused what it had given"
+    UNREACHABLE = "unreachable", "SnapInspect did not answer"
+    SETUP = "setup", "Our keys did not open the pair"
+
+
+class IntroductionQuerySet(models.QuerySet["Introduction"]):
+    def due(self) -> Self:
+        """Those that still hold a pair, whose next step may be taken now, and that nobody is working on."""
+        free = self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        return free.exclude(sealed_refresh=b"").filter(next_try_at__lte=Now())
+
+    def recent(self) -> Self:
+        """Those that a browser may still be waiting for."""
+        return self.filter(received_at__gt=Now() - Introduction.WAITED_FOR)
+
+
+class Introduction(models.Model):
+    """Somebody is back from SnapInspect only to say who they are there: to link that user, or to sign in.
+
+    Holds the pair that they brought until SnapInspect has told whose it is. Written by `guest_tokens` as long as it
+    holds one.
+    """
+
+    WAITED_FOR = timedelta(minutes=10)
+    # When SnapInspect cannot be reached for so long, the person is asked to try again, and the pair is erased.
+    PATIENCE = timedelta(minutes=1)
+
+    attempt = models.OneToOneField(ConnectAttempt, on_delete=models.CASCADE, related_name="introduction")
+    # The place that the pair is sealed for: random, so that no other row ever has it.
+    code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
+    sealed_access = models.BinaryField()
+    sealed_refresh = models.BinaryField()  # empty once the pair has gone where it belongs
+    key_id = models.CharField(max_length=8)
+    fingerprint = models.CharField(max_length=6)
+    received_at = models.DateTimeField(db_default=Now())
+
+    lease_owner = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(db_default=Now())
+    # Written before the exchange: found by somebody else without `exchanged_at`, it means that the answer is lost.
+    exchange_sent_at = models.DateTimeField(null=True)
+    exchanged_at = models.DateTimeField(null=True)
+
+    outcome = models.CharField(max_length=20, choices=Outcome, blank=True)
+    vendor_user_id = models.CharField("SnapInspect user ID", max_length=64, blank=True)
+    # A sign-in is good once, and what went wrong with a link is told once.
+    used_at = models.DateTimeField(null=True)
+
+    objects = IntroductionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["next_try_at"], condition=~Q(sealed_refresh=b""), name="introduction_due")]
+
+    def __str__(self) -> str:
+        return f"introduction {self.pk}"
+
+    def use(self) -> bool:
+        """Whether what came of it is taken for the first time: of two that ask at once, one is told so."""
+        return Introduction.objects.filter(pk=self.pk, used_at=None).update(used_at=Now()) == 1

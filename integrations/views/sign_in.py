@@ -1,0 +1,105 @@
+"""Sign in with SnapInspect: for people who have linked their SnapInspect user before, while they were signed in.
+
+The callback only seals what came back. A worker finds out whose it is (`introductions`), and the page that waits for
+that signs the person in, in the browser session that began and in no other.
+"""
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts import admission, audit
+from accounts.models import User
+from integrations import guest_tokens, introductions, state, tasks, wording
+from integrations.models import ConnectAttempt, Outcome, Purpose
+from integrations.snapinspect.authorization import Return
+from integrations.views import waiting
+from integrations.views.leaving import clean, to_snapinspect
+
+
+def require_offered() -> None:
+    """Raises Http404 where signing in with SnapInspect has not been set up."""
+    if not (settings.SNAPINSPECT_CLIENT_ID and settings.SNAPINSPECT_SIGN_IN_FIELD):
+        raise Http404
+
+
+@login_not_required
+@require_POST
+def start(request: HttpRequest) -> HttpResponse:
+    """Sends a browser in which nobody is signed in to SnapInspect's page."""
+    require_offered()
+    if request.user.is_authenticated:
+        return redirect("home")
+    refused = admission.begin(request)
+    if refused is not None:
+        return refused
+    return to_snapinspect(state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN))
+
+
+def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> HttpResponse:
+    """Takes what the callback got for a link or a sign-in, and leads to the page that waits for what comes of it."""
+    user = request.user if isinstance(request.user, User) else None
+    key = request.session.session_key
+    if key is None or (user is None and attempt.user is not None):
+        # Without the session nothing is used up: a link scanner must not spoil what the person is about to finish.
+        return _end(attempt, "signed-out", actor=None)
+
+    with transaction.atomic():
+        _, refusal = state.redeem(came.state, session_key=key, user=user)
+        if refusal is not None:
+            return _end(attempt, "used" if refusal == state.Refusal.USED else refusal, actor=user)
+        if came.pair is None:
+            ending = "declined" if came.problem == "declined" else "garbled"
+            return _end(attempt, ending, actor=user)
+        guest_tokens.receive(attempt, came.pair)
+        ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome="allowed")
+        tasks.nudge()
+    return clean(reverse("signing_in" if attempt.purpose == Purpose.SIGN_IN else "snapinspect_user"))
+
+
+@login_not_required
+@never_cache
+@require_GET
+def signing_in(request: HttpRequest) -> HttpResponse:
+    """Waits until SnapInspect has said who this is, and signs them in."""
+    require_offered()
+    introduction = state.introduction_of(request.session.session_key, Purpose.SIGN_IN)
+    is_waiting = introduction is not None and not introduction.outcome
+    answer = waiting.told(request, still=is_waiting)
+    if answer is not None:
+        return answer
+    if request.user.is_authenticated:
+        return redirect("home")
+    if introduction is None or introduction.used_at is not None:
+        return redirect("account_login")
+    if is_waiting:
+        return render(request, "integrations/signing_in.html")
+    person = introductions.linked(introduction.vendor_user_id) if introduction.outcome == Outcome.KNOWN else None
+    if person is None:
+        known_before = introduction.outcome == Outcome.KNOWN  # and unlinked since
+        ending = Outcome.UNKNOWN if known_before else Outcome(introduction.outcome)
+        return _not_signed_in(request, ending)
+    if not admission.may_enter(person):
+        return _not_signed_in(request, "second-factor")
+    with transaction.atomic():
+        if not introduction.use():  # the same page in another tab was faster
+            return redirect("home")
+        audit.record("sign_in.signed_in", actor=person, snapinspect_user=introduction.vendor_user_id)
+    return admission.let_in(request, person)
+
+
+def _not_signed_in(request: HttpRequest, ending: str) -> HttpResponse:
+    return render(request, "integrations/ended.html", {"words": wording.NOT_SIGNED_IN[ending]})
+
+
+def _end(attempt: ConnectAttempt, ending: str, *, actor: User | None) -> HttpResponse:
+    """Writes down how a return ended that brought nothing to ask SnapInspect about."""
+    ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=ending)
+    audit.record(f"{attempt.purpose}.{ending}", actor=actor or attempt.user)
+    place = "sign-in" if attempt.purpose == Purpose.SIGN_IN else "link"
+    return clean(reverse("connect_ended", args=[f"{place}-{ending if ending in ('declined', 'garbled') else 'over'}"]))
