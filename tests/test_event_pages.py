@@ -1,7 +1,9 @@
 """What a customer sees of its events, and who sees webhook addresses."""
 
 import json
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +11,9 @@ from django.conf import settings
 from django.core.management import call_command
 
 from accounts.models import Customer, User
-from integrations.models import Connection, Event
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
 from tests.driving import Sandbox, Visitor, work
+from tests.events import make_events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -68,6 +71,56 @@ def test_replay_processes_a_finished_event_again(
     event.refresh_from_db()
     assert event.state == Event.State.DONE
     assert event.replays == 1
+
+
+def test_the_page_tells_in_words_what_happened_how_often_it_was_said_and_what_was_tried(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection, stranger: Visitor
+) -> None:
+    inspection = upload(sandbox)
+    announce(stranger, inspection)
+    event = Event.objects.get()
+    body = Delivery.objects.get().body
+    second = Delivery.objects.create(body=body, state=Delivery.State.PLACED, content_type="application/json")
+    EventDelivery.objects.create(event=event, delivery=second)
+    Attempt.objects.create(event=event, error_kind="handler_failed", duration=timedelta(seconds=2), handler="crm.tell")
+
+    page = " ".join(visit(alice).get(f"/c/{acme.code}/events/{event.code}/").text.split())
+    assert f"SnapInspect told us 2 times that inspection {inspection} was uploaded" in page
+    assert page.count("The same again, to the byte.") == 1
+    assert "crm.tell" in page and "2000 ms" in page
+    assert f"$SNAPINSPECT_TOKEN&quot; {sandbox.url}inspections/{inspection}" in page
+
+
+def test_neighbours_are_those_of_the_filtered_list(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    first, between, last = make_events(connection, 3, state=Event.State.FAILED)
+    Event.objects.filter(pk=between.pk).update(state=Event.State.DONE)
+    where = f"/c/{acme.code}/events/"
+    browser = visit(alice)
+
+    def neighbours(query: str) -> list[str]:
+        page = browser.get(f"{where}{first.code}/{query}").text
+        return re.findall(rf'rel="\w+"\s+href="{where}(\w+)/', page)
+
+    assert neighbours("") == [between.code]
+    assert neighbours("?state=failed") == [last.code]
+    assert neighbours("?state=nonsense") == [between.code]
+
+
+def test_an_open_event_asks_for_itself_until_it_is_finished(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    (event,) = make_events(connection, 1, state=Event.State.RECEIVED)
+    where = f"/c/{acme.code}/events/{event.code}/"
+    browser = visit(alice)
+
+    asked = re.search(r'data-live hx-get="([^"]+)"', browser.get(where).text)
+    assert asked
+    assert browser.get(asked[1], headers={"HX-Request": "true"}).status_code == 204
+    Event.objects.update(state=Event.State.DONE)
+    part = browser.get(asked[1], headers={"HX-Request": "true"}).text
+    assert "data-live" not in part and "<html" not in part and "<span data-badge>Done</span>" in part
 
 
 def test_hostile_bodies_are_shown_as_text(

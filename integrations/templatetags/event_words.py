@@ -1,12 +1,13 @@
 """An event in words and symbols, for templates."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
 
 from integrations import wording
-from integrations.models import Event
+from integrations.models import Delivery, Event
 
 register = template.Library()
 
@@ -32,6 +33,12 @@ def event_badge(event: Event) -> dict[str, Any]:
 def event_type(value: str) -> str:
     """The type in plain words where we know it; as it came where we do not."""
     return wording.EVENT_TYPES.get(value, value or "Inspection event")
+
+
+@register.simple_tag
+def event_summary(event: Event, deliveries: Sequence[Delivery]) -> str:
+    """What has happened, as one sentence."""
+    return wording.event_summary(event.type, event.inspection_id, whose=event.connection.label, times=len(deliveries))
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """One event: what it is, what was tried, what came in, what SnapInspect says about it."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -8,10 +9,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import MAY_CONNECT, customer_for, person
 from accounts.models import Customer
-from integrations import inbox
+from integrations import exploring, inbox, tasks
 from integrations.forms import SelectionForm
 from integrations.models import Event
-from integrations.selection import Selection
+from integrations.selection import Selection, fingerprint
 
 MOST_DELIVERIES = 50
 
@@ -24,15 +25,25 @@ def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     found = _event(customer, event_code)
     form = SelectionForm(request.GET, connections=list(customer.connections.all()))
     chosen = form.selection if form.is_valid() else Selection()
-    matching = chosen.of(customer)
+    attempts = list(found.timeline.all())
+    deliveries = list(found.deliveries.order_by("pk")[: MOST_DELIVERIES + 1])
+    looks = fingerprint([found.state, found.attempts, found.next_attempt_at, len(attempts), len(deliveries)])
     context = {
         "event": found,
-        "attempts": list(found.timeline.all()),
-        "deliveries": list(found.deliveries.order_by("pk")[:MOST_DELIVERIES]),
+        "attempts": attempts,
+        "deliveries": deliveries[:MOST_DELIVERIES],
+        "more_deliveries": len(deliveries) > MOST_DELIVERIES,
         "query": chosen.query,
-        "newer": next(iter(matching.oldest(1, after=found.place)), None),
-        "older": next(iter(matching.newest(1, before=found.place)), None),
+        "curl": _as_curl(found.inspection_id),
+        "looks": looks,
     }
+    if request.htmx:  # type: ignore[attr-defined]
+        if looks == request.GET.get("seen"):
+            return HttpResponse(status=204)  # what is on the screen stays as it is
+        return render(request, "integrations/partials/event.html", context)
+    matching = chosen.of(customer)
+    context["newer"] = next(iter(matching.oldest(1, after=found.place)), None)
+    context["older"] = next(iter(matching.newest(1, before=found.place)), None)
     return render(request, "integrations/event.html", context)
 
 
@@ -42,10 +53,18 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = _event(customer, event_code)
     if inbox.replay(found, by=person(request)):
+        tasks.nudge()
         messages.success(request, "This event is being processed again.")
     else:
         messages.info(request, "This event is being worked on already.")
     return redirect("event", customer.code, found.code)
+
+
+def _as_curl(inspection_id: str) -> str:
+    """The command that asks SnapInspect for it; empty where it cannot be asked for."""
+    if not inspection_id or not settings.SNAPINSPECT_INSPECTION_PATH:
+        return ""
+    return exploring.as_curl(settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
 
 
 def _event(customer: Customer, code: str) -> Event:

@@ -1,6 +1,5 @@
 """The events of a customer's connections: what happened at SnapInspect, and what became of it here."""
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from accounts.models import Customer
 from integrations import spreadsheets, wording
 from integrations.forms import SelectionForm
 from integrations.models import Connection, Event, State
-from integrations.selection import Matching, Selection
+from integrations.selection import Matching, Selection, fingerprint
 
 PAGE = 50
 HEADER = [
@@ -87,13 +86,12 @@ def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] 
     if (query.get("before") or query.get("after")) and not newer:
         return None
     shown = found[:PAGE]
-    looks = repr([(event.pk, event.state, event.attempts, event.next_attempt_at) for event in shown])
     return {
         "events": shown,
         "older": shown[-1].code if more and shown else "",
         "newer": shown[0].code if newer and shown else "",
         "first_page": not newer,
-        "looks": hashlib.sha256(looks.encode()).hexdigest()[:16],
+        "looks": fingerprint([(event.pk, event.state, event.attempts, event.next_attempt_at) for event in shown]),
     }
 
 
