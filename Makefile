@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations tests
 
-.PHONY: help install run test soak check lock
+.PHONY: help install run test soak check lock sbom
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -32,6 +32,12 @@ check: install ## lint, format, types, templates, missing migrations, deployment
 	$(VENV)/bin/djlint templates --check --lint --quiet
 	@$(PY) -m tests.production manage.py makemigrations --check --dry-run
 	@$(PY) -m tests.production manage.py check --deploy --fail-level WARNING
+	@$(PY) -m tests.audit
+
+sbom: install ## the bill of materials of production, CycloneDX, into var/sbom.json
+	@mkdir -p var
+	@$(VENV)/bin/cyclonedx-py requirements requirements.txt --output-reproducible --output-file var/sbom.json
+	@echo "Written: var/sbom.json"
 
 lock: install ## writes the lock files anew from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra postgres --extra redis pyproject.toml --output-file requirements.txt

@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "integrations.webhooks.StraightToTheDoor",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -311,6 +312,18 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'", *form_origins(SNAPINSPECT_CONNECT_URL)],
     }
+}
+
+# Copy buttons and passkeys; nothing of a visitor's devices beside these.
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    "clipboard-write": ["self"],
+    "publickey-credentials-create": ["self"],
+    "publickey-credentials-get": ["self"],
+    **{
+        feature: []
+        for feature in ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer")
+    },
+    **{feature: [] for feature in ("microphone", "midi", "payment", "usb")},
 }
 
 # --- Time, language, logs -------------------------------------------------------------------------------------------

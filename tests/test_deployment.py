@@ -18,7 +18,7 @@ import pytest
 import requests
 import yaml
 
-from tests import postgres, sweep
+from tests import observatory, postgres, sweep
 from tests.deployment import SITE, Deployment, deployed
 from tests.figures import record
 from tests.settings import SENTINEL
@@ -108,6 +108,25 @@ def test_T10_nothing_that_is_sent_through_the_proxy_leaves_a_secret_in_its_logs(
     record("T10", "tokens and secrets through the shipped proxy, the app up and down", f"{hits} hits in its logs")
     assert (hits, lines > 2 * len(paths)) == (0, True)
     assert "502" in logs[0].read_text()
+
+
+def test_H2_the_observatory_gives_every_page_full_points(deployment: Deployment) -> None:
+    visitor = deployment.visitor().sign_up()
+    scores = {}
+    for path in (
+        "",
+        "accounts/login/",
+        "accounts/signup/",
+        f"c/{visitor.code}/",
+        f"c/{visitor.code}/events/",
+        "nowhere/",
+    ):
+        plain = requests.get(deployment.plain + path, allow_redirects=False, timeout=30)
+        scores[path], rules = observatory.score(plain, visitor.get(path))
+        assert scores[path] >= 100, (path, rules)
+        assert "unsafe" not in visitor.get(path).headers["Content-Security-Policy"]
+
+    record("H2", "the Observatory's rules on six pages behind nginx", f"{min(scores.values())} points or more")
 
 
 def test_W9_ten_megabytes_are_refused_and_slow_senders_keep_nobody_waiting(deployment: Deployment) -> None:
