@@ -25,6 +25,7 @@ from connectapp.environment import (
     several,
     switch,
 )
+from connectapp.logs import log_configuration
 from integrations.encryption import parse_keys
 
 STATE_DIR = BASE_DIR / "var"
@@ -316,14 +317,9 @@ CONTENT_SECURITY_POLICY = {
 
 # Copy buttons and passkeys; nothing of a visitor's devices beside these.
 PERMISSIONS_POLICY: dict[str, list[str]] = {
-    "clipboard-write": ["self"],
-    "publickey-credentials-create": ["self"],
-    "publickey-credentials-get": ["self"],
-    **{
-        feature: []
-        for feature in ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer")
-    },
-    **{feature: [] for feature in ("microphone", "midi", "payment", "usb")},
+    **dict.fromkeys(("clipboard-write", "publickey-credentials-create", "publickey-credentials-get"), ["self"]),
+    **dict.fromkeys(("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer"), []),
+    **dict.fromkeys(("microphone", "midi", "payment", "usb"), []),
 }
 
 # --- Time, language, logs -------------------------------------------------------------------------------------------
@@ -339,20 +335,5 @@ if LOG_LEVEL not in logging.getLevelNamesMapping():
 LOG_FORMAT = parsed("LOG_FORMAT", str, default="text" if DEBUG else "json")
 if LOG_FORMAT not in {"text", "json"}:
     raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    # The formatter sees the finished line, tracebacks included: nothing reaches a handler around it.
-    "formatters": {"redacted": {"()": "connectapp.redaction.Formatter", "as_json": LOG_FORMAT == "json"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "redacted"},
-        "operator": {"()": "connectapp.crash_reports.OperatorMail"},
-    },
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
-        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
-        "django.request": {"handlers": ["operator"] if PRODUCTION else [], "level": LOG_LEVEL, "propagate": True},
-    },
-}
+LOGGING = log_configuration(level=LOG_LEVEL, as_json=LOG_FORMAT == "json", mail_crashes=PRODUCTION)
 DEFAULT_EXCEPTION_REPORTER_FILTER = "connectapp.crash_reports.CodeOnly"
