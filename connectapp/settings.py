@@ -316,10 +316,10 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # Copy buttons and passkeys; nothing of a visitor's devices beside these.
-PERMISSIONS_POLICY: dict[str, list[str]] = {
-    **dict.fromkeys(("clipboard-write", "publickey-credentials-create", "publickey-credentials-get"), ["self"]),
-    **dict.fromkeys(("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer"), []),
-    **dict.fromkeys(("microphone", "midi", "payment", "usb"), []),
+_OURS = ("clipboard-write", "publickey-credentials-create", "publickey-credentials-get")
+_NOBODYS = ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer", "microphone")
+PERMISSIONS_POLICY = {feature: ["self"] for feature in _OURS} | {
+    feature: [] for feature in (*_NOBODYS, "payment", "usb")
 }
 
 # --- Time, language, logs -------------------------------------------------------------------------------------------
