@@ -29,7 +29,7 @@ from integrations import (
     replays,
     tokens,
 )
-from integrations.models import Connection, Delivery, ExplorerAnswer, Introduction, PanelAnswer, TokenPair
+from integrations.models import Connection, Delivery, ExplorerAnswer, Introduction, PanelAnswer, TokenPair, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -148,10 +148,11 @@ def due() -> int:
     return waiting + Delivery.objects.received().count() + lanes.due().count()
 
 
-def sweep() -> int:
+def sweep(*, by: str = "") -> int:
     """Wakes a worker if anything is due, and clears away task rows of workers that were killed.
 
-    Idempotent; may run anywhere, any number of times. Returns how many rows are due.
+    by: host and process, noted for the operations page. Idempotent; may run anywhere, any number of times. Returns how
+    many rows are due.
     """
     tokens.take_home()
     inbox.take_up_parked()
@@ -167,6 +168,8 @@ def sweep() -> int:
     # django-tasks-db never takes these up again: their work stands in our own rows.
     DBTaskResult.objects.running().filter(started_at__lt=now - DEAD_AFTER).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - FINISHED_KEPT).delete()
+    if by:
+        Worker.objects.note_sweep(by)
     return waiting
 
 

@@ -111,6 +111,7 @@ ARROWS = {
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
         " integrations.lanes integrations.recovery integrations.replays integrations.introductions"
     ),
+    "integrations.operations": (f"{ROWS} django_tasks_db integrations.encryption integrations.keys integrations.lanes"),
     # Another way to wake workers; loaded by its name in a setting.
     "integrations.redis_queue": "django django_tasks huey redis",
     # What people see.
@@ -127,7 +128,7 @@ ARROWS = {
     "integrations.views": (
         f"{ROWS} accounts.access accounts.admission allauth.account.decorators integrations.state integrations.tokens"
         " integrations.leasing integrations.guest_tokens integrations.introductions integrations.health"
-        " integrations.finishing"
+        " integrations.finishing integrations.operations"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
         " integrations.replays"

@@ -44,6 +44,9 @@ POLICY: dict[str, tuple[str, str]] = {
     "health_ready": (ANYBODY, "GET"),
     # asks for a secret in its path
     "webhook": (ANYBODY, "POST"),
+    "office": (STAFF, "GET"),
+    "operations": (STAFF, "GET"),
+    "operations_json": (STAFF, "GET"),
     "registration": (STAFF, "GET"),
     "dashboard": (LOOK, "GET"),
     "connection_card": (LOOK, "GET"),

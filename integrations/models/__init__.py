@@ -16,6 +16,7 @@ from integrations.models.inbox import Delivery, WebhookAddress
 from integrations.models.introductions import Introduction, LinkedUser, Outcome
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
+from integrations.models.workers import Worker
 
 __all__ = [
     "SETUP_ERRORS",
@@ -45,4 +46,5 @@ __all__ = [
     "TokenPair",
     "Turn",
     "WebhookAddress",
+    "Worker",
 ]

@@ -3,13 +3,12 @@ application's to staff, because its holder can post for every customer."""
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.access import OWNERS, customer_for, person
+from accounts.access import OWNERS, customer_for, person, staff
 from integrations import webhook_addresses, wording
 from integrations.encryption import CannotUnseal
 
@@ -44,8 +43,7 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
 @require_GET
 def registration(request: HttpRequest) -> HttpResponse:
     """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""
-    if not person(request).is_staff:
-        raise PermissionDenied
+    staff(request)
     text = webhook_addresses.registration_email()
-    context = {"text": text, "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID)}
-    return render(request, "integrations/registration.html", context)
+    context = {"text": text, "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID), "at_registration": "page"}
+    return render(request, "staff/registration.html", context)

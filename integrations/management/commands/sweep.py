@@ -1,3 +1,4 @@
+import socket
 from argparse import ArgumentParser
 from typing import Any
 
@@ -13,5 +14,5 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say how many rows are due")
 
     def handle(self, *, dry_run: bool, **options: Any) -> None:
-        due = tasks.due() if dry_run else tasks.sweep()
+        due = tasks.due() if dry_run else tasks.sweep(by=f"manage.py sweep on {socket.gethostname()[:40]}")
         self.stdout.write(f"{due} due")

@@ -1,4 +1,5 @@
 import logging
+import os
 import signal
 import socket
 import threading
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         self.stopping = threading.Event()
         self.workers: list[Any] = []
         self.keys = keys.Watch()
+        self.name = f"{socket.gethostname()[:40]}, process {os.getpid()}"
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         serving = [threading.Thread(target=self._serve, name=f"tasks-{n}") for n in range(threads)]
@@ -88,7 +90,7 @@ class Command(BaseCommand):
     def _sweep(self) -> None:
         try:
             close_old_connections()
-            tasks.sweep()
+            tasks.sweep(by=self.name)
             self.keys.look()
         except (DatabaseError, InterfaceError) as problem:
             logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)

@@ -1,0 +1,206 @@
+"""How the whole is doing, for the operator's staff: what works, what waits and since when, what went wrong lately.
+
+Made to be asked every few seconds while a million events are stored: nothing is counted further than MOST, and every
+question is answered from an index or from a small table. Nothing here names a customer.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import django
+from django.conf import settings
+from django.db import connection as database
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Count, Min, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+
+from integrations import encryption, keys, lanes
+from integrations.models import Attempt, Breaker, Connection, Delivery, Event, State, Worker
+
+MOST = 10_000
+# The newest tries that are looked through for errors.
+TRIES = 5_000
+LATE_AFTER = timedelta(minutes=2)
+LATELY = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One thing that is well or not. tone: success, warning or danger."""
+
+    name: str
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Counts stop at MOST. `waiting_since` is when the oldest row came that nobody has worked on; None for none."""
+
+    at: datetime
+    signals: list[Signal]
+    connections: dict[str, int]
+    connection_troubles: dict[str, int]
+    deliveries: dict[str, int]
+    events: dict[str, int]
+    event_troubles: dict[str, int]
+    delivery_waiting_since: datetime | None
+    event_waiting_since: datetime | None
+    paused_lanes: int
+    workers: list[dict[str, Any]]
+    keys: dict[str, int]
+    configured_keys: list[str]
+    wake_ups: dict[str, int]
+    mails_waiting: int
+    mails_waiting_since: datetime | None
+    versions: dict[str, str]
+
+
+def look() -> Operations:
+    """Everything as it is now."""
+    now = timezone.now()
+    by_state, by_trouble = _connections()
+    delivery_since, event_since = _oldest_delivery(), _oldest_event()
+    workers = list(Worker.objects.values("name", "started_at", "swept_at")[:20])
+    used = keys.in_use()
+    configured = list(encryption.key_ids())
+    mails, mails_since = _mails()
+    breaker = Breaker.objects.exclude(opened_at=None).first()
+    signals = [
+        _workers_signal(workers, now),
+        _queue_signal([since for since in (delivery_since, event_since) if since], now),
+        Signal("Breaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
+        if breaker
+        else Signal("Breaker", "success", "Closed."),
+        _keys_signal(set(used) - set(configured)),
+        _mail_signal(mails, mails_since, now),
+    ]
+    return Operations(
+        at=now,
+        signals=signals,
+        connections=by_state,
+        connection_troubles=by_trouble,
+        deliveries=_states(Delivery.objects.filter(state__in=WAITING_DELIVERIES), WAITING_DELIVERIES),
+        events={
+            **_states(Event.objects.open(), Event.OPEN),
+            **_states(Event.objects.filter(state__in=STUCK_EVENTS), STUCK_EVENTS),
+        },
+        event_troubles=_recent_troubles(),
+        delivery_waiting_since=delivery_since,
+        event_waiting_since=event_since,
+        paused_lanes=_paused_lanes(),
+        workers=workers,
+        keys=dict(used),
+        configured_keys=configured,
+        wake_ups=_wake_ups(),
+        mails_waiting=mails,
+        mails_waiting_since=mails_since,
+        versions=_versions(),
+    )
+
+
+WAITING_DELIVERIES = (Delivery.State.RECEIVED, *Delivery.PARKED)
+STUCK_EVENTS = (Event.State.FAILED, Event.State.UNMATCHED)
+
+
+def _connections() -> tuple[dict[str, int], dict[str, int]]:
+    states: Counter[str] = Counter()
+    troubles: Counter[str] = Counter()
+    grouped = Connection.objects.order_by().values_list("state", "error_kind").annotate(Count("pk"))
+    for state, error_kind, count in grouped:
+        states[state] += count
+        if error_kind:
+            troubles[error_kind] += count
+    return {state: states[state] for state in State.values}, dict(troubles.most_common())
+
+
+def _states(rows: "QuerySet[Any]", states: Iterable[str]) -> dict[str, int]:
+    found = Counter(rows.order_by().values_list("state", flat=True)[:MOST])
+    return {str(state): found[state] for state in states}
+
+
+def _oldest_delivery() -> datetime | None:
+    return Delivery.objects.received().order_by("pk").values_list("received_at", flat=True).first()
+
+
+def _oldest_event() -> datetime | None:
+    """Since when the lane that waits longest has had something to do that nobody does."""
+    return lanes.due().values_list("due_at", flat=True).first()
+
+
+def _paused_lanes() -> int:
+    """Connections whose events wait because SnapInspect does not answer them."""
+    return Connection.objects.filter(lane__paused_until__gt=Now()).count()
+
+
+def _recent_troubles() -> dict[str, int]:
+    newest = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first()
+    if newest is None:
+        return {}
+    lately = Attempt.objects.filter(pk__gt=newest - TRIES, at__gt=Now() - LATELY).exclude(error_kind="")
+    counted = lately.order_by().values_list("error_kind").annotate(count=Count("pk")).order_by("-count")
+    return dict(counted)
+
+
+def _wake_ups() -> dict[str, int]:
+    if settings.TASKS_ENGINE != "db":
+        return {}
+    return dict(Counter(DBTaskResult.objects.order_by().values_list("status", flat=True)[:MOST]))
+
+
+def _mails() -> tuple[int, datetime | None]:
+    """Notices that should have been sent by now, and since when the first of them is owed."""
+    owed = Connection.objects.exclude(notice="").exclude(next_notice_at=None)
+    told = owed.aggregate(count=Count("pk"), since=Min("state_since"))
+    return told["count"], told["since"]
+
+
+def _versions() -> dict[str, str]:
+    applied = MigrationRecorder.Migration.objects.filter(app__in=["accounts", "integrations"]).order_by("pk")  # type: ignore[attr-defined]
+    newest: dict[str, str] = dict(applied.values_list("app", "name"))
+    vendor = ".".join(str(part) for part in database.get_database_version())
+    return {
+        "Python": platform.python_version(),
+        "Django": django.get_version(),
+        database.display_name: vendor,
+        **{f"Schema of {app}": name for app, name in sorted(newest.items())},
+    }
+
+
+def _workers_signal(workers: list[dict[str, Any]], now: datetime) -> Signal:
+    alive = [worker for worker in workers if worker["swept_at"] > now - Worker.SILENT_AFTER]
+    if alive:
+        return Signal("Workers", "success", f"{len(alive)} at work.")
+    return Signal("Workers", "danger", "None has swept for a minute: nothing is processed. Start `manage.py worker`.")
+
+
+def _queue_signal(waiting: list[datetime], now: datetime) -> Signal:
+    if not waiting:
+        return Signal("Queue", "success", "Nothing waits.")
+    seconds = max(0, round((now - min(waiting)).total_seconds()))
+    tone = "success" if now - min(waiting) < LATE_AFTER else "warning"
+    return Signal("Queue", tone, f"The oldest has waited for {_length(seconds)}.")
+
+
+def _length(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} seconds"
+    return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
+
+
+def _keys_signal(missing: set[str]) -> Signal:
+    if missing:
+        return Signal("Keys", "danger", f"Not configured, but needed: {', '.join(sorted(missing))}.")
+    return Signal("Keys", "success", "All that are needed are configured.")
+
+
+def _mail_signal(waiting: int, since: datetime | None, now: datetime) -> Signal:
+    if since is not None and now - since > LATE_AFTER:
+        return Signal("Mail", "warning", f"{waiting} notices could not be sent yet; the log says why.")
+    return Signal("Mail", "success", "Nothing is stuck.")

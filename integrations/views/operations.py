@@ -1,0 +1,72 @@
+"""How the whole is doing, for staff: a page that refreshes itself, and the same as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from accounts.access import staff
+from integrations import operations, wording
+from integrations.models import Delivery, Event, State
+
+CONNECTIONS = "admin:integrations_connection_changelist"
+DELIVERIES = "admin:integrations_delivery_changelist"
+EVENTS = "admin:integrations_event_changelist"
+
+
+@require_GET
+def office(request: HttpRequest) -> HttpResponse:
+    """Where staff begin."""
+    staff(request)
+    return redirect("operations")
+
+
+@never_cache
+@require_GET
+def page(request: HttpRequest) -> HttpResponse:
+    """Signals first, then counts that lead to the rows behind them."""
+    staff(request)
+    seen = operations.look()
+    context = {
+        "seen": seen,
+        "at_operations": "page",
+        "most": operations.MOST,
+        "groups": [
+            ("Connections", _linked(CONNECTIONS, "state__exact", seen.connections, dict(State.choices))),
+            ("Events", _linked(EVENTS, "state__exact", seen.events, dict(Event.State.choices))),
+            ("Deliveries", _linked(DELIVERIES, "state__exact", seen.deliveries, dict(Delivery.State.choices))),
+        ],
+        "troubles": [
+            (
+                "Connections, by what is wrong with them now",
+                _linked(CONNECTIONS, "error_kind", seen.connection_troubles, wording.TROUBLE),
+            ),
+            (
+                "Tries to process events that failed within 24 hours",
+                _linked(EVENTS, "last_error_kind", seen.event_troubles, wording.TROUBLE | wording.EVENT_TROUBLE),
+            ),
+        ],
+        "keys": [
+            (key, seen.keys.get(key, 0), key in seen.configured_keys)
+            for key in dict.fromkeys([*seen.configured_keys, *seen.keys])
+        ],
+    }
+    is_part = request.htmx  # type: ignore[attr-defined]
+    return render(request, "staff/partials/operations.html" if is_part else "staff/operations.html", context)
+
+
+@never_cache
+@require_GET
+def as_json(request: HttpRequest) -> HttpResponse:
+    """The same for machines of people who are signed in as staff."""
+    staff(request)
+    return JsonResponse(asdict(operations.look()))
+
+
+def _linked(name: str, lookup: str, counts: dict[str, int], words: Any) -> list[tuple[str, str, int]]:
+    """Words, the address of the rows, and how many there are."""
+    return [(words.get(value, value), reverse(name, query={lookup: value}), count) for value, count in counts.items()]
