@@ -16,6 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "accounts.User": "People",
         "accounts.Membership": "Memberships",
         "accounts.Invitation": "Invitations",
+        "integrations.LinkedUser": "Links to SnapInspect users",
         "account.EmailAddress": "Email addresses",
     },
     "Connections": {
