@@ -40,6 +40,13 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class WorkerSeen:
+    name: str
+    started_at: datetime
+    swept_at: datetime
+
+
+@dataclass(frozen=True)
 class Operations:
     """Counts stop at MOST. `waiting_since` is when the oldest row came that nobody has worked on; None for none."""
 
@@ -53,7 +60,7 @@ class Operations:
     delivery_waiting_since: datetime | None
     event_waiting_since: datetime | None
     paused_lanes: int
-    workers: list[dict[str, Any]]
+    workers: list[WorkerSeen]
     keys: dict[str, int]
     configured_keys: list[str]
     wake_ups: dict[str, int]
@@ -67,7 +74,7 @@ def look() -> Operations:
     now = timezone.now()
     by_state, by_trouble = _connections()
     delivery_since, event_since = _oldest_delivery(), _oldest_event()
-    workers = list(Worker.objects.values("name", "started_at", "swept_at")[:20])
+    workers = [WorkerSeen(*row) for row in Worker.objects.values_list("name", "started_at", "swept_at")[:20]]
     used = keys.in_use()
     configured = list(encryption.key_ids())
     mails, mails_since = _mails()
@@ -162,7 +169,7 @@ def _mails() -> tuple[int, datetime | None]:
 
 
 def _versions() -> dict[str, str]:
-    applied = MigrationRecorder.Migration.objects.filter(app__in=["accounts", "integrations"]).order_by("pk")  # type: ignore[attr-defined]
+    applied = MigrationRecorder.Migration.objects.filter(app__in=["accounts", "integrations"]).order_by("pk")
     newest: dict[str, str] = dict(applied.values_list("app", "name"))
     vendor = ".".join(str(part) for part in database.get_database_version())
     return {
@@ -173,8 +180,8 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _workers_signal(workers: list[dict[str, Any]], now: datetime) -> Signal:
-    alive = [worker for worker in workers if worker["swept_at"] > now - Worker.SILENT_AFTER]
+def _workers_signal(workers: list[WorkerSeen], now: datetime) -> Signal:
+    alive = [worker for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     if alive:
         return Signal("Workers", "success", f"{len(alive)} at work.")
     return Signal("Workers", "danger", "None has swept for a minute: nothing is processed. Start `manage.py worker`.")
