@@ -287,8 +287,11 @@ def event_sentence(state: str, *, attempts: int, most: int) -> str:
 
 # Trouble of an event beside the trouble of its connection.
 EVENT_TROUBLE = {
-    "handler": "The work that this app does with such events failed.",
-    "limited": "Too many unknown inspections were asked for; it waits its turn.",
+    "handler_failed": "The work that this app does with such events failed.",
+    "too_many_misses": "Too many unknown inspections were asked for; it waits its turn.",
+    "other_company": "SnapInspect says that this inspection belongs to another company.",
+    "worker_died": "The work on it was cut off again and again.",
+    "internal_error": "Something in this app failed; the people who run it have been told.",
 }
 
 

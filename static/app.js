@@ -105,7 +105,10 @@
   });
   whenLive("htmx:beforeRequest", (event, part) => isBusy(part) && event.preventDefault());
   whenLive("htmx:beforeSwap", (event, part) => rememberPlace(part));
-  whenLive("htmx:afterSwap", (event, part) => returnToPlace(part));
+  whenLive("htmx:afterSwap", (event, part) => {
+    refresh(); // at once: waiting for htmx:load would show the exact times for a moment
+    returnToPlace(part);
+  });
   whenLive("htmx:sendError", () => showTrouble(true));
   whenLive("htmx:responseError", () => showTrouble(true));
   whenLive("htmx:afterRequest", (event) => event.detail.successful && showTrouble(false));

@@ -19,7 +19,9 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Customer, User
-from integrations.models import Connection, State
+from integrations import wording
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, Kind, Replay, State
+from tests.events import make_events
 from tests.test_browser import CHROMIUM, PICTURES, QUIET
 
 pytestmark = [
@@ -77,6 +79,83 @@ def screen(prepare: Callable[[Scene], str]) -> Callable[[Scene], str]:
 def one_connection_needs_a_person(scene: Scene) -> str:
     scene.connection(state=State.NEEDS_RECONNECT, error_kind="token_refused")
     return f"/c/{scene.acme.code}/"
+
+
+@screen
+def events_of_every_state(scene: Scene) -> str:
+    connection = scene.connection()
+    scene.connection("7001", "Harbour Lets, the branch with the long name")
+    for number, state in enumerate(Event.State):
+        type_ = list(wording.EVENT_TYPES)[number % 4]
+        soon = timezone.now() + timedelta(minutes=3)
+        make_events(connection, 1, state=state, type=type_, attempts=2, next_attempt_at=soon, inspection_id=str(number))
+    return f"/c/{scene.acme.code}/events/"
+
+
+@screen
+def events_filtered_to_nothing(scene: Scene) -> str:
+    make_events(scene.connection(), 1)
+    return f"/c/{scene.acme.code}/events/?state=failed&since=2026-11-20"
+
+
+@screen
+def events_with_a_senseless_filter(scene: Scene) -> str:
+    make_events(scene.connection(), 1)
+    return f"/c/{scene.acme.code}/events/?state=nothing&since=yesterday"
+
+
+@screen
+def no_events_before_the_webhook_address_is_known(scene: Scene) -> str:
+    scene.connection(kind=Kind.PERSONAL)
+    return f"/c/{scene.acme.code}/events/"
+
+
+@screen
+def event_that_is_retried(scene: Scene) -> str:
+    soon = timezone.now() + timedelta(minutes=3)
+    (event,) = make_events(
+        scene.connection(),
+        1,
+        state=Event.State.RETRYING,
+        attempts=2,
+        next_attempt_at=soon,
+        last_error_kind="handler_failed",
+    )
+    Attempt.objects.create(event=event, error_kind="server_error", status=503, duration=timedelta(seconds=1.2))
+    Attempt.objects.create(event=event, error_kind="handler_failed", duration=timedelta(0), handler="crm.tell")
+    for _ in range(2):
+        body = b'{"sType": "Create_Inspection", "iInspectionID": 1388563, "iCompanyID": 6847}'
+        delivery = Delivery.objects.create(body=body, state=Delivery.State.PLACED)
+        EventDelivery.objects.create(event=event, delivery=delivery)
+    return f"/c/{scene.acme.code}/events/{event.code}/"
+
+
+@screen
+def replay_of_many_asks_first(scene: Scene) -> str:
+    make_events(scene.connection(), 143, state=Event.State.FAILED)
+    return f"/c/{scene.acme.code}/events/replay/?state=failed&type=Create_Inspection"
+
+
+@screen
+def replay_of_many_runs(scene: Scene) -> str:
+    running = Replay.objects.create(
+        customer=scene.acme, by=scene.bob, matched=143, last_event=0, replayed=57, skipped=2
+    )
+    return f"/c/{scene.acme.code}/replays/{running.code}/"
+
+
+@screen
+def replay_of_many_is_over(scene: Scene) -> str:
+    over = Replay.objects.create(
+        customer=scene.acme,
+        by=scene.bob,
+        matched=143,
+        last_event=0,
+        replayed=141,
+        skipped=2,
+        finished_at=timezone.now(),
+    )
+    return f"/c/{scene.acme.code}/replays/{over.code}/"
 
 
 @pytest.fixture(scope="module")
