@@ -90,6 +90,8 @@ ARROWS = {
     "integrations.notices": ROWS,
     # Keys: which are needed, and moving everything to the newest without reading it.
     "integrations.keys": f"{ROWS} integrations.encryption",
+    # What goes by its age.
+    "integrations.retention": ROWS,
     "integrations.resealing": (
         f"{ROWS} integrations.encryption integrations.keys integrations.tokens integrations.spool"
     ),
@@ -143,7 +145,7 @@ ARROWS = {
     ),
     "integrations.management": (
         f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"
-        " integrations.resealing integrations.recovery integrations.lanes integrations.health"
+        " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
         " integrations.webhook_addresses"
     ),
     "integrations.checks": "django integrations.encryption integrations.keys",

@@ -1,0 +1,133 @@
+"""How long each kind of row is kept, and how it goes: in small batches, so that nobody waits for a large one.
+
+The table below is the rule. What it deletes is history; tokens, open work and settings are never a matter of age.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from accounts.models import AuditEntry, Invitation
+from integrations.models import (
+    Check,
+    ConnectAttempt,
+    Delivery,
+    Event,
+    EventDelivery,
+    ExplorerCall,
+    Introduction,
+    Replay,
+    State,
+    WebhookAddress,
+)
+
+BATCH = 500
+AFTER_DISCONNECT = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`rows`: those older than `kept`, in any order; `kept` is counted from what `since` says."""
+
+    what: str
+    kept: timedelta
+    since: str
+    rows: Callable[[timedelta], "QuerySet[Any]"]
+
+
+def _unfinished_work() -> Exists:
+    return Exists(EventDelivery.objects.filter(delivery=OuterRef("pk"), event__state__in=Event.OPEN))
+
+
+RULES = [
+    Rule(
+        "events of disconnected connections",
+        AFTER_DISCONNECT,
+        "the disconnect",
+        lambda kept: Event.objects.exclude(state__in=Event.OPEN).filter(
+            connection__state=State.DISCONNECTED, connection__state_since__lt=Now() - kept
+        ),
+    ),
+    Rule(
+        "events",
+        timedelta(days=400),
+        "their end",
+        lambda kept: Event.objects.filter(finished_at__lt=Now() - kept),
+    ),
+    Rule(
+        "deliveries",
+        timedelta(days=90),
+        "their arrival",
+        # Those that nobody could be found for have a rule of their own, in the inbox.
+        lambda kept: (
+            Delivery.objects.filter(received_at__lt=Now() - kept)
+            .exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
+            .exclude(_unfinished_work())
+        ),
+    ),
+    Rule("results of tests", timedelta(days=90), "the test", lambda kept: Check.objects.filter(at__lt=Now() - kept)),
+    Rule(
+        "calls of the explorer",
+        timedelta(days=90),
+        "the call",
+        lambda kept: ExplorerCall.objects.filter(at__lt=Now() - kept),
+    ),
+    Rule(
+        "replays",
+        timedelta(days=90),
+        "their end",
+        lambda kept: Replay.objects.filter(finished_at__lt=Now() - kept),
+    ),
+    Rule(
+        "attempts to connect",
+        timedelta(days=30),
+        "their start",
+        # While a pair is kept for one, it is somebody's work.
+        lambda kept: ConnectAttempt.objects.filter(issued_at__lt=Now() - kept).exclude(
+            Exists(Introduction.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b""))
+        ),
+    ),
+    Rule(
+        "invitations",
+        timedelta(days=30),
+        "their last day",
+        lambda kept: Invitation.objects.filter(expires_at__lt=Now() - kept),
+    ),
+    Rule(
+        "replaced webhook addresses",
+        timedelta(days=30),
+        "their last day",
+        lambda kept: WebhookAddress.objects.filter(valid_until__lt=Now() - kept),
+    ),
+    Rule("sessions", timedelta(0), "their end", lambda kept: Session.objects.filter(expire_date__lt=Now() - kept)),
+    Rule(
+        "entries of the audit trail",
+        timedelta(days=730),
+        "what they tell",
+        lambda kept: AuditEntry.objects.filter(at__lt=Now() - kept),
+    ),
+]
+
+
+def due(rule: Rule) -> int:
+    """How many rows this rule would delete now."""
+    return rule.rows(rule.kept).order_by().count()
+
+
+def prune(rule: Rule, *, batch: int = BATCH) -> Iterator[int]:
+    """Deletes what the rule says, and tells after each batch how many rows it had. May be stopped at any moment.
+
+    Oldest first where keys grow with time; of two that prune at once, each row goes with one of them.
+    """
+    while keys := list(rule.rows(rule.kept).order_by("pk").values_list("pk", flat=True)[:batch]):
+        with transaction.atomic():
+            # Once more by the rule: a row may have become open work again since it was found.
+            found = rule.rows(rule.kept).filter(pk__in=keys)
+            rule.rows(rule.kept).model._default_manager.filter(pk__in=list(found.values_list("pk", flat=True))).delete()
+        yield len(keys)
