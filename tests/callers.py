@@ -36,9 +36,17 @@ from django.db import connection as database  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts.models import AuditEntry, Customer, User  # noqa: E402
-from integrations import health, leasing, parting, spool, tasks  # noqa: E402
-from integrations.models import Breaker, Connection, State, TokenPair  # noqa: E402
-from integrations.snapinspect import exchange  # noqa: E402
+from integrations import guest_tokens, health, introductions, leasing, parting, spool, tasks  # noqa: E402
+from integrations.models import (  # noqa: E402
+    Breaker,
+    ConnectAttempt,
+    Connection,
+    Introduction,
+    Purpose,
+    State,
+    TokenPair,
+)
+from integrations.snapinspect import exchange, pair  # noqa: E402
 from tests import fleet  # noqa: E402
 from tests.driving import Sandbox  # noqa: E402
 
@@ -50,6 +58,9 @@ PLACES: dict[str, tuple[Any, str, str]] = {
     "before commit": (spool.Slot, "fill", "after"),
     "after commit": (leasing.Held, "_commit", "after"),
     "after burn": (leasing.Held, "burn", "after"),
+    # Around the exchange of a pair that has no connection; "before send" and "before spool" are places of it, too.
+    "after a guest's exchange": (guest_tokens.Guest, "exchange", "after"),
+    "before a guest's erasing": (guest_tokens.Guest, "erase", "before"),
 }
 PATIENCE = 60.0
 
@@ -104,6 +115,29 @@ def disconnect(go: Go, *, connection: int) -> bool:
     return parting.disconnect(row, by=User.objects.get(memberships__customer=row.customer))
 
 
+def guest(go: Go) -> int:
+    """Somebody is back from SnapInspect to sign in; the pair that they brought is sealed."""
+    go()
+    attempt = ConnectAttempt.objects.create(
+        purpose=Purpose.SIGN_IN, state_hash=os.urandom(32).hex(), session_hash="", issued_at=timezone.now()
+    )
+    granted = Sandbox(settings.SNAPINSPECT_API_URL).grant()
+    guest_tokens.receive(attempt, pair.TokenPair(granted["access_token"], granted["refresh_token"]))
+    return int(attempt.introduction.pk)
+
+
+def hear(go: Go, *, introduction: int) -> None:
+    """What a worker does with it."""
+    go()
+    introductions.hear(introduction)
+
+
+def what_came_of(go: Go, *, introduction: int) -> dict[str, Any]:
+    go()
+    row = Introduction.objects.get(pk=introduction)
+    return {"outcome": row.outcome, "kept": bool(row.sealed_access or row.sealed_refresh)}
+
+
 def recover(go: Go, *, passed: float = 0) -> None:
     """What a worker does after a crash, until nothing is left to do; `passed` seconds are taken as gone by."""
     go()
@@ -114,7 +148,8 @@ def recover(go: Go, *, passed: float = 0) -> None:
         tasks.sweep()
         tasks.drain.func()
         held = TokenPair.objects.exclude(pk__in=TokenPair.objects.unleased())
-        if not (tasks.due() or held.exists()):
+        guests = Introduction.objects.exclude(sealed_refresh=b"")
+        if not (tasks.due() or held.exists() or guests.exists()):
             return
         time.sleep(0.1)
     raise TimeoutError
@@ -130,13 +165,13 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
         except health.NoAnswer:
             works = False
         row.refresh_from_db()
-        pair = TokenPair.objects.current().filter(connection=row).first()
+        in_use = TokenPair.objects.current().filter(connection=row).first()
         found.append(
             {
                 "connection": row.pk,
                 "state": row.state,
                 "works": works,
-                "fingerprint": pair.fingerprint if pair else "",
+                "fingerprint": in_use.fingerprint if in_use else "",
                 "kept_aside": AuditEntry.objects.filter(kind="tokens.kept_aside", subject=row.code).count(),
                 "pairs": row.pairs.count(),
                 "told": bool(row.incident_since),
@@ -145,7 +180,9 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
     return found
 
 
-JOBS: dict[str, Callable[..., Any]] = {job.__name__: job for job in (make, clear, call, disconnect, recover, look)}
+JOBS: dict[str, Callable[..., Any]] = {
+    job.__name__: job for job in (make, clear, call, disconnect, guest, hear, what_came_of, recover, look)
+}
 
 
 def stop_at(place: str, then: str) -> None:

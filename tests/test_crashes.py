@@ -254,3 +254,24 @@ def test_T9_a_killed_disconnect_is_finished_by_the_sweep(world: World, nursery: 
     record("T9", "kill -9 during a disconnect", f"{state['state']}, {state['pairs']} pairs kept after the sweep")
     assert end.status == -9
     assert (state["state"], state["pairs"]) == ("disconnected", 0)
+
+
+def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(world: World, nursery: Nursery) -> None:
+    # Whoever finds an exchange that was sent and not answered cannot know more than that.
+    expected = {
+        "before send": "unreachable",
+        "before spool": "unreachable",
+        "after a guest's exchange": "unknown",
+        "before a guest's erasing": "unknown",
+    }
+    seen = {}
+    for place in expected:
+        introduction = nursery.do("guest")
+        (end,) = nursery.run(job("hear", introduction=introduction, at=place, lease=LEASE))
+        assert end.status == -9
+        nursery.do("recover", lease=LEASE)
+        found = nursery.do("what_came_of", introduction=introduction)
+        seen[place] = "kept" if found["kept"] else found["outcome"]
+
+    record("sign-in", "kill -9 of the worker at 4 points", f"{list(seen.values()).count('kept')} pairs left behind")
+    assert seen == expected
