@@ -64,8 +64,9 @@ def look(panel: Panel, connection: Connection) -> Sight:
     if not has_something(connection):
         return Sight(error_kind="nothing_kept")
     kept, _ = PanelAnswer.objects.get_or_create(panel_id=panel.pk, connection=connection)
-    is_due = PanelAnswer.objects.due().filter(pk=kept.pk).exists()
-    if is_due and connection.is_usable:
+    if not connection.is_usable:
+        return _sight(kept, error_kind="needs_reconnect")
+    if PanelAnswer.objects.due().filter(pk=kept.pk).exists():
         if not kept.claim():
             return _sight(kept, is_waiting=True)
         try:
@@ -79,8 +80,6 @@ def look(panel: Panel, connection: Connection) -> Sight:
             )
         else:
             kept.keep(found.stored(), seconds=panel.refresh_seconds)
-    elif not connection.is_usable and not kept.error_kind:
-        return _sight(kept, error_kind=connection.error_kind or "token_refused")
     # One that has never brought anything, good or bad, is being asked for the first time by somebody else.
     return _sight(kept, is_waiting=kept.fetched_at is None and not kept.error_kind)
 

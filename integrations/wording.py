@@ -134,6 +134,7 @@ PANEL_TROUBLE = {
     "forbidden": "SnapInspect does not allow your account to see this.",
     "wrong_shape": "SnapInspect answered something else than this panel is made for. Those who run it can mend it.",
     "token_refused": "SnapInspect did not accept our access just now. We are finding out why.",
+    "needs_reconnect": "This account has to be reconnected before there is anything new.",
 }
 
 

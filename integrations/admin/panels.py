@@ -5,9 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -20,11 +19,18 @@ from integrations.models import Connection, Panel, PanelAnswer
 
 
 class TryForm(forms.Form):
-    connection = forms.ModelChoiceField(
-        Connection.objects.askable(),
-        widget=AutocompleteSelect(PanelAnswer._meta.get_field("connection"), admin.site),
-        error_messages={"invalid_choice": "This connection cannot be asked now."},
-    )
+    # Typed, not chosen: there may be thousands, and their names say nothing about whose they are.
+    connection = forms.CharField(label="Connection: its code, or its company ID", max_length=20)
+
+    def clean_connection(self) -> Connection:
+        named = self.cleaned_data["connection"]
+        askable = Connection.objects.askable().select_related("customer")
+        found = list(askable.filter(Q(code=named) | Q(company_id=named))[:2])
+        if not found:
+            raise forms.ValidationError("No connection that can be asked now has this code or company ID.")
+        if len(found) > 1:
+            raise forms.ValidationError("Several customers have connected this company: give the connection's code.")
+        return found[0]
 
 
 @admin.register(Panel)
