@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,7 +20,7 @@ from integrations import health, limits, panels, proving, shaping, tasks
 from integrations.management.commands import demo_panel
 from integrations.models import Connection, Panel, PanelAnswer, State
 from tests.driving import OTHER, Sandbox, Visitor, audited, work
-from tests.world import wait_until
+from tests.world import ROOT, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -574,3 +575,19 @@ def test_the_example_of_make_run_fits_the_stand_in_and_leaves_other_panels_alone
     assert panels.fetch(panel, connection).notes == []
     assert panel.title == demo_panel.EXAMPLE["title"]
     assert "3 Quay Lane" in part(visit(alice), connection, panel)
+
+
+def test_the_example_of_the_documents_shows_what_they_say(
+    sandbox: Sandbox, visit: Visit, staff: User, alice: User, connection: Connection
+) -> None:
+    document = (ROOT / "docs/panels.md").read_text()
+    blocks = dict(re.findall(r"```(json|text)\n(.*?)```", document, re.DOTALL))
+    rows = re.findall(r"^\| (.*) \|$", document.partition("every customer sees")[2], re.MULTILINE)
+    expected = [row.split(" | ") for row in rows]
+    answers(sandbox, "/jobs/open", blocks["json"].encode())
+    form = FORM | {"path": "jobs/open", "rows_at": "result.jobs", "columns": blocks["text"]}
+    assert visit(staff).post(ADD, form).status_code == 302
+
+    page = part(visit(alice), connection, Panel.objects.get())
+    cells = [re.sub(r"<[^>]*>|nothing", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", page, re.DOTALL)]
+    assert cells == [cell for row in expected for cell in row]
