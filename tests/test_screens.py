@@ -20,7 +20,21 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Customer, User
 from integrations import wording
-from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, Kind, Replay, State
+from integrations.models import (
+    Attempt,
+    Connection,
+    Delivery,
+    Event,
+    EventDelivery,
+    ExplorerAnswer,
+    ExplorerCall,
+    Kind,
+    Panel,
+    PanelAnswer,
+    Replay,
+    State,
+)
+from integrations.shaping import Cell, Table
 from tests.events import make_events
 from tests.test_browser import CHROMIUM, PICTURES, QUIET
 
@@ -57,11 +71,18 @@ class Scene:
             }
         )
 
+    def panel_answer(self, panel: Panel | None, connection: Connection, **fields: object) -> PanelAnswer:
+        """What a panel has shown of the connection a minute ago, and will not ask for anew."""
+        now = timezone.now()
+        times = {"fetched_at": now - timedelta(minutes=1), "next_ask_at": now + timedelta(hours=1)}
+        return PanelAnswer.objects.create(panel=panel, connection=connection, **{**times, **fields})
+
 
 # What the owner Alice sees of Acme without further rows. "{code}" is the customer's.
 PLAIN = {
     "first-run": "/c/{code}/",
     "no-events": "/c/{code}/events/",
+    "explorer-without-a-connection": "/c/{code}/explorer/",
     "security": "/accounts/2fa/",
     "snapinspect-user": "/accounts/snapinspect/",
     "not-found": "/c/nosuchcustomer/",
@@ -156,6 +177,49 @@ def replay_of_many_is_over(scene: Scene) -> str:
         finished_at=timezone.now(),
     )
     return f"/c/{scene.acme.code}/replays/{over.code}/"
+
+
+@screen
+def panels(scene: Scene) -> str:
+    connection = scene.connection()
+    jobs = Panel.objects.create(title="Latest inspections", path="inspections", columns="A: a\nB: b\nC: c\nD: d")
+    broken = Panel.objects.create(title="Invoices", path="invoices", columns="Number: number")
+    Panel.objects.update(is_active=True)
+    cells = [
+        Cell("text", "Entry inspection, 12 Harbour Street"),
+        Cell("number", "17"),
+        Cell("none", ""),
+        Cell("yes", ""),
+    ]
+    rows = [[*cells, Cell("time", "2026-11-24T10:00:00Z"), Cell("json", '{"a":[1,2]}')]] * 3
+    account = Table(["Name", "Company"], [[Cell("text", "Pat Harbour"), Cell("text", "6847")]], 1, [], "{}")
+    scene.panel_answer(None, connection, table=account.stored())
+    labels = ["Inspection", "Number", "Due", "Urgent", "Changed", "Reviews"]
+    scene.panel_answer(jobs, connection, table=Table(labels, rows, 312, []).stored(), error_kind="timeout")
+    scene.panel_answer(broken, connection, fetched_at=None, error_kind="not_found", status=404)
+    User.objects.filter(pk=scene.alice.pk).update(is_staff=True)
+    return f"/c/{scene.acme.code}/"
+
+
+@screen
+def panel_on_its_own_page(scene: Scene) -> str:
+    connection = scene.connection()
+    account = Table(["Name", "Company"], [[Cell("text", "Pat Harbour"), Cell("text", "6847")]], 1, [], "{}")
+    scene.panel_answer(None, connection, table=account.stored())
+    return f"/c/{scene.acme.code}/connections/{connection.code}/panels/account/"
+
+
+@screen
+def explorer(scene: Scene) -> str:
+    connection = scene.connection()
+    told = {"customer": scene.acme, "connection": connection, "by": scene.alice}
+    ExplorerCall.objects.create(**told, path="nothing/here", status=404, duration=timedelta(seconds=0.02), size=26)
+    ExplorerCall.objects.create(**told, path="user", error_kind="timeout")
+    call = ExplorerCall.objects.create(**told, path="inspections?sort=newest", status=200, size=1388)
+    ExplorerAnswer.objects.create(
+        call=call, by=scene.alice, text='{\n  "inspections": [\n    {}\n  ]\n}', is_json=True, is_cut=True
+    )
+    return f"/c/{scene.acme.code}/explorer/"
 
 
 @pytest.fixture(scope="module")
