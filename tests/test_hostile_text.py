@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Dialog, Page, Request
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -138,8 +138,9 @@ class Watch:
             "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective, e.blockedURI))"
         )
         self._complaints = listen(page)
-        page.on("dialog", lambda dialog: (self.found.append(f"dialog {dialog.message}"), dialog.dismiss())[0])
-        page.on("request", lambda asked: None if asked.url.startswith(at) else self.found.append(asked.url))
+        page.on("dialog", self._dismiss)
+        page.on("request", self._note_leaving)
+        self._at = at
 
     def look(self, where: str) -> None:
         self.pages += 1
@@ -153,6 +154,14 @@ class Watch:
             self.found.append(f"markup came through: {where}")
         self.found += [f"{where}: {text}" for text in self._complaints]
         self._complaints.clear()
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.found.append(f"a script ran: dialog {dialog.message}")
+        dialog.dismiss()
+
+    def _note_leaving(self, asked: Request) -> None:
+        if not asked.url.startswith(self._at):
+            self.found.append(f"asked for {asked.url}")
 
     def told(self) -> str:
         scripts = sum("script ran" in one for one in self.found)
