@@ -21,8 +21,9 @@ POWERS: list[str | list[str] | tuple[str, ...] | tuple[()]] = [
 ]
 
 
-class MembershipInline(admin.TabularInline[Membership, Any]):
+class MembershipInline(admin.StackedInline[Membership, Any]):
     model = Membership
+    exclude = ["trouble_mails", "daily_digest"]  # their own choice
     extra = 0
     autocomplete_fields = ["user", "customer"]
 

@@ -44,7 +44,7 @@ class ErrorKind(admin.SimpleListFilter):
         return queryset.filter(error_kind=self.value()) if self.value() else queryset
 
 
-class Looked(admin.TabularInline[Any, Connection]):
+class Looked(admin.StackedInline[Any, Connection]):
     """Rows below a connection: to be looked at."""
 
     can_delete = False

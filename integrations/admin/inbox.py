@@ -59,7 +59,7 @@ class ByExactWords(ManyRows):
         return queryset.filter(Q(*((name, word) for name in self.searched), _connector=Q.OR)), False
 
 
-class AttemptInline(admin.TabularInline[Attempt, Event]):
+class AttemptInline(admin.StackedInline[Attempt, Event]):
     model = Attempt
     verbose_name_plural = "tries"
     fields = readonly_fields = ("at", "why", "status", "duration", "handler")
