@@ -1,7 +1,9 @@
 import logging
 from collections.abc import Callable
+from functools import cache
 from smtplib import SMTPException
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
@@ -11,6 +13,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
+from django.utils import timezone
 
 from accounts.models import User
 
@@ -29,6 +32,30 @@ class SignInFirst(LoginRequiredMiddleware):
         parts = request.path.split("/")
         back = f"/c/{parts[2]}/" if parts[1] == "c" and len(parts) > 2 else "/"
         return redirect_to_login(back, resolve_url(settings.LOGIN_URL))
+
+
+class LocalTime:
+    """Days and times of a page are those of the visitor: their browser says where it is in a cookie (static/app.js).
+
+    Before the first answer, without JavaScript, or with a name that we do not know, they are in UTC and say so.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with timezone.override(_zone(request.COOKIES.get("timezone", ""))):
+            return self.get_response(request)
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    """None, the app's own, for any name that is not in the time zone database."""
+    return ZoneInfo(name) if name in _zones() else None
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 class MailTrouble:

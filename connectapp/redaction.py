@@ -78,8 +78,9 @@ _MASKS = (
         r"\1[redacted]",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',}]+", re.IGNORECASE), r"\1[redacted]"),
-    # secrets that are a part of the path: webhook addresses, confirmation, reset and invitation links
+    # secrets that are a part of the path: webhook addresses, confirmation and reset links, what colleagues are sent
     (re.compile(r"(/webhooks/snapinspect/)[^/\s?\"']+"), r"\1[redacted]"),
+    (re.compile(r"(/connect/links/)[^/\s?\"']+"), r"\1[redacted]"),
     (re.compile(r"(/accounts/(?:confirm-email|password/reset/key|invitations)/)[^/\s?\"']+"), r"\1[redacted]"),
 )
 

@@ -95,6 +95,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.LocalTime",
     "accounts.middleware.MailTrouble",
     "accounts.middleware.SecondFactorOfStaff",
 ]
@@ -116,6 +117,7 @@ TEMPLATES = [
                 "connectapp.requests.request_id",
                 "integrations.context_processors.attention",
                 "integrations.context_processors.offers",
+                "integrations.context_processors.before_you_go",
             ],
         },
     },

@@ -1,6 +1,7 @@
 """What every page says: about its customer's connections, and what is set up here."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -28,3 +29,8 @@ def attention(request: HttpRequest) -> dict[str, Any]:
 def offers(request: HttpRequest) -> dict[str, Any]:
     """`sign_in_with_snapinspect`: whether people can sign in with a SnapInspect user that they have linked."""
     return {"sign_in_with_snapinspect": bool(settings.SNAPINSPECT_CLIENT_ID and settings.SNAPINSPECT_SIGN_IN_FIELD)}
+
+
+def before_you_go(request: HttpRequest) -> dict[str, Any]:
+    """`vendor`: the host whose page a press on Connect leads to."""
+    return {"vendor": urlsplit(settings.SNAPINSPECT_CONNECT_URL).hostname}

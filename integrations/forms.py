@@ -38,6 +38,15 @@ class PersonalTokenForm(forms.Form):
         return token
 
 
+class NameForm(forms.Form):
+    name = forms.CharField(
+        label="Name",
+        max_length=100,
+        required=False,
+        help_text="How you call it here. Leave it empty for the company’s name at SnapInspect.",
+    )
+
+
 class ExplorerForm(forms.Form):
     """connections: those that may be asked; the only one needs not be chosen."""
 

@@ -6,10 +6,12 @@ from integrations.views import (
     addresses,
     connect,
     connections,
+    dashboard,
     event,
     events,
     explorer,
     linked_user,
+    links,
     operations,
     panels,
     personal,
@@ -20,8 +22,12 @@ from integrations.views import (
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
 urlpatterns = [
-    path("c/<slug:code>/", connections.dashboard, name="dashboard"),
+    path("c/<slug:code>/", dashboard.dashboard, name="dashboard"),
+    path("c/<slug:code>/numbers.json", dashboard.figures, name="numbers"),
+    path("c/<slug:code>/connections/", connections.connections, name="connections"),
     path("c/<slug:code>/connect/", connect.start, name="connect"),
+    path("c/<slug:code>/connect/links/", links.make, name="connect_link_make"),
+    path("c/<slug:code>/connect/links/<slug:secret>/", links.follow, name="connect_link"),
     path("c/<slug:code>/events/", events.events, name="events"),
     path("c/<slug:code>/events.csv", events.export, name="events_export"),
     # Before the events themselves: a code has twelve characters, so none is ever taken for this word.
@@ -37,6 +43,9 @@ urlpatterns = [
     path("staff/explorer/<slug:connection_code>/", explorer.for_staff, name="staff_explorer"),
     path("staff/registration/", addresses.registration, name="registration"),
     path("c/<slug:code>/personal/", personal.start, name="personal_start"),
+    path(CONNECTION, connections.connection, name="connection"),
+    path(CONNECTION + "settings/", connections.change, name="connection_settings"),
+    path(CONNECTION + "link/", links.make, name="reconnect_link_make"),
     path(CONNECTION + "token/", personal.give, name="personal_token"),
     path(CONNECTION + "webhook/", addresses.own, name="webhook_address"),
     path(CONNECTION + "webhook/replace/", addresses.put_in_use, name="webhook_address_replace"),

@@ -107,6 +107,27 @@ NOT_LINKED = {
     "unreachable": "SnapInspect did not answer. Nothing was linked; please try again in a moment.",
     "setup": ENDINGS["setup"].text,
 }
+# Why a colleague's link leads no further.
+LINKS = {
+    "used": Words(
+        "This link was used already",
+        "It works once. The dashboard shows what became of it; whoever sent it to you can make another one.",
+    ),
+    "expired": Words(
+        "This link is too old",
+        "It works for a day. Whoever sent it to you can make another one, or you connect from the dashboard.",
+    ),
+}
+
+
+CONNECTED_BEFORE = "This SnapInspect company was connected here before: its connection was renewed, and none was added."
+
+
+def connected(company_id: str, *, has_events: bool) -> str:
+    """What a person reads when the connection that they watched has come to its end."""
+    told = f"Connected to company {company_id}." if company_id else "Connected."
+    return told if has_events else f"{told} Upload a test inspection at SnapInspect to see your first event."
+
 
 # Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
 OUR_TROUBLE = {
@@ -175,6 +196,9 @@ ACTIVITY = {
     "sign_in.declined": "Chose not to allow access",
     "personal.started": "Asked for a personal access token",
     "personal.received": "Entered a personal access token",
+    "connect_link.made": "Made a link for a colleague to reconnect",
+    "connect_link.used": "Followed a colleague's link to reconnect",
+    "connection.renamed": "Gave the connection another name",
     "connection.tested": "Tested the connection",
     "connection.connected": "Works again",
     "connection.trouble": "Trouble began",

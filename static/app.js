@@ -3,6 +3,7 @@
 //   <button type="button" data-copy="#id">   copies that element's text or value, and says so
 //   <div data-live hx-get="…">               asks for itself anew, but not while nobody looks or text is being selected;
 //                                            what is being read stays where it is; trouble shows [data-live-trouble]
+// And it tells the server which time zone the viewer's days are counted in (accounts/middleware.py).
 (() => {
   "use strict";
 
@@ -99,6 +100,12 @@
     showCopyButtons();
   }
 
+  function tellTimeZone() {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const secure = window.location.protocol === "https:" ? "; secure" : "";
+    if (zone) document.cookie = `timezone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`;
+  }
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copyFrom(button);
@@ -115,4 +122,5 @@
   document.addEventListener("htmx:load", refresh);
   window.setInterval(refreshTimes, REFRESH_MS);
   refresh();
+  tellTimeZone();
 })();

@@ -74,6 +74,7 @@ ARROWS = {
         f"{ROWS} {ANSWERS} accounts.access integrations.guest_tokens integrations.leasing.LostLease"
         " integrations.proving integrations.encryption.CannotUnseal integrations.snapinspect.profile"
     ),
+    "integrations.connect_links": ROWS,
     # What people who wait for a page may ask SnapInspect, and how it is shown.
     "integrations.limits": "",
     "integrations.shaping": "integrations.snapinspect.answers.Json",
@@ -117,6 +118,8 @@ ARROWS = {
     # Another way to wake workers; loaded by its name in a setting.
     "integrations.redis_queue": "django django_tasks huey redis",
     # What people see.
+    "integrations.numbers": ROWS,
+    "integrations.chart": "integrations.numbers",
     "integrations.wording": "integrations.snapinspect.errors",
     "integrations.context_processors": "django accounts.models integrations.models",
     "integrations.templatetags": "django integrations.models integrations.wording",
@@ -132,6 +135,7 @@ ARROWS = {
         " integrations.leasing integrations.guest_tokens integrations.introductions integrations.health"
         " integrations.finishing integrations.operations"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
+        " integrations.connect_links integrations.numbers integrations.chart"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
         " integrations.replays"
         " integrations.inbox integrations.webhook_addresses integrations.encryption.CannotUnseal"

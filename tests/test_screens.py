@@ -18,10 +18,12 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from accounts import audit
 from accounts.models import Customer, User
-from integrations import wording
+from integrations import connect_links, wording
 from integrations.models import (
     Attempt,
+    Check,
     Connection,
     Delivery,
     Event,
@@ -77,10 +79,32 @@ class Scene:
         times = {"fetched_at": now - timedelta(minutes=1), "next_ask_at": now + timedelta(hours=1)}
         return PanelAnswer.objects.create(panel=panel, connection=connection, **{**times, **fields})
 
+    def events(self, connection: Connection, days: int = 30) -> None:
+        """A month of events: more on weekdays, a few that failed, the newest still waiting."""
+        now, rows = timezone.now(), []
+        for day in range(days):
+            at = now - timedelta(days=day)
+            for number in range(3 if at.weekday() > 4 else 8 + day * 7 % 9):
+                state = Event.State.FAILED if number == 5 and day % 4 == 0 else Event.State.DONE
+                if day == 0 and number < 3:
+                    state = Event.State.RETRYING
+                received = at - timedelta(minutes=number * 3)
+                rows.append(Event(connection=connection, state=state, type="Create_Inspection", received_at=received))
+        Event.objects.bulk_create(reversed(rows))
+
+    def franchise(self) -> None:
+        """Twelve connections, in every state."""
+        for number, state in enumerate([*State, *[State.CONNECTED] * 6]):
+            connection = self.connection(str(7000 + number), f"Harbour {TOWNS[number]}", state=state)
+            self.events(connection, days=number)
+
+
+TOWNS = ["Bay", "Hill", "Quay", "Mill", "Park", "Vale", "Cross", "Bridge", "Green", "Wood", "Lake", "Stone"]
 
 # What the owner Alice sees of Acme without further rows. "{code}" is the customer's.
 PLAIN = {
     "first-run": "/c/{code}/",
+    "no-connections": "/c/{code}/connections/",
     "no-events": "/c/{code}/events/",
     "explorer-without-a-connection": "/c/{code}/explorer/",
     "security": "/accounts/2fa/",
@@ -97,9 +121,77 @@ def screen(prepare: Callable[[Scene], str]) -> Callable[[Scene], str]:
 
 
 @screen
-def one_connection_needs_a_person(scene: Scene) -> str:
-    scene.connection(state=State.NEEDS_RECONNECT, error_kind="token_refused")
+def one_connection_with_events(scene: Scene) -> str:
+    scene.events(scene.connection(own_name="Harbour Property Management"))
     return f"/c/{scene.acme.code}/"
+
+
+@screen
+def one_connection_needs_a_person(scene: Scene) -> str:
+    scene.events(scene.connection(state=State.NEEDS_RECONNECT, error_kind="token_refused"))
+    return f"/c/{scene.acme.code}/"
+
+
+@screen
+def franchise(scene: Scene) -> str:
+    scene.franchise()
+    return f"/c/{scene.acme.code}/"
+
+
+@screen
+def connections(scene: Scene) -> str:
+    scene.franchise()
+    return f"/c/{scene.acme.code}/connections/"
+
+
+@screen
+def connection(scene: Scene) -> str:
+    connection = scene.connection()
+    scene.events(connection)
+    for number in range(4):
+        kind = "timeout" if number == 2 else ""
+        took = timedelta(milliseconds=120 + 80 * number)
+        Check.objects.create(connection=connection, by=scene.bob, duration=took, error_kind=kind, name="Pat Harbour")
+    return f"/c/{scene.acme.code}/connections/{connection.code}/"
+
+
+@screen
+def connection_in_trouble(scene: Scene) -> str:
+    soon = timezone.now() + timedelta(minutes=6)
+    connection = scene.connection(state=State.TROUBLE, error_kind="timeout", next_check_at=soon)
+    return f"/c/{scene.acme.code}/connections/{connection.code}/"
+
+
+@screen
+def connection_not_set_up(scene: Scene) -> str:
+    connection = scene.connection(state=State.SETUP_PROBLEM, error_kind="exchange_refused")
+    return f"/c/{scene.acme.code}/connections/{connection.code}/"
+
+
+@screen
+def connection_disconnected(scene: Scene) -> str:
+    connection = scene.connection(state=State.DISCONNECTED)
+    audit.record("connection.disconnected", customer=scene.acme, actor=scene.bob, subject=connection.code)
+    return f"/c/{scene.acme.code}/connections/{connection.code}/"
+
+
+@screen
+def connection_settings(scene: Scene) -> str:
+    return f"/c/{scene.acme.code}/connections/{scene.connection().code}/settings/"
+
+
+@screen
+def connection_activity(scene: Scene) -> str:
+    connection = scene.connection()
+    for kind in ("connect.started", "connect.allowed", "connect.connected", "connection.tested"):
+        audit.record(kind, customer=scene.acme, actor=scene.alice, subject=connection.code)
+    return f"/c/{scene.acme.code}/connections/{connection.code}/activity/"
+
+
+@screen
+def link_for_a_colleague(scene: Scene) -> str:
+    secret = connect_links.issue(customer=scene.acme, by=scene.bob, connection=scene.connection())
+    return f"/c/{scene.acme.code}/connect/links/{secret}/"
 
 
 @screen

@@ -16,7 +16,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from accounts.models import Customer, Invitation, Membership, Role, User
-from integrations import tokens
+from integrations import connect_links, tokens
 from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, Replay, State
 from integrations.snapinspect import pair
 from tests.addresses import filled, routes
@@ -49,6 +49,13 @@ POLICY: dict[str, tuple[str, str]] = {
     "operations_json": (STAFF, "GET"),
     "registration": (STAFF, "GET"),
     "dashboard": (LOOK, "GET"),
+    "numbers": (LOOK, "GET"),
+    "connections": (LOOK, "GET"),
+    "connection": (LOOK, "GET"),
+    "connection_settings": (TOUCH, "GET POST"),
+    "connect_link_make": (TOUCH, "POST"),
+    "reconnect_link_make": (TOUCH, "POST"),
+    "connect_link": (TOUCH, "GET POST"),
     "connection_card": (LOOK, "GET"),
     "panel": (LOOK, "GET"),
     "explorer": (KEEP, "GET POST"),
@@ -150,6 +157,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
         "invitation": Invitation.objects.create(
             customer=acme, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now() + timedelta(days=1)
         ).pk,
+        "secret": connect_links.issue(customer=acme, by=alice),
         "personal_token": {"connection_code": personal.code},
     }
 

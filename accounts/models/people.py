@@ -56,6 +56,11 @@ class User(AbstractUser):
     def __str__(self) -> str:
         return self.email
 
+    @property
+    def has_confirmed_email(self) -> bool:
+        """Whether they have shown that mail to this address reaches them."""
+        return self.emailaddress_set.filter(email__iexact=self.email, verified=True).exists()
+
 
 class Role(models.TextChoices):
     OWNER = "owner", "Owner"

@@ -1,10 +1,10 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
+from integrations.models.checks import Check
 from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connections import (
     SETUP_ERRORS,
     Breaker,
-    Check,
     Connection,
     Kind,
     Notice,
@@ -14,6 +14,7 @@ from integrations.models.connections import (
 from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun, Lane, ProbeLimit, Turn
 from integrations.models.inbox import Delivery, WebhookAddress
 from integrations.models.introductions import Introduction, LinkedUser, Outcome
+from integrations.models.links import ConnectLink
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
 from integrations.models.workers import Worker
@@ -24,6 +25,7 @@ __all__ = [
     "Breaker",
     "Check",
     "ConnectAttempt",
+    "ConnectLink",
     "Connection",
     "Delivery",
     "Event",

@@ -1,6 +1,6 @@
 """Connections, and the tokens they keep."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import models
@@ -69,6 +69,8 @@ class Connection(models.Model):
     # What /user told. The company ID is SnapInspect's; empty while it is not known.
     company_id = models.CharField(max_length=20, blank=True)
     company_name = models.CharField(max_length=200, blank=True)
+    # The customer's own name for it; wins over SnapInspect's.
+    own_name = models.CharField("name", max_length=100, blank=True)
     account_name = models.CharField(max_length=200, blank=True)
     account_email = models.CharField(max_length=200, blank=True)
     connected_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -87,6 +89,10 @@ class Connection(models.Model):
     next_notice_at = models.DateTimeField(null=True)
 
     objects = ConnectionQuerySet.as_manager()
+
+    # Read along by integrations.numbers.with_history(), for pages.
+    last_event_at: datetime | None
+    disconnected_by: str | None
 
     class Meta:
         ordering = ["pk"]
@@ -110,7 +116,11 @@ class Connection(models.Model):
     @property
     def label(self) -> str:
         """The name people know it by."""
-        return self.company_name or (f"Company {self.company_id}" if self.company_id else "SnapInspect account")
+        return (
+            self.own_name
+            or self.company_name
+            or (f"Company {self.company_id}" if self.company_id else "SnapInspect account")
+        )
 
     @property
     def candidate(self) -> "TokenPair | None":
@@ -140,6 +150,11 @@ class Connection(models.Model):
         return self.candidate is not None and not self.candidate.asks
 
     @property
+    def needs_a_person(self) -> bool:
+        """Whether it stays as it is until somebody does something, see `ConnectionQuerySet.needing_a_person`."""
+        return self.state == State.NEEDS_RECONNECT or bool(self.candidate and self.candidate.asks)
+
+    @property
     def is_personal(self) -> bool:
         return self.kind == Kind.PERSONAL
 
@@ -147,6 +162,11 @@ class Connection(models.Model):
     def is_usable(self) -> bool:
         """Whether it may be worth calling SnapInspect with what is kept."""
         return self.state in USABLE
+
+    def rename(self, name: str) -> None:
+        """Gives it the customer's own name; an empty one brings SnapInspect's back."""
+        self.own_name = name
+        self.save(update_fields=["own_name"])
 
     def ask_soon(self) -> None:
         """Has a worker check it now instead of at its next turn."""
@@ -288,33 +308,3 @@ class Breaker(models.Model):
 
     def __str__(self) -> str:
         return "open" if self.opened_at else "closed"
-
-
-class Check(models.Model):
-    """What SnapInspect answered when somebody pressed *Test connection*."""
-
-    KEPT_PER_CONNECTION = 20
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="checks")
-    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    at = models.DateTimeField(auto_now_add=True)
-    # Empty when SnapInspect answered as it should.
-    error_kind = models.CharField(max_length=30, blank=True)
-    duration = models.DurationField(default=timedelta)
-    company_id = models.CharField(max_length=20, blank=True)
-    name = models.CharField(max_length=200, blank=True)
-    answer = models.JSONField(null=True)
-
-    class Meta:
-        ordering = ["-pk"]
-
-    def __str__(self) -> str:
-        return f"check of {self.connection} at {self.at:%Y-%m-%d %H:%M}"
-
-    @property
-    def succeeded(self) -> bool:
-        return not self.error_kind
-
-    @property
-    def milliseconds(self) -> int:
-        return round(self.duration.total_seconds() * 1000)

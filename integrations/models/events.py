@@ -115,6 +115,10 @@ class Event(models.Model):
                 name="event_by_state",
             ),
             models.Index(fields=["connection", "inspection_id", "type", "review_id", "id"], name="event_by_subject"),
+            # Figures by day and state, from the index alone; not partial by state, which SQLite would not use.
+            models.Index(
+                fields=["connection", "state", "received_at"], condition=Q(repeat_of=None), name="event_by_day"
+            ),
             models.Index(
                 fields=["connection", "next_attempt_at", "id"],
                 condition=Q(state__in=["received", "processing", "retrying"]),

@@ -15,10 +15,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
-from accounts.models import User
+from accounts.models import Customer, User
 from integrations import finishing, leasing, state, tasks, tokens, wording
 from integrations.encryption import CannotUnseal
-from integrations.models import ConnectAttempt, Purpose
+from integrations.models import ConnectAttempt, Connection, Purpose
 from integrations.snapinspect import authorization
 from integrations.views import sign_in
 from integrations.views.leaving import clean, to_snapinspect
@@ -30,10 +30,15 @@ logger = logging.getLogger(__name__)
 def start(request: HttpRequest, code: str, connection_code: str | None = None) -> HttpResponse:
     """Sends the browser to SnapInspect's page, for a new connection or to reconnect the one named."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
-    connection = connection_code and get_object_or_404(customer.connections, code=connection_code)
+    connection = get_object_or_404(customer.connections, code=connection_code) if connection_code else None
     if not settings.SNAPINSPECT_CLIENT_ID:
         messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
         return redirect("dashboard", customer.code)
+    return leave(request, customer, connection)
+
+
+def leave(request: HttpRequest, customer: Customer, connection: Connection | None) -> HttpResponse:
+    """The way to SnapInspect's page, for somebody who may connect and has pressed a button that says so."""
     user = person(request)
     audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
     return to_snapinspect(
@@ -41,7 +46,7 @@ def start(request: HttpRequest, code: str, connection_code: str | None = None) -
             session_key=request.session.session_key or "",
             user=user,
             customer=customer,
-            connection=connection or None,
+            connection=connection,
         )
     )
 

@@ -1,32 +1,45 @@
-"""A customer's dashboard and connections, for the people of that customer."""
+"""A customer's connections, for the people of that customer."""
+
+from collections import Counter
 
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person
-from accounts.models import Customer, User
-from integrations import health, panels, parting, wording
-from integrations.models import Check, Connection
+from accounts.models import Customer, Role, User
+from integrations import chart, health, numbers, panels, parting, wording
+from integrations.forms import NameForm
+from integrations.models import Check, Connection, State
+
+CHECKS_SHOWN = 10
 
 
 @never_cache
 @require_GET
-def dashboard(request: HttpRequest, code: str) -> HttpResponse:
-    """What this customer has connected and how it is doing. Shows what we know; asks SnapInspect nothing."""
+def connections(request: HttpRequest, code: str) -> HttpResponse:
+    """All connections of this customer, those that need a person first; `?state=` shows those with one badge."""
     customer = customer_for(request, code)
-    user = person(request)
-    if user.last_customer_id != customer.pk:
-        User.objects.filter(pk=user.pk).update(last_customer=customer)
+    every = list(numbers.with_history(customer.connections.shown()))
+    # By what people see: a connection's badge is more than its column.
+    counts = Counter(connection.badge for connection in every)
+    chosen = request.GET.get("state", "")
+    found = [connection for connection in every if connection.badge == chosen] if chosen else every
+    events = numbers.events_of_the_last_days(found)
+    rows = [(connection, events[connection.pk]) for connection in sorted(found, key=_people_first)]
     return render(
         request,
-        "integrations/dashboard.html",
+        "integrations/connections.html",
         {
-            "connections": list(customer.connections.shown()),
-            "panels": panels.offered(),
+            "rows": rows,
+            "connections": every,
+            "filters": [(state, counts[state]) for state in State if counts[state]],
+            "chosen": chosen,
             "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID),
         },
     )
@@ -34,15 +47,61 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
 
 @never_cache
 @require_GET
+def connection(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """The overview of one connection: how it is doing, what it is, its events by day, its last tests."""
+    customer = customer_for(request, code)
+    found = _connection(customer, connection_code)
+    figures = numbers.of([found])
+    return render(
+        request,
+        "integrations/connection.html",
+        {
+            "connection": found,
+            "numbers": figures,
+            "chart": chart.of(figures.days),
+            "time_zone": timezone.get_current_timezone_name(),
+            "panels": panels.offered(),
+            "checks": list(found.checks.select_related("by")[:CHECKS_SHOWN]),
+        },
+    )
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def change(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """The settings of a connection: its name, who gets its mail, and the buttons that are pressed once in a year."""
+    customer = customer_for(request, code, roles=MAY_CONNECT)
+    found = _connection(customer, connection_code)
+    form = NameForm(request.POST or None, initial={"name": found.own_name})
+    if request.method == "POST" and form.is_valid():
+        found.rename(form.cleaned_data["name"])
+        audit.record("connection.renamed", customer=customer, actor=person(request), subject=found.code)
+        messages.success(request, f"This connection is called {found.label} now.")
+        return redirect("connection_settings", customer.code, found.code)
+    owners = User.objects.filter(memberships__customer=customer, memberships__role=Role.OWNER, is_active=True)
+    context = {"connection": found, "form": form, "told": owners.order_by("email")}
+    return render(request, "integrations/connection_settings.html", context)
+
+
+@never_cache
+@require_GET
 def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """One connection as it stands now: what the dashboard polls while it is connecting."""
     customer = customer_for(request, code)
-    connection = customer.connections.shown().filter(code=connection_code).first()
-    if connection is None:
+    found = numbers.with_history(customer.connections.shown()).filter(code=connection_code).first()
+    asks_for_itself = request.htmx  # type: ignore[attr-defined]
+    if found is None:
         # A second attempt for a company that was connected already has been joined with it: show the whole page anew.
+        if asks_for_itself:
+            messages.info(request, wording.CONNECTED_BEFORE)
         return HttpResponse(headers={"HX-Refresh": "true"})
-    context = {"connection": connection, "panels": panels.offered()}
-    return render(request, "integrations/partials/connection.html", context)
+    context = {"connection": found, "on_its_page": "here" in request.GET, "panels": panels.offered()}
+    answer = render(request, "integrations/partials/connection.html", context)
+    if asks_for_itself and not found.is_finishing:
+        if found.state == State.CONNECTED:
+            messages.success(request, wording.connected(found.company_id, has_events=found.last_event_at is not None))
+        answer["HX-Refresh"] = "true"  # the rest of the page has become another, too
+    return answer
 
 
 @require_POST
@@ -98,4 +157,8 @@ def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> Htt
 
 
 def _connection(customer: Customer, code: str) -> Connection:
-    return get_object_or_404(customer.connections.shown(), code=code)
+    return get_object_or_404(numbers.with_history(customer.connections.shown()), code=code)
+
+
+def _people_first(connection: Connection) -> tuple[bool, bool, str]:
+    return not connection.needs_a_person, connection.state == State.DISCONNECTED, connection.label.casefold()

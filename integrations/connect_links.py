@@ -1,0 +1,56 @@
+"""Links that let a colleague connect from another device, where they are signed in at SnapInspect.
+
+The address alone opens nothing: who follows it signs in, and has to be an owner or a member of the customer it was made
+for. It works once, for a day, and is kept as a hash.
+"""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from accounts import audit
+from accounts.models import Customer, User
+from integrations.models import Connection, ConnectLink
+
+LIFETIME: timedelta = ConnectLink.LIFETIME
+SECRET_BYTES = 32
+
+
+def issue(*, customer: Customer, by: User, connection: Connection | None = None) -> str:
+    """The secret part of a new link; `connection` is the one to reconnect, if any. It cannot be read again later."""
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    with transaction.atomic():
+        customer.connect_links.filter(created_at__lt=Now() - ConnectLink.REMEMBERED).delete()
+        customer.connect_links.create(secret_hash=_hash(secret), connection=connection, made_by=by)
+        audit.record("connect_link.made", customer=customer, actor=by, subject=connection.code if connection else "")
+    return secret
+
+
+def find(customer: Customer, secret: str) -> ConnectLink | None:
+    """The link of this customer that the secret opens, still good or not. Looking uses nothing up."""
+    return customer.connect_links.select_related("connection", "made_by").filter(secret_hash=_hash(secret)).first()
+
+
+def ending(link: ConnectLink) -> str:
+    """Why this link leads no further, "used" or "expired"; empty while it does."""
+    if link.used_at is not None:
+        return "used"
+    return "" if ConnectLink.objects.open().filter(pk=link.pk).exists() else "expired"
+
+
+def use(link: ConnectLink, *, by: User) -> bool:
+    """Uses the link up; of two who press at the same moment one gets True."""
+    with transaction.atomic():
+        if ConnectLink.objects.open().filter(pk=link.pk).update(used_at=Now(), used_by=by) != 1:
+            link.refresh_from_db(fields=["used_at"])
+            return False
+        subject = link.connection.code if link.connection else ""
+        audit.record("connect_link.used", customer=link.customer, actor=by, subject=subject)
+    return True
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

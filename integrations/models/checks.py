@@ -1,0 +1,38 @@
+"""What people have asked SnapInspect about a connection."""
+
+from datetime import timedelta
+
+from django.db import models
+
+from accounts.models import User
+from integrations.models.connections import Connection
+
+
+class Check(models.Model):
+    """What SnapInspect answered when somebody pressed *Test connection*."""
+
+    KEPT_PER_CONNECTION = 20
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="checks")
+    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+    # Empty when SnapInspect answered as it should.
+    error_kind = models.CharField(max_length=30, blank=True)
+    duration = models.DurationField(default=timedelta)
+    company_id = models.CharField(max_length=20, blank=True)
+    name = models.CharField(max_length=200, blank=True)
+    answer = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"check of {self.connection} at {self.at:%Y-%m-%d %H:%M}"
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.error_kind
+
+    @property
+    def milliseconds(self) -> int:
+        return round(self.duration.total_seconds() * 1000)

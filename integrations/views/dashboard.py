@@ -1,0 +1,104 @@
+"""A customer's dashboard, and its figures for programs."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from accounts.access import customer_for, person
+from accounts.models import Customer, User
+from integrations import chart, numbers, panels
+from integrations.models import Connection, State
+from integrations.numbers import Numbers
+
+# So many are shown as on their own page; more, as a list.
+CARDS_AT_MOST = 2
+
+
+@never_cache
+@require_GET
+def dashboard(request: HttpRequest, code: str) -> HttpResponse:
+    """What this customer has connected and how it is doing. Shows what we know; asks SnapInspect nothing."""
+    customer = customer_for(request, code)
+    user = person(request)
+    if user.last_customer_id != customer.pk:
+        User.objects.filter(pk=user.pk).update(last_customer=customer)
+    connections = _connections(customer)
+    figures = numbers.of(connections)
+    steps = _first_steps(user, connections, figures)
+    return render(
+        request,
+        "integrations/dashboard.html",
+        {
+            "connections": connections,
+            "as_cards": len(connections) <= CARDS_AT_MOST,
+            "panels": panels.offered(),
+            "working": sum(connection.badge == State.CONNECTED for connection in connections),
+            "numbers": figures,
+            "chart": chart.of(figures.days),
+            "time_zone": timezone.get_current_timezone_name(),
+            "steps": [] if all(done for _, done in steps) else steps,
+            "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID),
+        },
+    )
+
+
+@never_cache
+@require_GET
+def figures(request: HttpRequest, code: str) -> JsonResponse:
+    """The dashboard's figures as JSON."""
+    customer = customer_for(request, code)
+    connections = _connections(customer)
+    found = numbers.of(connections)
+    return JsonResponse(
+        {
+            "time_zone": timezone.get_current_timezone_name(),
+            "events_by_state": dict(found.by_state),
+            "waiting": found.waiting,
+            "oldest_waiting": _oldest(found),
+            "days": [
+                {
+                    "date": day.date.isoformat(),
+                    "events": day.total,
+                    "processed": day.processed,
+                    "waiting": day.waiting,
+                    "failed": day.failed,
+                }
+                for day in found.days
+            ],
+            "connections": [
+                {
+                    "code": connection.code,
+                    "name": connection.label,
+                    "company_id": connection.company_id,
+                    "state": connection.badge,
+                    "needs_a_person": connection.needs_a_person,
+                    "events": found.by_connection[connection.pk],
+                }
+                for connection in connections
+            ],
+        }
+    )
+
+
+def _connections(customer: Customer) -> list[Connection]:
+    return list(numbers.with_history(customer.connections.shown()))
+
+
+def _oldest(found: Numbers) -> dict[str, Any] | None:
+    event = found.oldest_waiting
+    return {"code": event.code, "received_at": event.received_at.isoformat()} if event else None
+
+
+def _first_steps(user: User, connections: list[Connection], figures: Numbers) -> list[tuple[str, bool]]:
+    """The way to the first event, each step with whether it is done."""
+    connected = any(connection.connected_at for connection in connections)
+    seen = bool(figures.total) or any(connection.last_event_at for connection in connections)
+    steps = [("connect", connected), ("event", seen)]
+    if settings.EMAIL_VERIFICATION != "none" and not (connected and seen):
+        steps.insert(0, ("confirm", user.has_confirmed_email))
+    return steps
