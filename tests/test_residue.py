@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright, Request, expect
 
 from tests.figures import record
-from tests.test_browser import CHROMIUM, QUIET, badge, playwright, sign_up
+from tests.test_browser import CHROMIUM, PICTURES, QUIET, badge, picture, playwright, sign_up
 from tests.world import World
 
 __all__ = ["playwright"]  # the fixture
@@ -55,6 +55,7 @@ class Watched:
 
 @pytest.fixture
 def watched(playwright: Playwright, tmp_path: Path) -> Iterator[Watched]:
+    PICTURES.mkdir(parents=True, exist_ok=True)
     context = playwright.chromium.launch_persistent_context(tmp_path / "profile", executable_path=CHROMIUM, args=QUIET)
     yield Watched(context)
     context.close()
@@ -89,6 +90,7 @@ def test_C11_connecting_linking_and_signing_in_leave_no_token_in_the_browser(wat
     expect(page.get_by_text("You are linked with the SnapInspect user")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="Sign out").click()
     page.goto(f"{world.app}accounts/login/")
+    picture(page, "11-sign-in-page", "light")
     page.get_by_role("button", name="Sign in with SnapInspect").click()
     allow(page, world, account["account"])
     badge(page, "Connected")  # signed in, on the dashboard

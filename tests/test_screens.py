@@ -31,6 +31,7 @@ from integrations.models import (
     ExplorerAnswer,
     ExplorerCall,
     Kind,
+    LinkedUser,
     Panel,
     PanelAnswer,
     Replay,
@@ -312,6 +313,12 @@ def explorer(scene: Scene) -> str:
         call=call, by=scene.alice, text='{\n  "inspections": [\n    {}\n  ]\n}', is_json=True, is_cut=True
     )
     return f"/c/{scene.acme.code}/explorer/"
+
+
+@screen
+def snapinspect_user_linked(scene: Scene) -> str:
+    LinkedUser.objects.create(user=scene.alice, vendor_user_id="501", name="Pat Harbour")
+    return "/accounts/snapinspect/"
 
 
 @pytest.fixture(scope="module")
