@@ -57,6 +57,11 @@ def stop_path(what: str, pk: int) -> str:
     return reverse("stop_mails", args=[_signer.sign(f"{what}.{pk}")])
 
 
+def stop_headers(address: str) -> dict[str, str]:
+    """What lets a mail program offer to end these mails (RFC 8058): `address` is the full one of stop_path()."""
+    return {"List-Unsubscribe": f"<{address}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
 def read_stop(signed: str) -> tuple[str, int] | None:
     """What a signed link is about; None for one that was not made here."""
     try:

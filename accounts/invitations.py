@@ -40,6 +40,14 @@ class MailFailed(CannotInvite):
     """The mail server did not take the mail."""
 
 
+# What people are told.
+WHY_NOT = {
+    AlreadyMember: "This person belongs to the company already.",
+    TooMany: f"{MOST_PER_DAY} invitations were sent within a day. Please go on tomorrow.",
+    MailFailed: "The mail could not be sent, so nobody was invited. Please try again in a few minutes.",
+}
+
+
 def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, by: User) -> Invitation:
     """Mails a link by which the owner of this address may join; invited again, only the newest link works.
 
@@ -121,8 +129,9 @@ def _hash(token: str) -> str:
 
 def _count(customer: Customer, by: User) -> None:
     """Raises TooMany. Counted in the trail, so that withdrawing does not make room for more."""
-    today = AuditEntry.objects.filter(kind=SENT, at__gt=timezone.now() - timedelta(days=1))
-    if today.filter(Q(customer=customer) | Q(actor=by)).count() >= MOST_PER_DAY:
+    theirs = Q(customer=customer) if by.is_staff else Q(customer=customer) | Q(actor=by)
+    today = AuditEntry.objects.filter(theirs, kind=SENT, at__gt=timezone.now() - timedelta(days=1))
+    if today.count() >= MOST_PER_DAY:
         raise TooMany
 
 

@@ -1,4 +1,4 @@
-"""One incident, one mail: the owners hear once that a connection needs them, and once that it works again."""
+"""One incident, one mail: who wants to hears once that a connection needs a person, and once that it works again."""
 
 import logging
 from datetime import timedelta
@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from accounts.models import Role, User
+from accounts import choices
+from accounts.models import Membership
 from integrations.models import Connection, Notice
 
 logger = logging.getLogger(__name__)
@@ -19,19 +20,16 @@ SENDING = timedelta(minutes=5)
 
 
 def send(pk: int) -> None:
-    """Sends what the owners of this connection's customer have to be told, if it is still due."""
+    """Sends what people of this connection's customer have to be told, if it is still due."""
     due = Connection.objects.with_notice_due().filter(pk=pk)
     if due.update(next_notice_at=Now() + SENDING) != 1:
         return
     connection = Connection.objects.select_related("customer").get(pk=pk)
     notice = connection.notice
-    owners = User.objects.filter(
-        memberships__customer=connection.customer, memberships__role=Role.OWNER, is_active=True
-    ).values_list("email", flat=True)
     sent, failed = 0, 0
-    for owner in owners:
+    for membership in choices.told_of_trouble(connection.customer):
         try:
-            _mail(connection, Notice(notice), owner)
+            _mail(connection, Notice(notice), membership)
             sent += 1
         except OSError as problem:  # SMTP's own errors, too
             failed += 1
@@ -42,7 +40,8 @@ def send(pk: int) -> None:
     Connection.objects.filter(pk=pk, notice=notice).update(notice="", next_notice_at=None)
 
 
-def _mail(connection: Connection, notice: Notice, owner: str) -> None:
+def _mail(connection: Connection, notice: Notice, membership: Membership) -> None:
+    stop = origin() + choices.stop_path(choices.TROUBLE, membership.pk)
     text = render_to_string(
         f"integrations/mail/{notice.value}.txt",
         {
@@ -50,10 +49,16 @@ def _mail(connection: Connection, notice: Notice, owner: str) -> None:
             "connection": connection,
             "customer": connection.customer,
             "address": origin() + reverse("dashboard", args=[connection.customer.code]),
+            "stop": stop,
         },
     )
     subject, _, body = text.strip().partition("\n")
-    EmailMessage(subject.strip(), body.strip() + "\n", to=[owner]).send()
+    EmailMessage(
+        subject.strip(),
+        body.strip() + "\n",
+        to=[membership.user.email],
+        headers=choices.stop_headers(stop),
+    ).send()
 
 
 def origin() -> str:

@@ -16,6 +16,7 @@ from django_tasks_db.models import DBTaskResult
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from integrations import (
+    digest,
     finishing,
     health,
     inbox,
@@ -60,6 +61,7 @@ JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
     (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
     (recovery.due, recovery.close_gap),
     (replays.running, _go_on_with_replay),
+    (digest.due, digest.send),
 ]
 # A web process that has woken a worker does not do so again for this long (seconds): a drain that finds work looks once
 # more after LINGER, which is longer.

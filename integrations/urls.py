@@ -4,6 +4,7 @@ from integrations import webhooks
 from integrations.views import (
     activity,
     addresses,
+    audit_log,
     connect,
     connections,
     dashboard,
@@ -46,6 +47,8 @@ urlpatterns = [
     path(CONNECTION, connections.connection, name="connection"),
     path(CONNECTION + "settings/", connections.change, name="connection_settings"),
     path(CONNECTION + "link/", links.make, name="reconnect_link_make"),
+    path("c/<slug:code>/audit/", audit_log.audit_log, name="audit_log"),
+    path("c/<slug:code>/audit.csv", audit_log.export, name="audit_export"),
     path(CONNECTION + "token/", personal.give, name="personal_token"),
     path(CONNECTION + "webhook/", addresses.own, name="webhook_address"),
     path(CONNECTION + "webhook/replace/", addresses.put_in_use, name="webhook_address_replace"),

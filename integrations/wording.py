@@ -210,6 +210,8 @@ ACTIVITY = {
     "tokens.exchanged": "The access was renewed",
     "tokens.replacing": "Asked for the tokens to be replaced",
     "tokens.kept_aside": "Access that arrived late was kept and is being proven",
+    "tokens.given_up": "Stored access that no key opens any more was given up",
+    "recovery.done": "Looked for inspections that were not announced",
     "tokens.erased": "The stored access was erased",
     "webhook_address.issued": "A webhook address of its own was made",
     "webhook_address.replaced": "Its webhook address was replaced",
@@ -241,6 +243,8 @@ ACTIVITY = {
     "person.deleted": "Deleted a person",
     "breaker.opened": "Exchanging was stopped: SnapInspect refuses many at once",
     "breaker.closed": "Exchanging goes on",
+    "activity.exported": "Downloaded a connection's activity",
+    "audit.exported": "Downloaded the audit log",
 }
 # How leaving for SnapInspect for something else than a Connect may end, too.
 ACTIVITY |= {
@@ -259,6 +263,31 @@ ACTIVITY |= {
         "setup": "this app's keys did not open what came back",
     }.items()
 }
+
+# What the kinds are about, by their first word, for choosing one of them.
+SUBJECTS = {
+    "connect": "Connecting",
+    "personal": "Connecting",
+    "connection": "Connections",
+    "tokens": "Connections",
+    "webhook_address": "Connections",
+    "event": "Events",
+    "delivery": "Events",
+    "recovery": "Events",
+    "member": "People",
+    "invitation": "People",
+    "account": "People",
+    "customer": "People",
+    "notifications": "People",
+}
+
+
+def activity_choices() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The kinds of the audit trail with their words, under headings, for a select field."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for kind, words in ACTIVITY.items():
+        groups.setdefault(SUBJECTS.get(kind.partition(".")[0], "Other"), []).append((kind, words))
+    return sorted(groups.items())
 
 
 def activity(kind: str) -> str:

@@ -88,7 +88,8 @@ ARROWS = {
     ),
     "integrations.parting": f"{ROWS} integrations.tokens integrations.leasing",
     "integrations.closing": ROWS,
-    "integrations.notices": ROWS,
+    "integrations.notices": f"{ROWS} accounts.choices",
+    "integrations.digest": f"{ROWS} accounts.choices integrations.notices",
     # Keys: which are needed, and moving everything to the newest without reading it.
     "integrations.keys": f"{ROWS} integrations.encryption",
     # What goes by its age.
@@ -113,6 +114,7 @@ ARROWS = {
         f"{ROWS} django_tasks django_tasks_db structlog integrations.tokens integrations.health integrations.finishing"
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
         " integrations.lanes integrations.recovery integrations.replays integrations.introductions"
+        " integrations.digest"
     ),
     "integrations.operations": (f"{ROWS} django_tasks_db integrations.encryption integrations.keys integrations.lanes"),
     # Another way to wake workers; loaded by its name in a setting.

@@ -241,3 +241,35 @@ def test_a_personal_access_token_connects(page: Page, world: World, scheme: Sche
     page.get_by_role("link", name="Activity").click()
     expect(page.get_by_text("Entered a personal access token")).to_be_visible()
     picture(page, "14-activity", scheme)
+
+
+def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
+    page: Page, world: World, scheme: Scheme, chromium: Browser
+) -> None:
+    sign_up(page, world, "Harbour PM")
+    at_home = chromium.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 800})
+    dora = at_home.new_page()
+    sign_up(dora, world, "Dora's Flats")
+    address = f"{abs(hash(dora))}@example.com"
+
+    page.get_by_role("link", name="People").click()
+    page.get_by_label("Email").fill(address)
+    page.get_by_label("Role", exact=True).select_option("viewer")
+    page.get_by_role("button", name="Send invitation").click()
+    expect(page.get_by_text(f"We have sent an invitation to {address}")).to_be_visible()
+
+    mails = "".join(path.read_text() for path in (world.folder / "mail").iterdir())
+    link = re.findall(r"http://\S+/accounts/invitations/\S+", mails)[-1]
+    dora.goto(link)
+    picture(dora, "15-invitation", scheme)
+    dora.get_by_role("button", name="Join").click()
+
+    expect(dora.get_by_text("You now belong to Harbour PM")).to_be_visible()
+    expect(dora.get_by_role("button", name="Connect with SnapInspect")).to_have_count(0)
+    dora.get_by_role("navigation", name="Companies").locator("summary").click()
+    dora.get_by_role("link", name="Dora's Flats").click()
+    expect(dora.get_by_role("button", name="Connect with SnapInspect")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text(address).first).to_be_visible()
+    expect(page.get_by_text("No invitation is out")).to_be_visible()
+    at_home.close()

@@ -4,13 +4,19 @@ policy refuses loudly), nothing serious for axe to say, no sideways scroll. Pict
 A new page adds its name and address to PLAIN, or, where rows have to exist first, a function under @screen.
 """
 
+import hashlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from allauth.account.internal.flows import login
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
 from django.utils import timezone
@@ -18,8 +24,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from accounts import audit
-from accounts.models import Customer, User
+from accounts import audit, choices
+from accounts.models import Customer, Invitation, Role, User
 from integrations import connect_links, wording
 from integrations.models import (
     Attempt,
@@ -110,8 +116,38 @@ PLAIN = {
     "explorer-without-a-connection": "/c/{code}/explorer/",
     "security": "/accounts/2fa/",
     "snapinspect-user": "/accounts/snapinspect/",
+    "people-alone": "/c/{code}/people/",
+    "company": "/c/{code}/company/",
+    "leave": "/c/{code}/people/leave/",
+    "start-company": "/accounts/companies/",
+    "notifications": "/accounts/notifications/",
+    "sessions": "/accounts/sessions/",
+    "email-addresses": "/accounts/email/",
+    "password": "/accounts/password/change/",
+    "reauthenticate": "/accounts/reauthenticate/",
+    "invitation-gone": "/accounts/invitations/made-up/",
+    "stop-mails-broken": "/accounts/notifications/stop/made-up/",
     "not-found": "/c/nosuchcustomer/",
 }
+# What only somebody who has just shown that it is them may open.
+PLAIN |= {
+    "authenticator-app": "/accounts/2fa/totp/activate/",
+    "security-keys": "/accounts/2fa/webauthn/",
+    "add-security-key": "/accounts/2fa/webauthn/add/",
+    "close-account": "/accounts/close/",
+}
+# What a stranger sees.
+SIGNED_OUT = {
+    "welcome": "/",
+    "sign-in": "/accounts/login/",
+    "sign-up": "/accounts/signup/",
+    "reset-password": "/accounts/password/reset/",
+    "reset-password-sent": "/accounts/password/reset/done/",
+    "check-your-email": "/accounts/confirm-email/",
+    "invited-sign-up": "/accounts/invitations/{token}/signup/",
+    "invitation": "/accounts/invitations/{token}/",
+}
+TOKEN = "the-token-of-an-invitation"
 # What needs rows first: each returns the address to open.
 SCREENS: dict[str, Callable[[Scene], str]] = {}
 
@@ -321,6 +357,85 @@ def snapinspect_user_linked(scene: Scene) -> str:
     return "/accounts/snapinspect/"
 
 
+def invitation(scene: Scene, email: str, *, days: int = 7, token: str = TOKEN) -> None:
+    Invitation.objects.create(
+        customer=scene.acme,
+        email=email,
+        role=Role.MEMBER,
+        invited_by=scene.alice,
+        expires_at=timezone.now() + timedelta(days=days),
+        token_hash=hashlib.sha256(token.encode()).hexdigest(),
+    )
+
+
+@screen
+def people(scene: Scene) -> str:
+    Authenticator.objects.create(user=scene.bob, type=Authenticator.Type.TOTP, data={})
+    invitation(scene, "dora@example.com")
+    invitation(scene, "a-very-long-address-of-somebody-who-never-answered@lettings.example", days=-1, token="other")
+    return f"/c/{scene.acme.code}/people/"
+
+
+@screen
+def remove_somebody(scene: Scene) -> str:
+    return f"/c/{scene.acme.code}/people/{scene.acme.memberships.get(user=scene.bob).pk}/remove/"
+
+
+@screen
+def invitation_of_somebody_else(scene: Scene) -> str:
+    invitation(scene, "dora@example.com")
+    return f"/accounts/invitations/{TOKEN}/"
+
+
+@screen
+def invitation_of_ones_own(scene: Scene) -> str:
+    invitation(scene, scene.alice.email)
+    return f"/accounts/invitations/{TOKEN}/"
+
+
+@screen
+def audit_log(scene: Scene) -> str:
+    connection = scene.connection()
+    for kind, actor in (
+        ("connect.connected", scene.bob),
+        ("connection.trouble", None),
+        ("member.invited", scene.alice),
+    ):
+        audit.record(kind, customer=scene.acme, actor=actor, subject=connection.code, person="dora@example.com")
+    return f"/c/{scene.acme.code}/audit/"
+
+
+@screen
+def audit_log_that_finds_nothing(scene: Scene) -> str:
+    return f"/c/{scene.acme.code}/audit/?since=yesterday&person=nobody@example.com"
+
+
+@screen
+def thirty_companies(scene: Scene) -> str:
+    for number in range(30):
+        Customer.objects.open(f"Company {number} of a Person with Many Companies", owner=scene.alice)
+    return f"/c/{scene.acme.code}/people/"
+
+
+@screen
+def recovery_codes(scene: Scene) -> str:
+    TOTP.activate(scene.alice, "JBSWY3DPEHPK3PXP")
+    RecoveryCodes.activate(scene.alice)
+    return "/accounts/2fa/recovery-codes/"
+
+
+@screen
+def security_with_second_factor(scene: Scene) -> str:
+    TOTP.activate(scene.alice, "JBSWY3DPEHPK3PXP")
+    RecoveryCodes.activate(scene.alice)
+    return "/accounts/2fa/"
+
+
+@screen
+def stop_mails(scene: Scene) -> str:
+    return choices.stop_path(choices.TROUBLE, scene.acme.memberships.get(user=scene.alice).pk)
+
+
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     # Playwright's loop runs in this thread, and Django takes any loop for an asynchronous program.
@@ -357,10 +472,23 @@ def test_C11_a_screen_is_clean_in_light_and_dark_and_on_a_small_phone(
     address = PLAIN[name].format(code=scene.acme.code) if name in PLAIN else SCREENS[name](scene)
     at = f"http://localhost:{urlsplit(live_server.url).port}"
     sign_in(context, scene.alice, at)
-    page = context.new_page()
-    complaints = listen(page)
-    page.goto(at + address, wait_until="networkidle")
+    look_at(context.new_page(), name, at + address)
 
+
+@pytest.mark.parametrize("name", SIGNED_OUT)
+def test_C11_so_is_a_screen_that_strangers_see(
+    name: str, scene: Scene, context: BrowserContext, live_server: LiveServer, settings: Settings
+) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    invitation(scene, "dora@example.com")
+    at = f"http://localhost:{urlsplit(live_server.url).port}"
+    look_at(context.new_page(), name, at + SIGNED_OUT[name].format(token=TOKEN))
+
+
+def look_at(page: Page, name: str, address: str) -> None:
+    complaints = listen(page)
+    page.goto(address, wait_until="networkidle")
+    assert page.url == address, "this is another page than the one to be looked at"
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         photograph(page, f"{name}-{scheme}")
@@ -370,6 +498,13 @@ def test_C11_a_screen_is_clean_in_light_and_dark_and_on_a_small_phone(
 def sign_in(context: BrowserContext, user: User, at: str) -> None:
     client = Client()
     client.force_login(user)
+    # As if they had just entered their password once more; allauth counts those who do.
+    session = client.session
+    session[login.AUTHENTICATION_METHODS_SESSION_KEY] = [
+        {"method": "password", "at": time.time(), "reauthenticated": True}
+    ]
+    session[login._AUTHENTICATION_METHODS_USER_SESSION_KEY] = str(user.pk)
+    session.save()
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": at}])
 
 

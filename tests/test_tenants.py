@@ -88,6 +88,8 @@ POLICY: dict[str, tuple[str, str]] = {
     "change_role": (KEEP, "POST"),
     "remove_member": (KEEP, "GET POST"),
     "company": (KEEP, "GET POST"),
+    "audit_log": (KEEP, "GET"),
+    "audit_export": (KEEP, "GET"),
     # asks for a token in its path
     "invitation": (ANYBODY, "GET POST"),
     "invited_signup": (ANYBODY, "GET POST"),

@@ -83,7 +83,7 @@ class UserAdmin(DjangoUserAdmin[User]):
     @confirmed(
         "Delete",
         warning="These people, their sign-ins and their memberships are deleted. What they did stays in the audit"
-        " trail, without their name.",
+        " trail, with their address.",
         most=20,
         permission="superuser",
         tells=lambda user: [

@@ -11,15 +11,17 @@ HOME = "dashboard"
 
 
 @register.inclusion_tag("partials/nav_link.html", takes_context=True)
-def nav_link(context: Context, name: str, label: str, icon: str) -> dict[str, Any]:
+def nav_link(context: Context, name: str, label: str, icon: str, *also: str) -> dict[str, Any]:
     """One link of a customer's navigation: `name` is the address's name, whose one argument is the customer's code.
 
     The link is marked on its page and on every page below it; the dashboard, which all pages are below, on its own.
+    So it is on the pages whose names follow as `also`.
     """
     try:
         url = reverse(name, args=[context["customer"].code])
     except NoReverseMatch:
         return {}  # a part of the product that this deployment does not have
     path = context["request"].path
-    here = "page" if path == url else "true" if name != HOME and path.startswith(url) else ""
+    below = name != HOME and path.startswith((url, *(reverse(page, args=[context["customer"].code]) for page in also)))
+    here = "page" if path == url else "true" if below else ""
     return {"url": url, "label": label, "icon": icon, "here": here}

@@ -15,11 +15,6 @@ from accounts.forms import ROLE_MEANINGS, InvitationForm, RoleForm
 from accounts.models import Customer, LastOwner, Membership, Role
 
 KEEP_AN_OWNER = "A company needs an owner. Make somebody else an owner first."
-WHY_NOT = {
-    invitations.AlreadyMember: "This person belongs to the company already.",
-    invitations.TooMany: f"{invitations.MOST_PER_DAY} invitations were sent within a day. Please go on tomorrow.",
-    invitations.MailFailed: "The mail could not be sent, so nobody was invited. Please try again in a few minutes.",
-}
 
 
 @never_cache
@@ -39,7 +34,7 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
     try:
         invitations.invite(request, customer, email, role, by=person(request))
     except invitations.CannotInvite as problem:
-        form.add_error(None, WHY_NOT[type(problem)])
+        form.add_error(None, invitations.WHY_NOT[type(problem)])
         return _page(request, customer, form)
     messages.success(request, f"We have sent an invitation to {email}. It works for {invitations.LIFETIME.days} days.")
     return redirect("people", customer.code)
@@ -52,7 +47,7 @@ def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpRespon
     try:
         invitations.invite(request, customer, asked.email, Role(asked.role), by=person(request))
     except invitations.CannotInvite as problem:
-        messages.error(request, WHY_NOT[type(problem)])
+        messages.error(request, invitations.WHY_NOT[type(problem)])
     else:
         messages.success(request, f"We have sent {asked.email} a new link. The old one no longer works.")
     return redirect("people", customer.code)

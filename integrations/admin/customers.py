@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.access import person
 from accounts.admin.confirming import PATIENCE, confirmed
+from accounts.admin.inviting import InvitationInline, InvitesOwner
 from accounts.admin.people import MembershipInline
 from accounts.admin.rows import Rows, list_of
 from accounts.models import AuditEntry, Customer, User
@@ -21,13 +22,13 @@ MOST_AT_ONCE = 5
 
 
 @admin.register(Customer)
-class CustomerAdmin(Rows):
+class CustomerAdmin(InvitesOwner, Rows):
     list_display = ["name", "code", "created_at"]
     search_fields = ["name", "=code", "memberships__user__email", "=connections__company_id"]
     search_help_text = "Name, code, somebody's email address, or a company ID of SnapInspect."
     readonly_fields = ["code", "created_at"]
     date_hierarchy = "created_at"
-    inlines = [MembershipInline]
+    inlines = [MembershipInline, InvitationInline]
     change_form_template = "admin/customer.html"
     actions = ["disconnect_all", "delete_customers"]
 

@@ -8,7 +8,8 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts.access import customer_for
+from accounts import audit
+from accounts.access import customer_for, person
 from accounts.models import AuditEntry
 from integrations import spreadsheets, wording
 from integrations.models import Connection
@@ -33,14 +34,16 @@ def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHt
     """All of it as CSV, row by row in constant memory."""
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections, code=connection_code)
-    return spreadsheets.download(f"activity-{connection.code}.csv", HEADER, _rows(connection))
+    audit.record("activity.exported", customer=customer, actor=person(request), subject=connection.code)
+    return spreadsheets.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
 
 
 def _entries(connection: Connection) -> "QuerySet[AuditEntry]":
-    return AuditEntry.objects.filter(customer=connection.customer_id, subject=connection.code).select_related("actor")
+    return AuditEntry.objects.filter(customer=connection.customer_id, subject=connection.code)
 
 
-def _rows(connection: Connection) -> Iterator[list[object]]:
-    for entry in _entries(connection).iterator(chunk_size=500):
+def rows(entries: "QuerySet[AuditEntry]") -> Iterator[list[object]]:
+    """The lines of a file under HEADER."""
+    for entry in entries.iterator(chunk_size=500):
         details = ", ".join(f"{name}: {value}" for name, value in entry.detail.items() if value not in ("", None))
-        yield [entry.at.isoformat(), wording.activity(entry.kind), entry.actor or "the system", entry.kind, details]
+        yield [entry.at.isoformat(), wording.activity(entry.kind), entry.who, entry.kind, details]

@@ -1,0 +1,60 @@
+"""Inviting a customer's owner, by the same mail that owners send."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.http import HttpRequest
+
+from accounts import invitations
+from accounts.access import person
+from accounts.adapter import LONGEST_EMAIL
+from accounts.models import Customer, Invitation, Role
+
+
+class InvitationInline(admin.TabularInline[Invitation, Any]):
+    model = Invitation
+    extra = 0
+    can_delete = False
+    readonly_fields = ["email", "role", "invited_by", "created_at", "expires_at", "accepted_at", "withdrawn_at"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("invited_by", "customer")
+
+    def has_add_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
+        return False
+
+
+class OwnerForm(forms.ModelForm[Customer]):
+    invite_owner = forms.EmailField(
+        label="Invite an owner",
+        max_length=LONGEST_EMAIL,
+        required=False,
+        help_text="This address is mailed a link to join as owner, the same as owners send. Again: a new link.",
+    )
+
+    class Meta:
+        model = Customer
+        fields = ("name",)
+
+
+class InvitesOwner(admin.ModelAdmin[Customer]):
+    """For the admin of customers: a field for the address of an owner to invite."""
+
+    form = OwnerForm
+
+    def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if email := form.cleaned_data.get("invite_owner"):
+            # The admin works in a transaction, and a mail server may take its time.
+            transaction.on_commit(lambda: _invite(request, obj, email))
+
+
+def _invite(request: HttpRequest, customer: Customer, email: str) -> None:
+    try:
+        invitations.invite(request, customer, email, Role.OWNER, by=person(request))
+    except invitations.CannotInvite as problem:
+        messages.error(request, invitations.WHY_NOT[type(problem)])
+    else:
+        messages.success(request, f"An invitation was sent to {email}.")
