@@ -86,7 +86,9 @@ def figures(request: HttpRequest, code: str) -> JsonResponse:
 
 
 def _connections(customer: Customer) -> list[Connection]:
-    return list(numbers.with_history(customer.connections.shown()))
+    """Those that need a person first."""
+    found = numbers.with_history(customer.connections.shown())
+    return sorted(found, key=lambda connection: (not connection.needs_a_person, connection.pk))
 
 
 def _oldest(found: Numbers) -> dict[str, Any] | None:
