@@ -57,9 +57,6 @@ ENDINGS = {
         "This app is not set up correctly",
         "Nothing was saved. The people who run it have to look at it; please try again later.",
     ),
-}
-
-ENDINGS |= {
     "sign-in-over": Words(
         "This sign-in cannot be finished",
         "It was started in another browser, was used already, or took longer than ten minutes. Please start again.",
@@ -118,7 +115,6 @@ LINKS = {
         "It works for a day. Whoever sent it to you can make another one, or you connect from the dashboard.",
     ),
 }
-
 
 CONNECTED_BEFORE = "This SnapInspect company was connected here before: its connection was renewed, and none was added."
 
