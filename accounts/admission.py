@@ -23,9 +23,14 @@ def begin(request: HttpRequest) -> HttpResponse | None:
     refused: HttpResponse | None = ratelimit.consume_or_429(request, action="login")
     if refused is not None:
         return refused
-    request.session[GOES_ON_TO] = get_next_redirect_url(request) or ""
+    request.session[GOES_ON_TO] = goes_on_to(request)
     request.session.cycle_key()
     return None
+
+
+def goes_on_to(request: HttpRequest) -> str:
+    """The page of ours that the visitor wanted to see; empty for none, and for one elsewhere."""
+    return get_next_redirect_url(request) or ""
 
 
 def may_enter(user: User) -> bool:

@@ -91,7 +91,8 @@ def test_C11_connecting_linking_and_signing_in_leave_no_token_in_the_browser(wat
     page.get_by_role("button", name="Sign out").click()
     page.goto(f"{world.app}accounts/login/")
     picture(page, "11-sign-in-page", "light")
-    page.get_by_role("button", name="Sign in with SnapInspect").click()
+    page.get_by_role("link", name="Sign in with SnapInspect").click()
+    page.get_by_role("button", name="Continue to SnapInspect").click()
     allow(page, world, account["account"])
     badge(page, "Connected")  # signed in, on the dashboard
     expect(page.locator("header").get_by_text(person).first).to_be_visible()

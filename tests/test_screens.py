@@ -140,6 +140,7 @@ PLAIN |= {
 SIGNED_OUT = {
     "welcome": "/",
     "sign-in": "/accounts/login/",
+    "sign-in-with-snapinspect": "/accounts/snapinspect/sign-in/",
     "sign-up": "/accounts/signup/",
     "reset-password": "/accounts/password/reset/",
     "reset-password-sent": "/accounts/password/reset/done/",

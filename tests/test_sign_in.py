@@ -497,6 +497,17 @@ def test_starting_is_counted_with_other_sign_ins(sandbox: Sandbox) -> None:
     assert ConnectAttempt.objects.count() == answers.count(302)
 
 
+def test_a_link_leads_to_a_page_that_says_what_comes_and_starts_nothing() -> None:
+    browser = Visitor()
+
+    page = browser.get(START, {"next": "/c/abc/events/"}).content.decode()
+
+    assert "Continue to SnapInspect" in page
+    assert 'name="next" value="/c/abc/events/"' in page
+    assert "https://evil.example" not in browser.get(START, {"next": "https://evil.example"}).content.decode()
+    assert not ConnectAttempt.objects.exists()
+
+
 @pytest.mark.parametrize("missing", ["SNAPINSPECT_SIGN_IN_FIELD", "SNAPINSPECT_CLIENT_ID"])
 def test_it_is_off_until_it_is_set_up(missing: str, visit: Visit, alice: User, settings: Settings) -> None:
     assert "Sign in with SnapInspect" in Visitor().get("/accounts/login/").content.decode()

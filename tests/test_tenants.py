@@ -35,7 +35,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "home": (ANYBODY, "GET POST"),
     "connect_callback": (ANYBODY, "GET"),
     "connect_ended": (ANYBODY, "GET"),
-    "sign_in_with_snapinspect": (ANYBODY, "POST"),
+    "sign_in_with_snapinspect": (ANYBODY, "GET POST"),
     "signing_in": (ANYBODY, "GET"),
     "snapinspect_user": (OWN, "GET"),
     "snapinspect_user_link": (OWN, "POST"),

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts import admission, audit
 from accounts.models import User
@@ -29,12 +29,16 @@ def require_offered() -> None:
 
 
 @login_not_required
-@require_POST
+@never_cache
+@require_http_methods(["GET", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
-    """Sends a browser in which nobody is signed in to SnapInspect's page."""
+    """Says where this leads, and sends a browser in which nobody is signed in to SnapInspect's page."""
     require_offered()
     if request.user.is_authenticated:
         return redirect("home")
+    if request.method == "GET":
+        # No link can start it, and the sign-in page has one button of that name.
+        return render(request, "integrations/sign_in.html", {"next": admission.goes_on_to(request)})
     refused = admission.begin(request)
     if refused is not None:
         return refused
