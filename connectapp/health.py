@@ -1,5 +1,7 @@
 """For load balancers and supervisors: is the process up, and can it do its work?"""
 
+import secrets
+import time
 from collections.abc import Callable
 
 from django.contrib.auth.decorators import login_not_required
@@ -10,6 +12,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from integrations import keys, tasks
+from integrations.models import Turn
+
+# As much as an exchange takes. Whoever asks, and however often: one write in so many seconds, and process.
+ROOM = 16 * 1024
+ROOM_BELIEVED_FOR = 2.0
+_room_seen_at = -ROOM_BELIEVED_FOR
 
 
 @login_not_required
@@ -24,7 +32,7 @@ def live(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """200 when database, schema and keys allow work, else 503 with the part that does not.
+    """200 when database (a write, too), schema and keys allow work, else 503 with the part that does not.
 
     How much is waiting is told too, but never makes it 503: the door for webhooks has to stay open.
     """
@@ -37,6 +45,15 @@ def ready(request: HttpRequest) -> HttpResponse:
 def _database_answers() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+    return True
+
+
+def _database_has_room() -> bool:
+    """A full disk answers questions as if nothing were wrong; only a write tells."""
+    global _room_seen_at  # noqa: PLW0603  (two threads that meet here write twice, no harm done)
+    if time.monotonic() - _room_seen_at > ROOM_BELIEVED_FOR:
+        Turn.objects.prove_room(secrets.token_bytes(ROOM))
+        _room_seen_at = time.monotonic()
     return True
 
 
@@ -54,6 +71,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "database": _database_answers,
     "migrations": _migrations_are_applied,
     "keys": _keys_are_there,
+    "room": _database_has_room,
 }
 
 

@@ -148,11 +148,15 @@ else:
     DATABASE["CONN_MAX_AGE"] = 600
     DATABASE["CONN_HEALTH_CHECKS"] = True
 # Where the answer of an exchange waits for the database: beside it, or in this host's own folder.
-SPOOL_DIR = (
-    Path(DATABASE["NAME"]).parent
-    if DATABASE["ENGINE"].endswith("sqlite3") and DATABASE["NAME"] != ":memory:"
-    else STATE_DIR
-) / "spool"
+SPOOL_DIR = BASE_DIR / (
+    env.str("SPOOL_DIR", default="").strip()
+    or (
+        Path(DATABASE["NAME"]).parent
+        if DATABASE["ENGINE"].endswith("sqlite3") and DATABASE["NAME"] != ":memory:"
+        else STATE_DIR
+    )
+    / "spool"
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": parsed("CACHE_URL", env.cache_url_config, default="dbcache://cache")}

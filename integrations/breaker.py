@@ -24,6 +24,8 @@ SHARE_REFUSED = 0.2
 PROBE_EVERY = timedelta(minutes=1)
 # How many of the probes may exchange: should the 401s be real, an exchange is the only thing that helps.
 EXCHANGING_PROBES = 5
+# Tokens that died for good in the middle of it would wait for ever for others to work again: so one more an hour.
+ONE_MORE_EVERY = timedelta(hours=1)
 
 
 def admits(connection: Connection) -> bool:
@@ -33,11 +35,16 @@ def admits(connection: Connection) -> bool:
         return True
     Breaker.objects.get_or_create(pk=1)
     closed = Breaker.objects.filter(opened_at=None)
-    if closed.update(opened_at=Now(), next_probe_at=Now() + PROBE_EVERY, probe=None, exchanges=0) == 1:
+    if (
+        closed.update(opened_at=Now(), next_probe_at=Now() + PROBE_EVERY, probe=None, exchanges=0, exchanged_at=None)
+        == 1
+    ):
         _tell_operator()
         return False
-    mine = Breaker.objects.exclude(opened_at=None).filter(probe=connection, exchanges__lt=EXCHANGING_PROBES)
-    return bool(mine.update(exchanges=F("exchanges") + 1) == 1)
+    mine = Breaker.objects.exclude(opened_at=None).filter(probe=connection)
+    if mine.filter(exchanges__lt=EXCHANGING_PROBES).update(exchanges=F("exchanges") + 1, exchanged_at=Now()) == 1:
+        return True
+    return bool(mine.filter(exchanged_at__lte=Now() - ONE_MORE_EVERY).update(exchanged_at=Now()) == 1)
 
 
 def lets_ask(connection: Connection) -> bool:

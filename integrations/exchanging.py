@@ -28,8 +28,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Ending:
+    """`retry_after`: seconds that SnapInspect asked us to wait; it was asked nothing since."""
+
     outcome: Outcome
     error_kind: str = ""
+    retry_after: float = 0.0
 
 
 def exchange(held: Held) -> Ending:
@@ -41,14 +44,15 @@ def exchange(held: Held) -> Ending:
         logger.exception("There is no room on disk for the answer of an exchange, so none was sent.")
         return Ending(Outcome.UNCHANGED, "no_room")
     except SnapInspectError as error:
-        if held.pair.exchange_sent_at is None:  # it never left
-            return Ending(Outcome.UNCHANGED, error.kind)
+        wait = error.retry_after or 0.0
+        if held.pair.exchange_sent_at is None:  # it never left, or was turned away
+            return Ending(Outcome.UNCHANGED, error.kind, wait)
         if isinstance(error, Unreachable) and held.pair.exchange_sends >= SENDS_OF_ONE_EXCHANGE:
             # The last send did not reach an answer either: an outage proves nothing, so it is not the last.
             held.write(exchange_sends=SENDS_OF_ONE_EXCHANGE - 1, error_kind=error.kind)
-            return Ending(Outcome.UNKNOWN, error.kind)
+            return Ending(Outcome.UNKNOWN, error.kind, wait)
         held.write(error_kind="exchange_refused" if isinstance(error, Refused | TokenRefused) else error.kind)
-        return find_out(held)
+        return Ending(Outcome.UNKNOWN, error.kind, wait) if wait else find_out(held)
     audit.record(
         "tokens.exchanged",
         customer=held.connection.customer,

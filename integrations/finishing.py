@@ -108,7 +108,7 @@ def _go_on(held: leasing.Held, ending: exchanging.Ending) -> bool:
         return True
     if ending.outcome == Outcome.DEAD:
         return _give_up(held, ending.error_kind)
-    return _later(held, ending.error_kind)
+    return _later(held, ending.error_kind, ending.retry_after)
 
 
 def _settle(held: leasing.Held) -> bool:
@@ -187,11 +187,13 @@ def _connect(held: leasing.Held) -> None:
         )
         inbox.company_connected(connection)
         breaker.works_again(connection)
+        # A new grant may have ended an older one of the same company, whoever it was given to.
+        Connection.objects.siblings_of(connection).ask_soon()
 
 
-def _later(held: leasing.Held, error_kind: str) -> bool:
+def _later(held: leasing.Held, error_kind: str, retry_after: float = 0.0) -> bool:
     tries = held.pair.tries + 1
-    wait = patience.LAST_RETRY if error_kind in SETUP_ERRORS else patience.backoff(tries)
+    wait = patience.LAST_RETRY if error_kind in SETUP_ERRORS else patience.asked(tries, retry_after)
     held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 

@@ -154,8 +154,13 @@ def look(connection: Connection) -> Verdict:
     return verdict
 
 
-def test(connection: Connection, *, by: User) -> Check:
-    """A check that a person asked for, kept with its answer so that its page can be read again."""
+def test(connection: Connection, *, by: User) -> Check | None:
+    """A check that a person asked for, kept with its answer so that its page can be read again.
+
+    None, and no call, once people have asked for too many of them within a minute.
+    """
+    if not connection.claim_test():
+        return None
     verdict = check(connection)
     profile = verdict.profile
     kept = Check.objects.create(

@@ -156,8 +156,9 @@ class Held:
             slot.free()
             raise
         sealed = sealing.columns(answer.pair, self.connection)
+        entry = sealing.to_spool(self.pair, sealed)
         try:
-            slot.fill(sealing.to_spool(self.pair, sealed))
+            slot.fill(entry)
         except OSError:
             # The disk has failed since the slot was reserved; the database may not have.
             logger.exception("The answer of an exchange could not be spooled; it goes to the database alone.")
@@ -165,7 +166,7 @@ class Held:
             self._commit(sealed)
         except LostLease:
             # We were frozen past our lease. Whoever took over could only find the old tokens dead: ours are the newest.
-            if keep_aside(self.connection.pk, sealed):
+            if keep_aside(entry):
                 slot.free()
             raise
         slot.free()
@@ -244,24 +245,32 @@ def never_arrived(error: Unreachable) -> bool:
     return not error.sent or error.status == HTTPStatus.TOO_MANY_REQUESTS
 
 
-def keep_aside(connection_id: int, sealed: dict[str, Any]) -> bool:
+def keep_aside(entry: spool.Entry) -> bool:
     """Makes a pair that came too late for its row a candidate: finishing proves it, and uses it if it lives.
 
-    Whether nothing more is to be done with it: False while another candidate is in its place.
+    Not one from before a disconnect, or before the grant that is in use now: it is refused, and the audit trail says
+    so. Whether nothing more is to be done with it: False while another candidate is in its place.
     """
     with transaction.atomic():
-        connection = Connection.objects.exclude(state=State.DISCONNECTED).filter(pk=connection_id).first()
+        # Whoever disconnects it at this moment comes before us, or finds what we leave.
+        connection = Connection.objects.select_for_update().filter(code=entry.connection).first()
         if connection is None:
             return True
-        if connection.pairs.filter(fingerprint=sealed["fingerprint"]).exists():
+        pairs = connection.pairs.all()
+        if pairs.filter(fingerprint=entry.fingerprint).exists():
             return True  # somebody has found it on disk, and taken it home for us
-        if connection.pairs.candidates().exists():
+        ended = connection.state == State.DISCONNECTED or entry.disconnects < connection.disconnects
+        if ended or pairs.current().filter(pk__gt=entry.pair).exists():
+            reason = "disconnected" if ended else "connected_anew"
+            logger.warning("A pair of connection %s came too late and was erased (%s).", connection.code, reason)
+            _note("tokens.refused", connection, entry, reason=reason)
+            return True
+        if pairs.candidates().exists():
             return False
-        TokenPair.objects.create(connection=connection, exchanged_at=Now(), **sealed)
-        audit.record(
-            "tokens.kept_aside",
-            customer=connection.customer,
-            subject=connection.code,
-            fingerprint=sealed["fingerprint"],
-        )
+        TokenPair.objects.create(connection=connection, exchanged_at=Now(), **sealing.from_spool(entry))
+        _note("tokens.kept_aside", connection, entry)
     return True
+
+
+def _note(kind: str, connection: Connection, entry: spool.Entry, **detail: Any) -> None:
+    audit.record(kind, customer=connection.customer, subject=connection.code, fingerprint=entry.fingerprint, **detail)

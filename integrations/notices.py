@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from accounts import choices
 from accounts.models import Membership
-from integrations.models import Connection, Notice
+from integrations.models import Connection, Notice, State
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,14 @@ def send(pk: int) -> None:
             logger.warning("A notice about %s could not be mailed (%s).", connection.code, type(problem).__name__)
     if failed and not sent:
         return  # tried again: but once somebody has it, one address that is refused must not mail the others anew
-    # Only what was sent is done: an incident that ended, or began anew, meanwhile has its own notice.
-    Connection.objects.filter(pk=pk, notice=notice).update(notice="", next_notice_at=None)
+    row = Connection.objects.filter(pk=pk)
+    # Only what was sent is done: an incident that began anew meanwhile has a notice of its own, which is due.
+    if row.filter(notice=notice, next_notice_at__gt=Now()).update(notice="", next_notice_at=None) == 1:
+        return
+    if notice == Notice.BROKEN and sent:
+        # It has recovered while we were telling that it is broken: who recovered it could not know that somebody knows.
+        over = row.filter(notice="", incident_since=None, state=State.CONNECTED)
+        over.update(notice=Notice.RECOVERED, next_notice_at=Now())
 
 
 def _mail(connection: Connection, notice: Notice, membership: Membership) -> None:

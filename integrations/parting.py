@@ -7,6 +7,7 @@ thrown away, also kills every copy in backups and logs.
 import time
 
 from django.db import transaction
+from django.db.models import F
 
 from accounts import audit
 from accounts.models import User
@@ -23,7 +24,13 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     still keeps.
     """
     with transaction.atomic():
-        connection.move_to(State.DISCONNECTED, next_check_at=None, failed_checks=0, refused_at=None)
+        connection.move_to(
+            State.DISCONNECTED,
+            next_check_at=None,
+            failed_checks=0,
+            refused_at=None,
+            disconnects=F("disconnects") + 1,
+        )
         audit.record("connection.disconnected", customer=connection.customer, actor=by, subject=connection.code)
     give_up_at = time.monotonic() + LAST_CALLS
     ended = []
@@ -40,7 +47,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
             _forget_answers(connection)
             # A worker may have connected it anew while we waited for SnapInspect; who disconnects has the last word.
             connection.refresh_from_db()
-            connection.move_to(State.DISCONNECTED, next_check_at=None)
+            connection.move_to(State.DISCONNECTED, next_check_at=None, disconnects=F("disconnects") + 1)
     proven = bool(ended) and all(ended)
     audit.record("tokens.erased", customer=connection.customer, subject=connection.code, ended_at_snapinspect=proven)
     return proven

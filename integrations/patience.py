@@ -5,6 +5,7 @@ from datetime import timedelta
 
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=5)
+MOST_ASKED = timedelta(minutes=15)
 # A connection that nobody uses is asked once a day, spread out over hours.
 IDLE_CHECK = timedelta(hours=24)
 # One that needs a person is asked once an hour, in case SnapInspect has changed its mind.
@@ -14,6 +15,11 @@ REFUSED_CHECK = timedelta(hours=1)
 def backoff(failures: int) -> timedelta:
     """The wait after this many failures in a row: doubling up to five minutes, a fifth of it by chance."""
     return _spread(min(FIRST_RETRY * 2 ** min(failures, 10), LAST_RETRY), 0.8)
+
+
+def asked(failures: int, retry_after: float) -> timedelta:
+    """The wait when SnapInspect has asked for so many seconds, which is honoured up to MOST_ASKED."""
+    return max(backoff(failures), min(timedelta(seconds=retry_after), MOST_ASKED))
 
 
 def until_idle_check() -> timedelta:

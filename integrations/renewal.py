@@ -71,6 +71,8 @@ def replace(connection: Connection) -> None:
             if held.pair.exchange_sent_at is not None:
                 # What an earlier exchange has brought must not be lost for another one.
                 return _conclude(held, exchanging.find_out(held))
+            if TokenPair.objects.waiting().filter(pk=held.pair.pk, error_kind="too_many_requests").exists():
+                raise NotRenewed("too_many_requests")
             return _exchange(held)
     except leasing.LostLease:
         raise NotRenewed("busy") from None
@@ -94,12 +96,16 @@ def resume(pk: int) -> None:
 
 
 def _renew(held: Held) -> None:
+    if TokenPair.objects.waiting().filter(pk=held.pair.pk).exists():
+        # Whoever asked before us was told when to ask again, and everybody who calls meanwhile need not.
+        needs_person = held.connection.state == State.NEEDS_RECONNECT
+        raise NotRenewed(held.pair.error_kind, needs_person=needs_person)
     if held.pair.exchange_sent_at is not None:
         return _conclude(held, exchanging.find_out(held))
     held.renew()
     verdict = proving.ask(held.client())
     if verdict.profile is not None:
-        held.write(proved_at=Now())
+        held.write(proved_at=Now(), error_kind="")
         return None
     if not verdict.refused:
         raise NotRenewed(verdict.error_kind)
@@ -121,7 +127,7 @@ def _conclude(held: Held, ending: exchanging.Ending) -> None:
     if ending.outcome == Outcome.DEAD:
         return _needs_person(held, ending.error_kind)
     if ending.outcome != Outcome.NEW:
-        wait = patience.backoff(held.pair.tries)
+        wait = patience.asked(held.pair.tries, ending.retry_after)
         held.write(error_kind=ending.error_kind, tries=min(held.pair.tries + 1, 100), next_try_at=Now() + wait)
         raise NotRenewed(ending.error_kind)
     held.renew()

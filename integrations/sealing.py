@@ -68,6 +68,7 @@ def to_spool(row: TokenPair, sealed: Columns) -> spool.Entry:
         pair=row.pk,
         version=row.version,
         connection=row.connection.code,
+        disconnects=row.connection.disconnects,
         sealed_access=sealed["sealed_access"].decode(),
         sealed_refresh=sealed["sealed_refresh"].decode(),
         key_id=sealed["key_id"],

@@ -36,33 +36,35 @@ class Entry:
     sealed_refresh: str
     key_id: str
     fingerprint: str
+    # How often the connection had been disconnected when the exchange was sent.
+    disconnects: int = 0
 
 
 class Slot:
     """A place on disk for one pair."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def fill(self, entry: Entry) -> None:
         """Durable when this returns."""
-        _write(self._path, json.dumps(asdict(entry)).encode())
+        _write(self.path, json.dumps(asdict(entry)).encode())
 
     def read(self) -> Entry | None:
         """What was put here; None for a slot whose exchange has brought nothing (yet)."""
         try:
-            return Entry(**json.loads(self._path.read_bytes()))
+            return Entry(**json.loads(self.path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
     def free(self) -> None:
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     @property
     def is_abandoned(self) -> bool:
         """Whether it is so old that nobody can be about to use it."""
         try:
-            return time.time() - self._path.stat().st_mtime > ABANDONED_AFTER
+            return time.time() - self.path.stat().st_mtime > ABANDONED_AFTER
         except FileNotFoundError:
             return False
 
@@ -88,6 +90,14 @@ def found() -> Iterator[tuple[Slot, Entry]]:
         entry = slot.read()
         if entry is not None:
             yield slot, entry
+
+
+def forget(connection: str) -> int:
+    """Removes what this host keeps for the connection of this code; returns how many pairs that were."""
+    slots = [slot for slot, entry in found() if entry.connection == connection]
+    for slot in slots:
+        slot.free()
+    return len(slots)
 
 
 def tidy() -> None:

@@ -4,6 +4,8 @@ The rooms of custody are this one, `leasing` (a pair is changed only under its l
 `sealing`. Nobody else reads a stored token or writes a token column.
 """
 
+import logging
+
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
@@ -13,6 +15,8 @@ from integrations import leasing, sealing, spool
 from integrations.models import ConnectAttempt, Connection, TokenPair
 from integrations.snapinspect import pair
 from integrations.snapinspect.client import Client
+
+logger = logging.getLogger(__name__)
 
 InUse = tuple[int, int]  # id and version of a pair
 
@@ -87,8 +91,9 @@ def note_proof(pair_in_use: InUse) -> None:
 
 
 def forget(connection: Connection) -> None:
-    """Erases every token that is kept for this connection, from the database's files too."""
+    """Erases every token that is kept for this connection, from the database's files and this host's disk too."""
     TokenPair.objects.filter(connection=connection).delete()
+    spool.forget(connection.code)
     transaction.on_commit(scrub)
 
 
@@ -107,16 +112,18 @@ def scrub() -> None:
 
 
 def take_home() -> int:
-    """Commits the pairs that were spooled and never reached the database; returns how many.
+    """Commits the pairs that were spooled and never reached the database; returns how many it has dealt with.
 
     A pair whose row is still at the version it replaces goes there. One whose row was changed meanwhile is kept aside
-    as a candidate, to be proven. Runs on every host that exchanges, for its own disk.
+    as a candidate, to be proven, unless its connection was disconnected or connected anew since: see
+    `leasing.keep_aside`. Runs on every host that exchanges, for its own disk.
     """
     taken = 0
     for slot, entry in spool.found():
         connection = Connection.objects.filter(code=entry.connection).first()
         if connection is None:  # deleted since, or of another database that was or is served from this folder
             if slot.is_abandoned:
+                logger.warning("A pair for connection %s, which is not known, was erased from disk.", entry.connection)
                 slot.free()
             continue
         row = TokenPair.objects.filter(pk=entry.pair, connection=connection)
@@ -126,8 +133,11 @@ def take_home() -> int:
         if row.filter(version=entry.version).exclude(pk__in=TokenPair.objects.unleased()).exists():
             continue  # whoever sent it may still be about to commit
         at_its_version = row.unleased().filter(version=entry.version)
-        home = at_its_version.update(**sealing.from_spool(entry), **leasing.AFTER_EXCHANGE) == 1
-        if not home and not leasing.keep_aside(connection.pk, sealing.from_spool(entry)) and not slot.is_abandoned:
+        home = (
+            entry.disconnects == connection.disconnects
+            and at_its_version.update(**sealing.from_spool(entry), **leasing.AFTER_EXCHANGE) == 1
+        )
+        if not home and not leasing.keep_aside(entry):
             continue  # a question to a person is in its place; look again when it is answered
         connection.ask_soon()
         slot.free()

@@ -141,7 +141,7 @@ def work() -> None:
 
 def work_as_if_later() -> None:
     """The same when the time of the next try has come."""
-    TokenPair.objects.candidates().update(next_try_at=Now())
+    TokenPair.objects.update(next_try_at=Now())
     Connection.objects.exclude(next_check_at=None).update(next_check_at=Now())
     work()
 

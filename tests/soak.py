@@ -1,8 +1,10 @@
 """`make soak`: the rows of the score card at their full size, on both databases, and their figures as a table.
 
-`make soak ROWS="R1 R3"` runs only these; what other rows have shown before stays in the table. Takes an hour or so.
+`make soak ROWS="R1 R3"` runs only these, `DATABASES=sqlite` on one database only; what other rows have shown before
+stays in the table. Takes an hour or so.
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -10,6 +12,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "var" / "soak"
 TABLE = ROOT / "docs" / "reliability.md"
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-ROW = re.compile(r"test_([A-Z]+\d+)_")
+ROWS = re.compile(r"::test_((?:[A-Z]+\d+_)+)")
 
 INTRODUCTION = """# What was injected, and what was observed
 
@@ -38,11 +41,12 @@ Results = dict[str, dict[str, Any]]
 
 def main() -> int:
     rows = os.environ.get("ROWS", "").split()
+    wanted = os.environ.get("DATABASES", " ".join(DATABASES)).split()
     KEPT.mkdir(parents=True, exist_ok=True)
-    failed = run("sqlite", rows, "sqlite:///var/tests.sqlite3")
-    if postgres.binaries() is None:
+    failed = run("sqlite", rows, "sqlite:///var/tests.sqlite3") if "sqlite" in wanted else 0
+    if "postgresql" in wanted and postgres.binaries() is None:
         print("SKIPPED PostgreSQL: it is missing (apt-get install postgresql)")
-    else:
+    elif "postgresql" in wanted:
         with postgres.server() as url:
             failed += run("postgresql", rows, url)
     TABLE.write_text(table({database: results(database) for database in DATABASES}))
@@ -51,40 +55,78 @@ def main() -> int:
 
 
 def run(database: str, rows: list[str], url: str) -> int:
-    """Runs the tests of these rows, or of all, and keeps what they showed; returns how many failed."""
+    """Runs the tests of these rows, or of all, and keeps what they showed; returns how many failed.
+
+    What fails beside other tests is tried once more, alone, and the table says so. What tests print when they fail
+    stays in var/soak/<database>.log. Several runs may go on side by side: what the others keep is not touched.
+    """
     print(f"--- {DATABASES[database]}", flush=True)
-    figures, report = KEPT / "figures.jsonl", KEPT / "report.xml"
-    for old in (figures, report):
-        old.unlink(missing_ok=True)
-    wanted = " or ".join(f"test_{row}_" for row in rows) or "test_"
-    subprocess.run(
-        [
-            sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v",
-            "-k", wanted, "-m", "not browser", f"--junitxml={report}", "tests",
-        ],
-        cwd=ROOT, env=os.environ | {"DATABASE_URL": url, "SOAK": "1", "FIGURES": str(figures)}, check=False,
-    )  # fmt: skip
-    shown, failed = gather(figures, report, engine(database, url))
-    (KEPT / f"{database}.json").write_text(json.dumps(results(database) | shown, indent=1, sort_keys=True))
-    return failed
+    with tempfile.TemporaryDirectory() as folder:
+        figures, first, second = (Path(folder, name) for name in ("figures.jsonl", "first.xml", "second.xml"))
+        environment = os.environ | {"DATABASE_URL": url, "SOAK": "1", "FIGURES": str(figures)}
+        wanted = " or ".join(f"{row}_" for row in rows) or "test_"
+        together = ["-n", "2", "--dist", "loadgroup", "-k", wanted, "-m", "not browser", "tests"]
+        _pytest(database, environment, first, together)
+        if failed := [case for case, bad in cases(first) if bad]:
+            print(f"--- {DATABASES[database]}: {len(failed)} FAILED, AND GET A SECOND TRY, ALONE", flush=True)
+            _pytest(database, environment, second, [node(case) for case in failed])
+        shown, lost = gather(figures, [first, second], engine(database, url))
+    with (KEPT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (KEPT / f"{database}.json").write_text(json.dumps(results(database) | shown, indent=1, sort_keys=True))
+    return lost
 
 
-def gather(figures: Path, report: Path, software: str) -> tuple[Results, int]:
-    """What each row has shown, and how many tests failed."""
+def _pytest(database: str, environment: dict[str, str], report: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-v", f"--junitxml={report}", *arguments]
+    with (KEPT / f"{database}.log").open("a") as log:
+        running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        assert running.stdout
+        for line in running.stdout:
+            print(line, end="", flush=True)
+            log.write(line)
+        running.wait()
+
+
+def cases(report: Path) -> list[tuple[ElementTree.Element, bool]]:
+    """The tests that ran, each with whether it failed."""
+    if not report.exists():
+        return []
+    return [
+        (case, case.find("failure") is not None or case.find("error") is not None)
+        for case in ElementTree.parse(report).iter("testcase")
+        if case.find("skipped") is None
+    ]
+
+
+def node(case: ElementTree.Element) -> str:
+    return f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+
+
+def gather(figures: Path, reports: list[Path], software: str) -> tuple[Results, int]:
+    """What each row has shown, and how many tests failed whenever they were tried."""
+    ended = {node(case): "failed" if bad else "passed" for case, bad in cases(reports[0])}
+    for case, bad in cases(reports[1]):
+        ended[node(case)] = "failed" if bad else "passed_alone"
     tests: dict[str, Counter[str]] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        if (row := ROW.match(case.get("name", ""))) and case.find("skipped") is None:
-            bad = case.find("failure") is not None or case.find("error") is not None
-            tests.setdefault(row[1], Counter())["failed" if bad else "passed"] += 1
+    for name, how in ended.items():
+        for row in rows_of(name):
+            tests.setdefault(row, Counter())[how] += 1
     lines = figures.read_text().splitlines() if figures.exists() else []
-    seen: Results = {}
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    for name, counted in tests.items():
-        seen[name] = {**counted, "figures": {}, "date": today, "software": software}
+    seen: Results = {
+        row: {**counted, "figures": {}, "date": today, "software": software} for row, counted in tests.items()
+    }
     for figure in map(json.loads, lines):
         if figure["row"] in seen:
             seen[figure["row"]]["figures"][figure["injected"]] = figure["observed"]
-    return seen, sum(counted["failed"] for counted in tests.values())
+    return seen, sum(how == "failed" for how in ended.values())
+
+
+def rows_of(test: str) -> list[str]:
+    """The rows of the score card that a test's name begins with."""
+    named = ROWS.search(test)
+    return named[1].strip("_").split("_") if named else []
 
 
 def results(database: str) -> Results:
@@ -128,7 +170,9 @@ def order(row: str) -> tuple[int, int]:
 def ended(one: dict[str, Any] | None) -> str:
     if one is None:
         return ""
-    return f"{one.get('passed', 0)} passed" + (f", **{one['failed']} FAILED**" if one.get("failed") else "")
+    alone, failed = one.get("passed_alone", 0), one.get("failed", 0)
+    words = f"{one.get('passed', 0) + alone} passed" + (f", {alone} of them at a second try, alone" if alone else "")
+    return words + (f", **{failed} FAILED**" if failed else "")
 
 
 def escape(text: str) -> str:

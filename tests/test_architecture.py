@@ -157,7 +157,7 @@ ARROWS = {
     "integrations.checks": "django integrations.encryption integrations.keys",
     "integrations.apps": "django integrations.checks integrations.handlers",
     # The project. Settings are judged by who knows what is good; nobody imports them.
-    "connectapp.health": "django integrations.keys integrations.tasks",
+    "connectapp.health": "django integrations.keys integrations.tasks integrations.models.Turn",
     "connectapp.staff_site": "django allauth",
     "connectapp": (
         "django environ gunicorn structlog integrations.encryption.parse_keys integrations.snapinspect.addresses"

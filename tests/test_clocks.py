@@ -13,6 +13,7 @@ from accounts.models import Customer, User
 from integrations import health, leasing, tasks, tokens
 from integrations.models import Connection, State
 from tests.driving import Sandbox, Visitor, work, work_as_if_later
+from tests.figures import record
 from tests.world import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +52,8 @@ def test_O9_a_clock_that_jumps_steals_no_lease(
         tasks.sweep()
         work_as_if_later()
         assert held.exchange()
+    words = next(words for words, jumped in JUMPS.items() if jumped == by)
+    record("O9", f"a clock jumps {words} under a lease", f"not stolen, {sandbox.exchanges() - exchanges} exchange")
     assert sandbox.exchanges() == exchanges + 1
     assert tokens.in_use(connected) == (pk, version + 1)
     assert leasing.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
@@ -86,8 +89,10 @@ def test_O9_a_clock_that_jumps_during_an_exchange_makes_no_second_one(
     for caller in callers:
         caller.join()
 
-    print(
-        f"O9: clock {by}: {sandbox.exchanges()} exchange, {len(callers) - len(failures)} of {len(callers)} calls done"
+    record(
+        "O9",
+        f"a clock jumps {next(words for words, jumped in JUMPS.items() if jumped == by)} during an exchange",
+        f"{sandbox.exchanges()} exchange, {len(callers) - len(failures)} of {len(callers)} calls answered",
     )
     assert (sandbox.exchanges(), failures) == (1, [])
     assert Connection.objects.get().state == State.CONNECTED

@@ -28,6 +28,7 @@ from tests.driving import (
     state_of,
     work,
 )
+from tests.figures import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -462,7 +463,29 @@ def test_M4_who_may_not_connect_any_more_is_refused_on_return(
     membership.delete() if change == "removed" else membership.update(role=Role.VIEWER)
 
     assert browser.come_back(address)["Location"] == "/connect/ended/not-allowed/"
+    record("M4", f"membership before the callback: {change}", f"refused, {len(everything_kept())} rows kept")
     assert everything_kept() == []
+
+
+def test_M4_who_looks_at_another_customer_meanwhile_connects_the_one_they_began_with(
+    sandbox: Sandbox, visit: Visit, bob: User, charlie: User, acme: Customer
+) -> None:
+    other = charlie.customers.get()
+    Membership.objects.create(user=bob, customer=other, role=Role.MEMBER)
+    browser = visit(bob)
+    address = sandbox.decide(browser.leave(acme))
+    assert browser.get(f"/c/{other.code}/").status_code == 200
+    Membership.objects.filter(user=bob, customer=other).update(role=Role.OWNER)
+
+    assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
+    work()
+
+    record(
+        "M4",
+        "the person has switched to another customer before the callback",
+        f"{acme.connections.count()} connection of the one they began with, {other.connections.count()} of the other",
+    )
+    assert (acme.connections.count(), other.connections.count()) == (1, 0)
 
 
 def test_the_callback_answer_is_not_kept_and_tells_no_referrer(

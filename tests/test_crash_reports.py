@@ -22,6 +22,7 @@ from integrations import encryption, tokens
 from integrations.models import Connection, TokenPair
 from integrations.snapinspect import pair
 from tests.driving import Sandbox, Visitor, callback
+from tests.figures import record
 from tests.settings import SENTINEL
 from tests.sweep import spellings
 from tests.test_settings import start
@@ -107,7 +108,11 @@ def test_T4_a_crash_of_the_callback_tells_where_and_no_token(
     told = f"{message.subject}\n{message.body}"
     page = answer.content.decode()
     leaked = hits(told, page, *reported, caplog.text)
-    print(f"T4: {name}, DEBUG {debug}: {leaked} hits in mail, page, {len(reported)} reports and log")
+    record(
+        "T4",
+        f"the callback crashes in {name}{' with DEBUG' if debug else ''}",
+        f"{leaked} hits in mail, page, {len(reported)} reports and log; names the view",
+    )
     assert leaked == 0
     assert answer.status_code == 500
     assert VIEW in told and "ValueError" in told and "integrations/views/connect.py" in told

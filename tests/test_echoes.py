@@ -20,6 +20,7 @@ from integrations.models import Connection, TokenPair
 from integrations.snapinspect import client
 from integrations.snapinspect.errors import SnapInspectError
 from tests.driving import OTHER, Sandbox, Visitor, callback, work_as_if_later
+from tests.figures import record
 from tests.settings import SENTINEL
 from tests.sweep import spellings
 
@@ -105,7 +106,7 @@ def pages(browser: Visitor, connection: Connection) -> str:
     """What a person gets to see of a connection, whatever they press."""
     where = f"/c/{connection.customer.code}/"
     below = f"{where}connections/{connection.code}/"
-    answers = [browser.get(path) for path in (where, f"{below}live/", f"{below}card/")]
+    answers = [browser.get(path) for path in (where, f"{below}panels/account/", f"{below}card/")]
     answers += [browser.post(f"{below}{press}/", follow=True) for press in ("test", "replace-tokens")]
     answers += [browser.get(path) for path in (where, f"{below}activity/", f"{below}card/")]
     assert [answer.status_code for answer in answers] == [200] * len(answers)
@@ -156,7 +157,11 @@ def test_T7_an_exchange_that_repeats_both_tokens_leaves_no_trace_of_them(
     written = everything_written(browser, connection, log)
 
     found = hits(*written)
-    print(f"T7: exchange {status} {body.__name__}: {found} hits in pages, tracebacks, rows, log and mail")
+    record(
+        "T7",
+        f"an exchange answers {status} and repeats both tokens",
+        f"{found} hits in pages, tracebacks, rows, log and mail",
+    )
     assert sandbox.exchanges() > 2
     assert found == 0
 
@@ -182,7 +187,9 @@ def test_T7_a_user_answer_that_repeats_the_token_leaves_no_trace_of_it(
     written = everything_written(browser, connection, log)
 
     found = hits(*written)
-    print(f"T7: /user {status} {body.__name__}: {found} hits in pages, tracebacks, rows, log and mail")
+    record(
+        "T7", f"/user answers {status} and repeats the token", f"{found} hits in pages, tracebacks, rows, log and mail"
+    )
     assert connection.checks.exists()
     assert found == 0
     if body is as_profile:

@@ -13,7 +13,7 @@ def test_ready_says_that_database_schema_and_keys_allow_work(stranger: Client) -
     answer = stranger.get("/health/ready")
 
     assert answer.status_code == 200
-    assert answer.json() == {"database": "ok", "migrations": "ok", "keys": "ok", "waiting": 0}
+    assert answer.json() == {"database": "ok", "migrations": "ok", "keys": "ok", "room": "ok", "waiting": 0}
 
 
 @pytest.mark.django_db

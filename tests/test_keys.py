@@ -20,6 +20,7 @@ from integrations.encryption import CannotUnseal, parse_keys
 from integrations.models import Connection, TokenPair
 from tests.conftest import OpenWorld
 from tests.driving import OTHER, Sandbox, Visitor, audited, badge, work, work_as_if_later
+from tests.figures import record
 from tests.world import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +64,12 @@ def test_O7_with_a_key_lost_nothing_is_sent_or_overwritten_by_whatever_is_tried(
     TokenPair.objects.update(exchange_sent_at=Now(), exchange_sends=1, next_try_at=Now())  # a holder that is gone
     work_as_if_later()
 
-    print(f"O7: {len(sandbox.calls())} calls, {sandbox.exchanges()} exchanges, tokens unchanged: {sealed() == before}")
+    kept = "nothing" if sealed() == before else "SOMETHING"
+    record(
+        "O7",
+        "a key is lost, and people, calls and workers go on",
+        f"{len(sandbox.calls())} calls, {sandbox.exchanges()} exchanges, {kept} overwritten",
+    )
     assert (sandbox.calls(), sealed()) == ([], before)
     assert badge(connected) == "Setup problem"
 
@@ -179,10 +185,14 @@ def test_O7_started_with_a_wrong_key_and_then_with_the_right_one_all_comes_back_
     world.start_worker()
     wait_until(lambda: visitor.badges() == ["Connected"], seconds=360)
     ready = visitor.get("health/ready")
-    print(
-        f"O7: with a wrong key {not_ready.status_code} ({json.loads(not_ready.text)['keys']}), {lines} line of log,"
-        f" {world.sandbox.exchanges() - exchanges} exchanges; with the right one {ready.status_code}, Connected"
+    named = json.loads(not_ready.text)["keys"].startswith("not configured: ")
+    record(
+        "O7",
+        "all processes are started with a wrong key, then with the right one",
+        f"not ready ({not_ready.status_code}, {'names the key' if named else 'NAMES NO KEY'}), {lines} line of log,"
+        f" {world.sandbox.exchanges() - exchanges} exchanges; then ready ({ready.status_code}), Connected",
     )
+    assert named
     assert (not_ready.status_code, ready.status_code, lines) == (503, 200, 1)
     assert world.sandbox.exchanges() == exchanges
 
@@ -241,7 +251,11 @@ def test_T6_with_any_byte_of_a_stored_token_changed_it_is_refused_before_anythin
     visit(alice).look(connected)
     assert badge(connected) == "Setup problem"
     visit(alice).look(fine)
-    print(f"T6: {column}: {refused} of {len(whole)} altered bytes refused, {sandbox.exchanges()} exchanges")
+    record(
+        "T6",
+        f"each byte of {column} is altered in the database",
+        f"{refused} of {len(whole)} refused, a setup problem of that connection alone, {sandbox.exchanges()} exchanges",
+    )
     assert badge(fine) == "Connected"
 
 
@@ -256,7 +270,11 @@ def test_O8_another_secret_key_signs_people_out_unless_it_has_a_fallback_and_tou
 
     page = browser.get(f"/c/{acme.code}/")
     works = health.get(connected, "user").status == 200
-    print(f"O8: {'with' if fallbacks else 'without'} a fallback: page {page.status_code}, tokens work: {works}")
+    record(
+        "O8",
+        f"SECRET_KEY changes {'with' if fallbacks else 'without'} a fallback",
+        f"{'still signed in' if page.status_code == 200 else 'signed out'}, tokens {'work' if works else 'DEAD'}",
+    )
     assert page.status_code == (200 if fallbacks else 302)
     assert works
     assert (sealed(), badge(connected)) == (before, "Connected")

@@ -10,7 +10,7 @@ from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import proving, tasks
+from integrations import health, proving, tasks
 from integrations.models import Connection, State
 from tests.driving import OTHER, Sandbox, Visitor, work, work_as_if_later
 from tests.fleet import fails, pass_time, state, work_until_idle
@@ -137,3 +137,29 @@ def test_a_mail_server_that_is_down_is_tried_again(
     work()
 
     assert len(mail_to(alice.email)) == 1
+
+
+@pytest.mark.parametrize("broken_again", [False, True])
+def test_who_recovers_while_its_mail_is_being_sent_is_told_so_all_the_same(
+    broken_again: bool, sandbox: Sandbox, alice: User, connected: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = EmailBackend.send_messages
+
+    def slow(backend: EmailBackend, letters: Any) -> int:
+        monkeypatch.setattr(EmailBackend, "send_messages", send)
+        health.check(connected)
+        assert state(connected) == State.CONNECTED
+        if broken_again:
+            connected.move_to(State.NEEDS_RECONNECT, error_kind="token_refused", next_check_at=None)
+        return send(backend, letters)
+
+    sandbox.fault("/user", "status", times=None, status=401)
+    sandbox.fault("/integration/ExchangeToken", "status", times=None, status=400)
+    fails(connected)
+    assert state(connected) == State.NEEDS_RECONNECT
+    sandbox.clear_faults()
+    monkeypatch.setattr(EmailBackend, "send_messages", slow)
+    for _ in range(3):
+        work()
+
+    assert [subject.endswith("works again") for subject in mail_to(alice.email)] == [False, not broken_again]

@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as project
 from django.core import mail
 from django.db import transaction
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
@@ -201,6 +202,31 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     assert sandbox.exchanges() == len(fleet)
     assert not breaker.is_open()
     assert mail_to(project.OPERATOR_EMAIL) == []
+
+
+def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_though_nobody_works_again(
+    sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
+) -> None:
+    settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
+    fleet = connect(sandbox, acme, alice, 4)
+    sandbox.control("POST", "revoke_all")
+    long_ago = "2020-01-01T00:00Z"
+    used_up = {"exchanges": breaker.EXCHANGING_PROBES, "exchanged_at": Now()}
+    Breaker.objects.create(pk=1, opened_at=long_ago, next_probe_at=long_ago, **used_up)
+
+    def named_after(passed: timedelta) -> int:
+        pass_time(passed)
+        for minute in range(5):
+            tasks.sweep()
+            work_until_idle()
+            fails(fleet[minute % len(fleet)])
+            pass_time(timedelta(minutes=1))
+        return sum(state(connection) == State.NEEDS_RECONNECT for connection in fleet)
+
+    assert named_after(timedelta(minutes=40)) == 0
+    assert [named_after(timedelta(minutes=57)) for _ in fleet] == [1, 2, 3, 4]
+    assert sandbox.exchanges() == 2 * len(fleet), "each has had its one exchange, and the one retry"
+    assert breaker.is_open()
 
 
 def test_a_connection_that_was_never_refused_does_not_close_the_breaker_while_others_wait(

@@ -10,9 +10,10 @@ import pytest
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from accounts.models import Customer, User
-from integrations import health, leasing, parting, proving, tasks, tokens
+from accounts.models import AuditEntry, Customer, User
+from integrations import health, leasing, parting, proving, sealing, spool, tasks, tokens
 from integrations.models import Connection, State, TokenPair
+from integrations.snapinspect import pair
 from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
 from tests.fleet import pass_time, state, work_until_idle
@@ -199,3 +200,49 @@ def test_T9_a_pair_that_arrives_after_the_disconnect_is_not_kept(
 
     assert (TokenPair.objects.count(), state(connected)) == (0, State.DISCONNECTED)
     assert TokenPair.objects.filter(lease_until__gt=Now()).count() == 0
+
+
+def spooled(connection: Connection) -> spool.Slot:
+    """What an exchange of the pair in use has brought, on the disk of a host that did not get to commit it."""
+    row = TokenPair.objects.current().select_related("connection").get(connection=connection)
+    slot = spool.reserve(row.pk, row.version)
+    fresh = pair.TokenPair(**{f"{kind}": "x" * 40 for kind in ("access", "refresh")})
+    slot.fill(sealing.to_spool(row, sealing.columns(fresh, connection)))
+    return slot
+
+
+@pytest.mark.parametrize("meanwhile", ["disconnected", "disconnected, connected again", "connected anew in its place"])
+def test_what_a_host_that_was_away_brings_from_before_replaces_no_fresh_grant(
+    meanwhile: str, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    slot = spooled(connected)
+    away = slot.path.rename(slot.path.with_suffix(".away"))
+    if "disconnected" in meanwhile:
+        press(visit, alice, connected)
+    if "connected a" in meanwhile:
+        browser = visit(alice)
+        browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+        work()
+        assert state(connected) == State.CONNECTED
+    before = list(TokenPair.objects.values_list("pk", "version", "fingerprint"))
+
+    away.rename(slot.path)
+    tasks.sweep()
+    work_until_idle()
+
+    assert list(TokenPair.objects.values_list("pk", "version", "fingerprint")) == before
+    assert not slot.path.exists()
+    refused = AuditEntry.objects.get(kind="tokens.refused", subject=connected.code)
+    assert refused.detail["reason"] == ("disconnected" if "disconnected" in meanwhile else "connected_anew")
+
+
+def test_a_disconnect_frees_what_this_host_keeps_on_disk(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    other = visit(alice).connect(acme, sandbox, account=OTHER)
+    slot, others = spooled(connected), spooled(other)
+
+    press(visit, alice, connected)
+
+    assert (slot.path.exists(), others.path.exists()) == (False, True)
+    others.free()

@@ -54,6 +54,7 @@ def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> N
 
     assert visitor.come_back(address).status_code == 303
     visitor.wait_for("Connected")
+    record("C9", "tokens of 3.5 kB each", "connected")
 
 
 def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work(world: World) -> None:
@@ -117,7 +118,9 @@ def test_C14_over_plain_http_the_callback_answers_400_and_repeats_nothing(browse
         assert "Location" not in answer.headers
     else:
         assert (answer.status_code, answer.headers["Location"]) == (303, "/connect/ended/signed-out/")
-    assert SENTINEL not in answer.text + str(answer.headers)
+    hits = (answer.text + str(answer.headers)).count(SENTINEL)
+    record("C14", f"a callback with tokens, {browser}", f"{answer.status_code}, {hits} hits in the answer")
+    assert hits == 0
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +151,9 @@ def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world:
 
     wait_until(lambda: "WORKER TIMEOUT" in world.log("web"))
     wait_until(lambda: _is_up(world))
-    assert sweep.leaks([world.folder]) == []
+    leaks = sweep.leaks([world.folder])
+    record("T2", "a sync worker is aborted in the callback", f"{len(leaks)} files with a token")
+    assert leaks == []
 
 
 def test_T3_with_every_logger_at_debug_no_call_writes_a_token(world: World) -> None:

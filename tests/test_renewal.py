@@ -183,6 +183,48 @@ def test_too_many_requests_at_the_exchange_costs_nothing(sandbox: Sandbox, conne
     assert mail.outbox == []
 
 
+@pytest.mark.parametrize(("asked_for", "minutes"), [("600", 10), ("86400", 15), ("soon", 0)])
+def test_what_the_exchange_asks_callers_to_wait_is_honoured_and_capped(
+    asked_for: str, minutes: int, sandbox: Sandbox, connected: Connection, alice: User
+) -> None:
+    sandbox.fault(EXCHANGE, "status", times=None, status=429, headers={"Retry-After": asked_for})
+    refuse(sandbox)
+
+    for _ in range(5):
+        failure = fails(connected)
+        assert (failure.error_kind, failure.is_outage) == ("too_many_requests", True)
+    assert health.replace_tokens(connected, by=alice) == "too_many_requests"
+    assert sandbox.exchanges() == 1, "everybody who called has asked again"
+
+    if minutes:
+        pass_time(timedelta(minutes=minutes, seconds=-20))
+        fails(connected)
+        work_until_idle()
+        assert sandbox.exchanges() == 1
+    sandbox.clear_faults()
+    pass_time(timedelta(seconds=30))
+    work_until_idle()
+    assert health.get(connected, "user").status == 200
+    assert sandbox.exchanges() == 2
+
+
+def test_an_outage_of_the_exchange_that_names_a_time_is_not_asked_at_once_again(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    sandbox.fault(EXCHANGE, "status", status=503, headers={"Retry-After": "120"})
+    refuse(sandbox)
+
+    for _ in range(3):
+        assert fails(connected).is_outage
+    work_until_idle()
+    assert sandbox.exchanges() == 1
+
+    pass_time(timedelta(seconds=130))
+    work_until_idle()
+    assert state(connected) == State.CONNECTED
+    assert sandbox.exchanges() == 2
+
+
 @contextmanager
 def full_disk(tmp_path: Path, settings: Settings) -> Iterator[None]:
     """SQLite may not take another page; elsewhere the disk is this host's own, and the folder for answers is lost."""

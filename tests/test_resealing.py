@@ -24,6 +24,7 @@ from integrations.encryption import CannotUnseal, MasterKey, Place, Purpose, par
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect.pair import fingerprint
 from tests.driving import OTHER, Sandbox, Visitor, audited
+from tests.figures import record
 from tests.settings import SENTINEL
 from tests.sizes import size
 
@@ -179,10 +180,11 @@ def test_O6_resealing_that_is_killed_again_and_again_loses_nothing_while_calls_g
         assert last.returncode == 0, said
 
     settings.TOKEN_ENCRYPTION_KEYS = (NEW,)
-    print(
-        f"O6: {TOKENS} tokens, {KILLS} kill -9 (resealed by then: {progress}), {called_meanwhile} calls and"
-        f" {sandbox.exchanges()} exchanges meanwhile, {len(callers.failures)} failed; readable by the new key alone:"
-        f" {len(readable())} of {2 * TOKENS}"
+    record(
+        "O6",
+        "resealing is killed again and again while calls go on",
+        f"{KILLS} kill -9, {called_meanwhile} calls and {sandbox.exchanges()} exchanges meanwhile, of which"
+        f" {len(callers.failures)} failed; by the new key alone {len(readable())} of {2 * TOKENS} tokens are readable",
     )
     assert callers.failures == []
     assert progress == sorted(set(progress)), "each run goes on where the one before it was killed"

@@ -67,6 +67,7 @@ class World:
             "SECRET_KEY": f"{SENTINEL}-secret-key-" + "w" * 40,
             "TOKEN_ENCRYPTION_KEYS": "d29ybGRzIHNlYWwgdG9rZW5zIHdpdGggdGhpcyBvbmU=",
             "DATABASE_URL": database_url or f"sqlite:///{folder / 'db.sqlite3'}",
+            "SPOOL_DIR": str(folder / "spool"),
             "EMAIL_URL": f"filemail:///{folder / 'mail'}",
             "SNAPINSPECT_CLIENT_ID": "test-client",
             "SNAPINSPECT_CLIENT_SECRET": f"{SENTINEL}-client-secret",

@@ -1,10 +1,10 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
+from integrations.models.breaker import Breaker
 from integrations.models.checks import Check
 from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connections import (
     SETUP_ERRORS,
-    Breaker,
     Connection,
     Kind,
     Notice,

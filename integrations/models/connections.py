@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User, new_code
@@ -32,6 +32,11 @@ class Notice(models.TextChoices):
     RECOVERED = "recovered", "Works again"
 
 
+# *Test connection* answers whoever presses it, and is no way to make us call SnapInspect all day.
+MOST_TESTS = 6
+TESTS_COUNTED_FOR = timedelta(minutes=1)
+
+
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def shown(self) -> Self:
         """With their candidates, for pages: two queries whatever their number, and no sealed token in them."""
@@ -51,6 +56,15 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Those that stay as they are until somebody reconnects them, or answers which company they are for."""
         questions = TokenPair.objects.candidates().filter(connection=models.OuterRef("pk"), asks=True)
         return self.filter(Q(state=State.NEEDS_RECONNECT) | Q(models.Exists(questions)))
+
+    def siblings_of(self, connection: "Connection") -> Self:
+        """Other connections to the same company, of whatever customer: for work that shows nobody anything."""
+        same = self.exclude(company_id="").filter(company_id=connection.company_id)
+        return same.exclude(pk=connection.pk).exclude(state=State.DISCONNECTED)
+
+    def ask_soon(self) -> None:
+        """Has a worker check these now instead of at their next turn."""
+        self.exclude(next_check_at=None).update(next_check_at=Now())
 
     def with_notice_due(self) -> Self:
         return self.exclude(notice="").filter(next_notice_at__lte=Now())
@@ -83,6 +97,11 @@ class Connection(models.Model):
     next_check_at = models.DateTimeField(null=True)
     # When SnapInspect last refused the token in use, proven: many of these at once open the breaker.
     refused_at = models.DateTimeField(null=True)
+    # How often its access was ended here: what an exchange has brought since then counts, and nothing from before.
+    disconnects = models.PositiveIntegerField(default=0)
+    # How often somebody has pressed *Test connection* since when, see `claim_test`.
+    tests = models.PositiveSmallIntegerField(default=0)
+    tests_since = models.DateTimeField(db_default=Now())
     # One incident, one mail: since when a person is needed, and what their owners have still to be told.
     incident_since = models.DateTimeField(null=True)
     notice = models.CharField(max_length=10, choices=Notice, blank=True)
@@ -168,9 +187,16 @@ class Connection(models.Model):
         self.own_name = name
         self.save(update_fields=["own_name"])
 
+    def claim_test(self) -> bool:
+        """Whether one more *Test connection* may call SnapInspect now: MOST_TESTS a minute, whoever presses."""
+        mine = Connection.objects.filter(pk=self.pk)
+        if mine.filter(tests_since__lte=Now() - TESTS_COUNTED_FOR).update(tests=1, tests_since=Now()) == 1:
+            return True
+        return mine.filter(tests__lt=MOST_TESTS).update(tests=F("tests") + 1) == 1
+
     def ask_soon(self) -> None:
         """Has a worker check it now instead of at its next turn."""
-        Connection.objects.exclude(next_check_at=None).filter(pk=self.pk).update(next_check_at=Now())
+        Connection.objects.filter(pk=self.pk).ask_soon()
 
     def move_to(self, state: State, *, error_kind: str = "", **changes: Any) -> None:
         """Writes the new state and what goes with it, and nothing else of the row.
@@ -179,18 +205,42 @@ class Connection(models.Model):
         """
         if self.state != state:
             changes["state_since"] = Now()
-        if state == State.NEEDS_RECONNECT and self.incident_since is None:
-            changes |= {"incident_since": Now(), "notice": Notice.BROKEN, "next_notice_at": Now()}
-        if state in {State.CONNECTED, State.DISCONNECTED} and self.incident_since is not None:
-            # Who was never told that it broke need not be told that it works.
-            told = state == State.CONNECTED and self.notice != Notice.BROKEN
-            changes |= {"incident_since": None, "notice": Notice.RECOVERED if told else "", "next_notice_at": Now()}
+        changes |= _telling(state)
         changes |= {"state": state, "error_kind": error_kind}
         rows = Connection.objects.filter(pk=self.pk)
         if State.DISCONNECTED not in {state, self.state}:
             rows = rows.exclude(state=State.DISCONNECTED)
         rows.update(**changes)
         self.refresh_from_db()
+
+
+def _telling(state: State) -> dict[str, Any]:
+    """What a move to this state changes about the incident and its mails; decided by the row as it is when written.
+
+    Another process may be sending a mail, or moving the connection, at this moment.
+    """
+    if state == State.NEEDS_RECONNECT:
+        begins = Q(incident_since=None)
+        return {
+            "incident_since": Case(When(begins, then=Now()), default=F("incident_since")),
+            "notice": Case(When(begins, then=Value(Notice.BROKEN)), default=F("notice")),
+            "next_notice_at": Case(When(begins, then=Now()), default=F("next_notice_at")),
+        }
+    if state == State.DISCONNECTED:
+        return {"incident_since": None, "notice": "", "next_notice_at": None}
+    if state != State.CONNECTED:
+        return {}
+    ends = ~Q(incident_since=None)
+    return {
+        "incident_since": None,
+        "notice": Case(
+            # Who was never told that it broke need not be told that it works. Who is being told now: see `notices`.
+            When(ends & Q(notice=Notice.BROKEN), then=Value("")),
+            When(ends, then=Value(Notice.RECOVERED)),
+            default=F("notice"),
+        ),
+        "next_notice_at": Case(When(ends, then=Now()), default=F("next_notice_at")),
+    }
 
 
 # Kinds of trouble that only the operator can end.
@@ -216,13 +266,17 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
         """Pairs in use whose exchange was sent by somebody who is gone."""
         return self.current().unleased().filter(exchange_sent_at__isnull=False, next_try_at__lte=Now())
 
+    def waiting(self) -> Self:
+        """Pairs in use that cannot be renewed at this moment: when to try again was decided when that was found out."""
+        return self.current().exclude(error_kind__in=["", "no_room"]).filter(next_try_at__gt=Now())
+
     def left_behind(self) -> Self:
         """Pairs that a disconnect should have erased by now."""
         return self.filter(
             connection__state=State.DISCONNECTED,
             connection__state_since__lt=Now() - ERASED_AFTER_DISCONNECT,
             # What came since belongs to a reconnect that is on its way.
-            received_at__lt=models.F("connection__state_since"),
+            received_at__lt=F("connection__state_since"),
         )
 
     def due(self) -> Self:
@@ -292,19 +346,3 @@ class TokenPair(models.Model):
         if not self._state.adding:
             raise TypeError("A token pair is changed through integrations.leasing, never by save().")
         super().save_base(*args, **kwargs)
-
-
-class Breaker(models.Model):
-    """The one row that says whether exchanging is stopped, see integrations.breaker."""
-
-    opened_at = models.DateTimeField(null=True)
-    next_probe_at = models.DateTimeField(null=True)
-    # The connection whose turn it is to be tried, and how many of those tries have exchanged.
-    probe = models.ForeignKey(Connection, null=True, on_delete=models.SET_NULL, related_name="+")
-    exchanges = models.PositiveSmallIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.CheckConstraint(condition=Q(pk=1), name="there_is_one_breaker")]
-
-    def __str__(self) -> str:
-        return "open" if self.opened_at else "closed"

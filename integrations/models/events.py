@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import connection as database
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.db.models.signals import pre_delete
@@ -304,12 +304,20 @@ class TurnQuerySet(models.QuerySet["Turn"]):
             self.bulk_create([Turn(name=name)], ignore_conflicts=True)
             self.filter(name=name).update(taken_at=Now())
 
+    def prove_room(self, sample: bytes) -> None:
+        """Raises DatabaseError when the database does not take a write of this; nothing of it stays."""
+        with transaction.atomic():
+            self.take("room")
+            for room in (sample, b""):
+                self.filter(name="room").update(room=room)
+
 
 class Turn(models.Model):
     """A row that is locked while something is done that one worker may do at a time; tells when that last was."""
 
     name = models.CharField(max_length=20, primary_key=True)
     taken_at = models.DateTimeField(db_default=Now())
+    room = models.BinaryField(default=bytes, db_default=b"")
 
     objects = TurnQuerySet.as_manager()
 

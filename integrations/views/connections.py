@@ -110,6 +110,15 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
     check = health.test(connection, by=person(request))
+    if check is None:
+        messages.info(
+            request,
+            "This connection has been tested several times within a minute, so SnapInspect was not asked again. Here is"
+            " the latest answer; please wait a minute before the next test.",
+        )
+        check = connection.checks.first()
+    if check is None:
+        return redirect("dashboard", customer.code)
     return redirect("check", customer.code, connection.code, check.pk)
 
 

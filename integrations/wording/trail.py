@@ -46,6 +46,7 @@ ACTIVITY = {
     "tokens.exchanged": "The access was renewed",
     "tokens.replacing": "Asked for the tokens to be replaced",
     "tokens.kept_aside": "Access that arrived late was kept and is being proven",
+    "tokens.refused": "Access that arrived too late was not used, and erased",
     "tokens.given_up": "Stored access that no key opens any more was given up",
     "recovery.done": "Looked for inspections that were not announced",
     "tokens.erased": "The stored access was erased",

@@ -17,6 +17,7 @@ from integrations.snapinspect.errors import (
 )
 from integrations.snapinspect.exchange import Exchanged
 from integrations.snapinspect.pair import TokenPair
+from tests.figures import record
 
 from .remotes import NEW_ACCESS, NEW_REFRESH, REFRESH, SECRET, SECRETS, Authority, Call, Wire, http, remote
 
@@ -144,6 +145,7 @@ def test_R7_a_redirect_is_not_followed_with_the_secret(status: int, exchange_at:
             with pytest.raises(Refused) as caught:
                 exchange_at(server.url)
             assert len(server.calls) == 1
+        record("R7", f"{status} to another host", f"{elsewhere.connections} connections to it")
         assert elsewhere.connections == 0
     assert caught.value.kind == "redirect"
     assert_tells_nothing(caught.value)
