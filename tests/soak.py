@@ -1,7 +1,8 @@
 """`make soak`: the rows of the score card at their full size, on both databases, and their figures as a table.
 
 `make soak ROWS="R1 R3"` runs only these, `DATABASES=sqlite` on one database only; what other rows have shown before
-stays in the table. Takes an hour or so.
+stays in the table: their figures are kept in docs/figures/, with the commit that they were measured on. All of it takes
+some hours.
 """
 
 import fcntl
@@ -23,7 +24,8 @@ from xml.etree import ElementTree
 from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / "var" / "soak"
+LOGS = ROOT / "var" / "soak"
+SHOWN = ROOT / "docs" / "figures"
 TABLE = ROOT / "docs" / "reliability.md"
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 ROWS = re.compile(r"::test_((?:[A-Z]+\d+_)+)")
@@ -42,7 +44,8 @@ Results = dict[str, dict[str, Any]]
 def main() -> int:
     rows = os.environ.get("ROWS", "").split()
     wanted = os.environ.get("DATABASES", " ".join(DATABASES)).split()
-    KEPT.mkdir(parents=True, exist_ok=True)
+    for folder in (LOGS, SHOWN):
+        folder.mkdir(parents=True, exist_ok=True)
     failed = run("sqlite", rows, "sqlite:///var/tests.sqlite3") if "sqlite" in wanted else 0
     if "postgresql" in wanted and postgres.binaries() is None:
         print("SKIPPED PostgreSQL: it is missing (apt-get install postgresql)")
@@ -71,15 +74,16 @@ def run(database: str, rows: list[str], url: str) -> int:
             print(f"--- {DATABASES[database]}: {len(failed)} FAILED, AND GET A SECOND TRY, ALONE", flush=True)
             _pytest(database, environment, second, [node(case) for case in failed])
         shown, lost = gather(figures, [first, second], engine(database, url))
-    with (KEPT / "lock").open("w") as lock:
+    with (LOGS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (KEPT / f"{database}.json").write_text(json.dumps(results(database) | shown, indent=1, sort_keys=True))
+        every = json.dumps(results(database) | shown, indent=1, sort_keys=True)
+        (SHOWN / f"{database}.json").write_text(f"{every}\n")
     return lost
 
 
 def _pytest(database: str, environment: dict[str, str], report: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "pytest", "-v", f"--junitxml={report}", *arguments]
-    with (KEPT / f"{database}.log").open("a") as log:
+    with (LOGS / f"{database}.log").open("a") as log:
         running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         assert running.stdout
         for line in running.stdout:
@@ -115,7 +119,8 @@ def gather(figures: Path, reports: list[Path], software: str) -> tuple[Results, 
     lines = figures.read_text().splitlines() if figures.exists() else []
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     seen: Results = {
-        row: {**counted, "figures": {}, "date": today, "software": software} for row, counted in tests.items()
+        row: {**counted, "figures": {}, "date": today, "commit": commit(), "software": software}
+        for row, counted in tests.items()
     }
     for figure in map(json.loads, lines):
         if figure["row"] in seen:
@@ -130,9 +135,17 @@ def rows_of(test: str) -> list[str]:
 
 
 def results(database: str) -> Results:
-    kept = KEPT / f"{database}.json"
-    found: Results = json.loads(kept.read_text()) if kept.exists() else {}
+    shown = SHOWN / f"{database}.json"
+    found: Results = json.loads(shown.read_text()) if shown.exists() else {}
     return found
+
+
+def commit() -> str:
+    """What was tested, as git names it; empty outside a checkout."""
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip()
 
 
 def engine(database: str, url: str) -> str:
@@ -150,15 +163,15 @@ def table(by_database: dict[str, Results]) -> str:
     rows = sorted({row for shown in by_database.values() for row in shown}, key=order)
     lines = [INTRODUCTION, f"Machine: {machine()}.", ""]
     lines += [f"- {DATABASES[name]}: {versions(shown)}" for name, shown in by_database.items() if shown]
-    lines += ["", "| row | injected | on SQLite | on PostgreSQL | date |", "|---|---|---|---|---|"]
+    lines += ["", "| row | injected | on SQLite | on PostgreSQL | measured |", "|---|---|---|---|---|"]
     for row in rows:
         shown = [by_database[name].get(row) for name in DATABASES]
-        date = max(one["date"] for one in shown if one)
+        when = " / ".join(dict.fromkeys(f"{one['date']} {one.get('commit', '')}".strip() for one in shown if one))
         injected = list(dict.fromkeys(words for one in shown if one for words in sorted(one["figures"])))
         for words in injected:
             cells = [one["figures"].get(words, "not measured") if one else "" for one in shown]
-            lines.append(f"| {row} | {escape(words)} | {escape(cells[0])} | {escape(cells[1])} | {date} |")
-        lines.append(f"| {row} | *tests of this row* | {ended(shown[0])} | {ended(shown[1])} | {date} |")
+            lines.append(f"| {row} | {escape(words)} | {escape(cells[0])} | {escape(cells[1])} | {when} |")
+        lines.append(f"| {row} | *tests of this row* | {ended(shown[0])} | {ended(shown[1])} | {when} |")
     return "\n".join(lines) + "\n"
 
 
