@@ -16,7 +16,8 @@ from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
 from tests import sweep
 from tests.driving import Sandbox, Visitor
-from tests.world import World, fresh_database
+from tests.stage import SETTINGS, Stage
+from tests.world import Blank, World
 
 
 class OpenWorld(Protocol):
@@ -107,15 +108,22 @@ def open_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
     Row T1: when all tests are done they are closed, and whatever they wrote is searched for secrets.
     """
     folders = []
+    blank = Blank(tmp_path_factory.mktemp("blank"))
     with ExitStack() as opened:
 
         def opener(**settings: str) -> World:
             folders.append(tmp_path_factory.mktemp("world"))
-            return opened.enter_context(World(folders[-1], fresh_database(), **settings))
+            return opened.enter_context(World(folders[-1], blank.copied(folders[-1]), **settings))
 
         yield opener
     leaks = sweep.leaks(folders)
     assert not leaks, f"Secrets were written to: {leaks}"
+
+
+@pytest.fixture(scope="session")
+def stage(open_world: OpenWorld) -> Stage:
+    """Shared by the tests that kill what runs on it: each finds it running, and connected."""
+    return Stage(open_world(**SETTINGS))
 
 
 @pytest.fixture(scope="session")

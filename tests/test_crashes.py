@@ -15,7 +15,7 @@ from tests.figures import record
 from tests.fleet import newest_live, refuse
 from tests.nursery import Nursery, freeze, job, kill, thaw
 from tests.sizes import size
-from tests.world import World, wait_until
+from tests.world import World, database_file, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
 EXCHANGE = "/integration/ExchangeToken"
@@ -136,7 +136,7 @@ class Fuse:
             yield
             self._server.start()
             return
-        holder = sqlite3.connect(self.world.folder / "db.sqlite3", isolation_level=None)
+        holder = sqlite3.connect(database_file(self.world.folder), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         yield
         holder.execute("ROLLBACK")
@@ -149,7 +149,7 @@ def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuse]:
     with ExitStack() as opened:
         durable = ("-c", "fsync=on")
         server = opened.enter_context(postgres.running(*durable)) if database.vendor == "postgresql" else None
-        world = opened.enter_context(World(folder, server.url if server else ""))
+        world = opened.enter_context(World(folder, server.url if server else "").prepare())
         world.start_sandbox()
         yield Fuse(world, server)
     assert sweep.leaks([folder]) == []

@@ -6,18 +6,21 @@ Everything they write (logs, mail, the database) lands in one folder, which the 
 import os
 import re
 import secrets
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import requests
+from django.core import signing
 from requests.adapters import HTTPAdapter
 
 from tests.driving import PAT, Sandbox
@@ -28,31 +31,39 @@ ROOT = Path(__file__).resolve().parent.parent
 LONG_ENOUGH = 60.0  # seconds that nothing here should ever need
 
 
-# Every row of every table, and the sessions decoded: Django keeps them compressed.
-DUMP = """
-from django.apps import apps
-from django.contrib.sessions.models import Session
-for model in apps.get_models(include_auto_created=True):
-    for row in model._default_manager.values():
-        print(model._meta.label, row)
-for session in Session.objects.all():
-    print("session", session.get_decoded())
-"""
+class Blank:
+    """A migrated, empty database of the kind this run is about; worlds begin with a copy, which saves them seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        url = os.environ.get("DATABASE_URL", "")
+        self._server = url.rsplit("/", 1)[0] if url.startswith("postgres") else ""
+        self._world = World(folder, self._new_database() if self._server else "")
+        self._world.prepare()
+
+    def copied(self, folder: Path) -> str:
+        """The URL of a copy, which is a file in this folder or beside the blank one on its server."""
+        source = self._world.environment["DATABASE_URL"]
+        if self._server:
+            return self._new_database(f"TEMPLATE {source.rsplit('/', 1)[1]}")
+        copy = database_file(folder)
+        copy.parent.mkdir()
+        shutil.copy(database_file(self._world.folder), copy)
+        return f"sqlite:///{copy}"
+
+    def _new_database(self, how: str = "") -> str:
+        name = f"world_{secrets.token_hex(4)}"
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} {how}")
+        return f"{self._server}/{name}"
 
 
-def fresh_database() -> str:
-    """The URL of an empty database beside the one this run tests with; empty for SQLite, where a file will do."""
-    url = os.environ.get("DATABASE_URL", "")
-    if not url.startswith("postgres"):
-        return ""
-    name = f"world_{secrets.token_hex(4)}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return url.rsplit("/", 1)[0] + f"/{name}"
+def database_file(folder: Path) -> Path:
+    """Where a world on SQLite has its database: in a folder that can be taken away from it."""
+    return folder / "data" / "db.sqlite3"
 
 
 class World:
-    """`database_url` empty means a SQLite file in `folder`."""
+    """`database_url` empty means a SQLite file in `folder`; what is in that database stays as it is."""
 
     def __init__(self, folder: Path, database_url: str = "", **settings: str) -> None:
         self.folder = folder
@@ -66,7 +77,7 @@ class World:
             "DEBUG": "true",
             "SECRET_KEY": f"{SENTINEL}-secret-key-" + "w" * 40,
             "TOKEN_ENCRYPTION_KEYS": "d29ybGRzIHNlYWwgdG9rZW5zIHdpdGggdGhpcyBvbmU=",
-            "DATABASE_URL": database_url or f"sqlite:///{folder / 'db.sqlite3'}",
+            "DATABASE_URL": database_url or f"sqlite:///{database_file(folder)}",
             "SPOOL_DIR": str(folder / "spool"),
             "EMAIL_URL": f"filemail:///{folder / 'mail'}",
             "SNAPINSPECT_CLIENT_ID": "test-client",
@@ -93,6 +104,10 @@ class World:
         }
 
     def __enter__(self) -> "World":
+        return self
+
+    def prepare(self) -> "World":
+        """Makes the tables of a database that has none."""
         for command in ("migrate", "createcachetable"):
             self.manage(command, "--verbosity", "0")
         return self
@@ -107,7 +122,33 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        (self.folder / "dump.json").write_text(self.manage("shell", "--verbosity", "0", "-c", DUMP))
+        (self.folder / "dump.txt").write_text("\n".join(self._dump()))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the database answers, past Django: a process for every look would cost seconds."""
+        url = self.environment["DATABASE_URL"]
+        connection: Any = psycopg.connect(url) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
+        try:
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+        return found
+
+    @property
+    def is_on_postgresql(self) -> bool:
+        return self.environment["DATABASE_URL"].startswith("postgres")
+
+    def _dump(self) -> Iterator[str]:
+        """Every row of every table, and the sessions decoded: Django keeps them compressed."""
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        if self.is_on_postgresql:
+            tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        for (table,) in self.rows(tables):
+            for row in self.rows(f'SELECT * FROM "{table}"'):
+                yield f"{table} {row}"
+        for (session,) in self.rows("SELECT session_data FROM django_session"):
+            salt = "django.contrib.sessions.SessionStore"
+            yield f"session {signing.loads(session, key=self.environment['SECRET_KEY'], salt=salt)}"
 
     def manage(self, *arguments: str) -> str:
         """The output of a management command; raises when it fails."""
@@ -245,10 +286,10 @@ class Visitor:
         raise AssertionError(f"No form found for {path}")
 
 
-def wait_until(met: Callable[[], bool], seconds: float = LONG_ENOUGH) -> None:
+def wait_until(met: Callable[[], bool], seconds: float = LONG_ENOUGH, *, every: float = 0.05) -> None:
     """Returns as soon as the condition is met; fails when that takes unreasonably long."""
     give_up_at = time.monotonic() + seconds
     pause = threading.Event()
     while not met():
         assert time.monotonic() < give_up_at, "waited in vain"
-        pause.wait(0.05)
+        pause.wait(every)

@@ -1,0 +1,140 @@
+"""Where processes are killed while SnapInspect posts: a world, whoever posts to it, and what became of it all.
+
+Each test posts types that begin with a word of its own, so that tests can share a stage.
+"""
+
+import json
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from tests.deliveries import NEW, payload
+from tests.sizes import size
+from tests.world import World, wait_until
+
+# Seconds; the product's own under `make soak`. See tests.counting_handler.
+LANE_LEASE = {} if size(0, 1) else {"LANE_LEASE": "6"}
+SETTINGS = {"EVENT_HANDLERS": "tests.counting_handler", **LANE_LEASE}
+
+
+class Sender:
+    """SnapInspect's server: posts each message until it is acknowledged with exactly 200."""
+
+    def __init__(self, world: World) -> None:
+        self.url = f"{world.app}webhooks/snapinspect/{NEW}/"
+        self.acknowledged: set[str] = set()
+        self.tries = 0
+        self.statuses: list[int] = []
+        self.seconds: list[float] = []
+        self._kept = threading.local()
+
+    def post(self, type_: str, inspection: str = "", *, patience: float = 120) -> None:
+        body = payload(type_, inspection) if inspection else payload(type_)
+        give_up_at = time.monotonic() + patience
+        while True:
+            self.tries += 1
+            begun = time.monotonic()
+            try:
+                answer = self._session().post(self.url, json=body, timeout=30, allow_redirects=False)
+            except requests.RequestException:
+                answer = None
+            if answer is not None:
+                self.statuses.append(answer.status_code)
+                if answer.status_code == 200:
+                    self.seconds.append(time.monotonic() - begun)
+                    self.acknowledged.add(type_)
+                    return
+            assert time.monotonic() < give_up_at, "never acknowledged"
+            time.sleep(0.1)
+
+    def post_all(self, types: Iterable[str], *, threads: int = 6) -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            for job in [pool.submit(self.post, type_) for type_ in types]:
+                job.result()
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._kept, "session"):
+            self._kept.session = requests.Session()
+            self._kept.session.trust_env = False
+        session: requests.Session = self._kept.session
+        return session
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands in the database about one test's types."""
+
+    stored: set[str]
+    states: Counter[str]
+    effects: Counter[str]
+
+    @property
+    def done(self) -> int:
+        return self.states["done"]
+
+    @property
+    def most_effects(self) -> int:
+        return max(self.effects.values(), default=0)
+
+
+class Stage:
+    """A world that is connected, with one web process group and two workers."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._sandbox = world.start_sandbox()
+        self._web = world.start_web()
+        self._workers = [world.start_worker(), world.start_worker()]
+        self.visitor = world.visitor().sign_up().connect()
+
+    def sender(self) -> Sender:
+        return Sender(self.world)
+
+    def kill_web(self) -> None:
+        self.world.kill(self._web)
+
+    def start_web(self) -> None:
+        self._web = self.world.start_web()
+
+    def kill_worker(self) -> None:
+        """The one that has run longest; another takes its place at once."""
+        self.world.kill(self._workers.pop(0))
+        self._workers.append(self.world.start_worker())
+
+    def workers(self) -> list["subprocess.Popen[bytes]"]:
+        return list(self._workers)
+
+    def web(self) -> "subprocess.Popen[bytes]":
+        return self._web
+
+    def found(self, word: str) -> Found:
+        def ours(sql: str) -> list[tuple[Any, ...]]:
+            return [row for row in self.world.rows(sql) if row[0].startswith(f"{word}_")]
+
+        details = self.world.rows("SELECT detail FROM accounts_auditentry WHERE kind = 'test.effect'")
+        types = [(json.loads(kept) if isinstance(kept, str) else kept)["type"] for (kept,) in details]
+        return Found(
+            stored={row[0] for row in ours("SELECT type FROM integrations_delivery")},
+            states=Counter(row[1] for row in ours("SELECT type, state FROM integrations_event")),
+            effects=Counter(type_ for type_ in types if type_.startswith(f"{word}_")),
+        )
+
+    def wait_until_done(self, word: str, events: int, *, seconds: float = 150) -> Found:
+        """What is found once so many events of this test are done, and nothing of it waits to be placed."""
+        wait_until(lambda: self.found(word).done >= events, seconds=seconds, every=0.25)
+        return self.found(word)
+
+    def until_nothing_waits(self) -> None:
+        """Every delivery is placed and every event finished, possible repetitions included."""
+        waiting = (
+            "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
+            " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
+        )
+        wait_until(lambda: self.world.rows(waiting) == [(0,)], every=0.25)
