@@ -155,6 +155,14 @@ def recover(go: Go, *, passed: float = 0) -> None:
     raise TimeoutError
 
 
+def schedule(go: Go, *, rounds: int) -> None:
+    """What a worker does, so many times without a pause: look for what is due, and do it."""
+    go()
+    for _ in range(rounds):
+        tasks.sweep()
+        tasks.drain.func()
+
+
 def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
     """The state of these connections, the pairs they use, and whether a call works."""
     go()
@@ -181,7 +189,7 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
 
 
 JOBS: dict[str, Callable[..., Any]] = {
-    job.__name__: job for job in (make, clear, call, disconnect, guest, hear, what_came_of, recover, look)
+    job.__name__: job for job in (make, clear, call, disconnect, guest, hear, what_came_of, recover, schedule, look)
 }
 
 

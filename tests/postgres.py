@@ -55,6 +55,11 @@ class Server:
             )  # fmt: skip
         _wait_until_ready(self._folder, self._port, self._process)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that starts all others."""
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: fast shutdown; SIGQUIT: at once, without a word to anybody."""
         self._process.send_signal(how)

@@ -4,7 +4,6 @@ Each test posts types that begin with a word of its own, so that tests can share
 """
 
 import json
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -16,11 +15,14 @@ from typing import Any
 import requests
 
 from tests.deliveries import NEW, payload
+from tests.driving import COMPANY_OF_PAT
 from tests.sizes import size
 from tests.world import World, wait_until
 
 # Seconds; the product's own under `make soak`. See tests.counting_handler.
 LANE_LEASE = {} if size(0, 1) else {"LANE_LEASE": "6"}
+# Printed by tests.counting_handler, which is not imported here: that would register its handler with the tests.
+NO_SOCKET_HERE = "A socket is used inside a transaction."
 SETTINGS = {"EVENT_HANDLERS": "tests.counting_handler", **LANE_LEASE}
 
 
@@ -35,8 +37,8 @@ class Sender:
         self.seconds: list[float] = []
         self._kept = threading.local()
 
-    def post(self, type_: str, inspection: str = "", *, patience: float = 120) -> None:
-        body = payload(type_, inspection) if inspection else payload(type_)
+    def post(self, type_: str, *, patience: float = 120, **fields: int) -> None:
+        body = payload(type_) | fields
         give_up_at = time.monotonic() + patience
         while True:
             self.tries += 1
@@ -108,23 +110,38 @@ class Stage:
         self.world.kill(self._workers.pop(0))
         self._workers.append(self.world.start_worker())
 
-    def workers(self) -> list["subprocess.Popen[bytes]"]:
-        return list(self._workers)
+    def kill_workers(self) -> int:
+        """All of them; others take their place. Returns how many."""
+        killed = [self.world.kill(worker) for worker in self._workers]
+        self._workers = [self.world.start_worker() for _ in killed]
+        return len(killed)
 
-    def web(self) -> "subprocess.Popen[bytes]":
-        return self._web
+    def missed(self, number: int) -> list[int]:
+        """Inspections that are uploaded while SnapInspect's webhooks pause."""
+        sandbox = self.world.sandbox
+        sandbox.control("POST", "webhooks/pause")
+        uploads = [sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT)}) for _ in range(number)]
+        return [upload["iInspectionID"] for upload in uploads]
 
     def found(self, word: str) -> Found:
         def ours(sql: str) -> list[tuple[Any, ...]]:
             return [row for row in self.world.rows(sql) if row[0].startswith(f"{word}_")]
 
-        details = self.world.rows("SELECT detail FROM accounts_auditentry WHERE kind = 'test.effect'")
-        types = [(json.loads(kept) if isinstance(kept, str) else kept)["type"] for (kept,) in details]
+        types = [effect["type"] for effect in self._effects()]
         return Found(
             stored={row[0] for row in ours("SELECT type FROM integrations_delivery")},
             states=Counter(row[1] for row in ours("SELECT type, state FROM integrations_event")),
             effects=Counter(type_ for type_ in types if type_.startswith(f"{word}_")),
         )
+
+    def effects_about(self, inspections: list[int]) -> Counter[str]:
+        """How often the handler has heard of each."""
+        wanted = {str(inspection) for inspection in inspections}
+        return Counter(effect["inspection"] for effect in self._effects() if effect["inspection"] in wanted)
+
+    def _effects(self) -> list[dict[str, str]]:
+        details = self.world.rows("SELECT detail FROM accounts_auditentry WHERE kind = 'test.effect'")
+        return [json.loads(kept) if isinstance(kept, str) else kept for (kept,) in details]
 
     def wait_until_done(self, word: str, events: int, *, seconds: float = 150) -> Found:
         """What is found once so many events of this test are done, and nothing of it waits to be placed."""

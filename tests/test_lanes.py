@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
 from integrations import handlers, inbox, lanes, lookups, placing, processing, proving, tasks
 from integrations.handlers import Happening
-from integrations.models import Connection, Event, Lane
+from integrations.models import Connection, Event, Lane, ProbeLimit
 from tests.deliveries import (
     INSPECTION,
     INSPECTION_OF_OTHER,
@@ -23,6 +24,8 @@ from tests.deliveries import (
     upload,
 )
 from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+from tests.figures import record
+from tests.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -67,6 +70,11 @@ def test_W5_older_content_that_arrives_last_does_not_win(
     deliver(payload("Update_Inspection_Status", inspection, sStatus="A"))
 
     last = Event.objects.latest("pk")
+    record(
+        "W5",
+        "older content arrives last",
+        "the newer is kept" if last.content == newest.content else "the older has won",
+    )
     assert last.state == Event.State.DONE
     assert last.content == newest.content
     assert heard[-1].content == heard[0].content
@@ -75,18 +83,20 @@ def test_W5_older_content_that_arrives_last_does_not_win(
 def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
     sandbox: Sandbox, connection: Connection, heard: list[Happening]
 ) -> None:
-    forged = 200
+    forged = size(70, 10_000)
     for number in range(forged):
         post(payload(inspection=9_000_000 + number))
     work()
-    work()
+    assert looks(sandbox) == lookups.MOST_IN_A_WINDOW
+    # The windows that the rest of a minute holds, and the one that it may share with the minute before.
+    for _ in range(round(timedelta(minutes=1) / lookups.WINDOW)):
+        ProbeLimit.objects.update(window_began_at=F("window_began_at") - lookups.WINDOW)
+        later(seconds=lookups.WINDOW.total_seconds())
 
-    refused = looks(sandbox)
-    print(f"W6: {forged} forged ids, {refused} look-ups in the first window of {lookups.WINDOW.total_seconds():.0f} s")
-    assert refused == lookups.MOST_IN_A_WINDOW
-    assert lookups.MOST_IN_A_WINDOW * (60 / lookups.WINDOW.total_seconds() + 1) <= 60
-    assert not heard
-    assert not Event.objects.with_content().exists()
+    minute, data = looks(sandbox), Event.objects.with_content().count() + len(heard)
+    record("W6", "guessed IDs with the right secret", f"{data} data changed by {forged}, {minute} look-ups in a minute")
+    assert lookups.MOST_IN_A_WINDOW < minute <= 60
+    assert data == 0
     assert not Event.objects.filter(state=Event.State.FAILED).exists(), "waiting costs no attempt"
 
 
@@ -104,6 +114,10 @@ def test_W6_an_inspection_of_another_company_is_not_shown(
 
     event = only_event()
     assert (event.state, event.last_error_kind, event.proof) == ("retrying", "not_found", "unverified")
+    strangers = [call for call in sandbox.calls("/inspections") if call["company"] != int(COMPANY_OF_PAT)]
+    record(
+        "W6", "an ID of another company's", f"{len(strangers)} look-ups with another customer's token, nothing shown"
+    )
     assert {call["company"] for call in sandbox.calls("/inspections")} == {int(COMPANY_OF_PAT)}
     for _ in range(3):
         later(minutes=5)
@@ -152,16 +166,17 @@ def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_
             raise ValueError
         heard.append(happening.type)
 
-    deliver(payload("Poison"), *(payload(f"Type_{number}") for number in range(30)))
+    others = size(30, 999)
+    deliver(payload("Poison"), *(payload(f"Type_{number}") for number in range(others)))
     poison = Event.objects.get(type="Poison")
-    assert (poison.state, poison.attempts, len(heard)) == ("retrying", 1, 30)
+    assert (poison.state, poison.attempts, len(heard)) == ("retrying", 1, others)
     waits = []
     for _ in range(9):
         waits.append((Event.objects.get(pk=poison.pk).next_attempt_at - poison.next_attempt_at).total_seconds())
         later(hours=3)
 
     poison.refresh_from_db()
-    print(f"W15: {poison.attempts} attempts, the others {len(heard)} of 30 at once")
+    record("W15", "one event always fails", f"{poison.attempts} attempts; the other {len(heard)} of {others} at once")
     assert (poison.state, poison.attempts, poison.last_error_kind) == ("failed", 8, "handler_failed")
     assert [a.handler.rpartition(".")[2] for a in poison.timeline.all()] == ["picky"] * 8
 
@@ -210,11 +225,13 @@ def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
     monkeypatch.setattr(lanes, "SHIFT_SECONDS", 0.05)
     order: list[str] = []
     handlers.on("*")(lambda happening: order.append(happening.company_id))
-    for number in range(120):
+    for number in range(60):
         post(payload(f"Type_{number}"))
     post(payload("Real", INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
-    work()
+    while len(order) < 61:
+        before = len(order)
+        work()
+        assert len(order) > before, "the work has stopped"
 
     print(f"fairness: the other customer's event came as number {order.index(COMPANY_OF_OTHER) + 1} of {len(order)}")
-    assert len(order) == 121
-    assert order.index(COMPANY_OF_OTHER) < 60
+    assert order.index(COMPANY_OF_OTHER) < 30

@@ -1,5 +1,6 @@
-"""After a long outage: rows W11 and A10 of the score card, in short form."""
+"""After a long outage: rows W11 and A10 of the score card."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
@@ -14,8 +15,11 @@ from accounts.models import AuditEntry, Customer, User
 from integrations import handlers, recovery, tasks
 from integrations.handlers import Happening
 from integrations.models import Connection, Event, Lane, Turn
-from tests.deliveries import INSPECTION, change_status, deliver, later, payload, upload
+from integrations.sandbox.deliveries import RETRIES_AFTER
+from tests.deliveries import INSPECTION, change_status, deliver, later, payload, post, upload
 from tests.driving import Sandbox, Visitor, work
+from tests.figures import record
+from tests.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -59,7 +63,8 @@ def test_W11_what_was_never_announced_is_recovered_once_and_marked(
     recover()
 
     recovered = Event.objects.filter(recovered=True)
-    print(f"W11: {said.strip()}; {recovered.count()} recovered, {len(heard)} effects")
+    record("W11", "inspections that were never announced", f"{recovered.count()} of 32 recovered, {len(heard)} effects")
+    assert "35 listed" in said
     # Two inspections of this company were there before anybody connected.
     assert set(recovered.values_list("inspection_id", flat=True)) == {*missed, INSPECTION, "1388562"}
     assert set(recovered.values_list("state", "proof", "type")) == {("done", "verified", "Create_Inspection")}
@@ -112,7 +117,7 @@ def test_A10_pages_that_go_in_a_circle_end_and_are_flagged(sandbox: Sandbox, con
     said = recover()
 
     pages = [call for call in sandbox.calls("/inspections") if call["path"] == "/inspections"]
-    print(f"A10: stopped after {len(pages)} pages: {said.strip()}")
+    record("A10", "pages whose next links go in a circle", f"stopped after {len(pages)} pages, and flagged")
     assert "circle" in said
     assert len(pages) <= 4
     assert "circle" in AuditEntry.objects.get(kind="recovery.done").detail["flag"]
@@ -124,7 +129,11 @@ def test_A10_pages_without_end_stop_at_a_cap(
     monkeypatch.setattr(recovery, "MOST_PAGES", 2)
     for _ in range(45):
         upload(sandbox)
-    assert "more than 2 pages" in recover()
+    said = recover()
+    pages = [call for call in sandbox.calls("/inspections") if call["path"] == "/inspections"]
+    record("A10", "pages without an end", f"stopped after {len(pages)} pages, the cap, and flagged")
+    assert "more than 2 pages" in said
+    assert len(pages) == 2
 
 
 def test_a_next_page_on_another_host_is_not_asked_for(
@@ -152,22 +161,53 @@ def test_a_moment_that_is_none_is_refused_in_words() -> None:
         call_command("recover", "--since", "yesterday")
 
 
-def test_W11_after_our_own_outage_the_sweep_recovers_by_itself(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+@pytest.mark.parametrize("minutes", [100, 180])
+def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once(
+    minutes: int, sandbox: Sandbox, connection: Connection, heard: list[Happening]
 ) -> None:
+    """Nothing of ours runs. SnapInspect tries each message five times; those whose last try has gone by are lost."""
+    outage = timedelta(minutes=minutes)
     tasks.sweep()
     assert not Lane.objects.with_gap().exists()
-    missed = upload(sandbox)
-    Turn.objects.filter(name="sweep").update(taken_at=Now() - timedelta(hours=3))
+    uploads = size(20, 300)
+    began = [outage * number / uploads for number in range(uploads)]
+    missed = {upload(sandbox): moment for moment in began}
+    Turn.objects.filter(name="sweep").update(taken_at=Now() - outage)
 
-    tasks.sweep()
-    assert Lane.objects.with_gap().count() == 1
-    work()
-    work()
+    # The first sweep after our return, and what comes by itself within a quarter of an hour, minute by minute.
+    tries = {
+        inspection: [at + timedelta(seconds=after) for after in RETRIES_AFTER] for inspection, at in missed.items()
+    }
+    found_after = 0
+    for minute in range(1, 16):
+        now = outage + timedelta(minutes=minute)
+        for inspection, moments in tries.items():
+            if any(now - timedelta(minutes=1) <= moment < now for moment in moments):
+                assert post(payload(inspection=inspection)).status_code == 200
+        tasks.sweep()
+        work()
+        later(minutes=1)
+        if not found_after and {happening.inspection_id for happening in heard} >= missed.keys():
+            found_after = minute
+    dropped = sum(max(moments) < outage for moments in tries.values())
+    # Whatever is still to be tried joins what has been found.
+    for inspection in missed:
+        assert post(payload(inspection=inspection)).status_code == 200
+    later(seconds=5)
 
-    assert Event.objects.get(inspection_id=missed).recovered
+    effects = Counter(happening.inspection_id for happening in heard)
+    record(
+        "W11",
+        f"an outage of ours of {minutes} minutes",
+        f"{uploads} uploads, {dropped} of them dropped by SnapInspect; {len(effects.keys() & missed.keys())} found "
+        f"after {found_after} min, at most {max(effects.values())} effect each",
+    )
+    assert found_after
+    assert (dropped > 0) == (minutes > 105)
+    assert effects.keys() >= missed.keys()
+    assert set(effects.values()) == {1}
     assert not Lane.objects.with_gap().exists()
-    assert timezone.now() - Turn.objects.get(name="sweep").taken_at < timedelta(minutes=1)
+    assert timezone.now() - Turn.objects.get(name="sweep").taken_at < timedelta(minutes=2)
 
 
 def test_while_the_api_is_down_a_gap_stays_and_is_closed_later(sandbox: Sandbox, connection: Connection) -> None:

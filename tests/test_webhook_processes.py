@@ -18,7 +18,6 @@ import requests
 from tests import sweep
 from tests.conftest import OpenWorld
 from tests.deliveries import NEW
-from tests.driving import COMPANY_OF_PAT
 from tests.figures import record
 from tests.postgres import free_port
 from tests.sizes import size
@@ -155,13 +154,11 @@ def test_W3_every_delivery_five_times_at_once_is_one_event_with_one_effect_and_a
     stage: Stage,
 ) -> None:
     sandbox, sender = stage.world.sandbox, stage.sender()
-    sandbox.control("POST", "webhooks/pause")
-    made = [sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT)}) for _ in range(size(10, 200))]
-    inspections = [str(inspection["iInspectionID"]) for inspection in made]
+    inspections = stage.missed(size(10, 200))
     sandbox.control("DELETE", "log")
 
     with ThreadPoolExecutor(10) as pool:
-        for job in [pool.submit(sender.post, f"W3_{one}", one) for one in inspections for _ in range(5)]:
+        for job in [pool.submit(sender.post, f"W3_{one}", iInspectionID=one) for one in inspections for _ in range(5)]:
             job.result()
     stage.wait_until_done("W3", len(inspections))
     stage.until_nothing_waits()

@@ -72,6 +72,7 @@ class World:
         self.sandbox = Sandbox(f"http://127.0.0.1:{sandbox_port}/")
         self._sandbox_port = sandbox_port
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.under: tuple[str, ...] = ()  # the command that starts what is started, if any
         self.environment = {
             **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH"}},
             "DEBUG": "true",
@@ -125,11 +126,12 @@ class World:
         (self.folder / "dump.txt").write_text("\n".join(self._dump()))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the database answers, past Django: a process for every look would cost seconds."""
+        """What the database answers, past Django: a process for every look would cost seconds. Commits."""
         url = self.environment["DATABASE_URL"]
         connection: Any = psycopg.connect(url) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
         try:
             found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            connection.commit()
         finally:
             connection.close()
         return found
@@ -163,7 +165,7 @@ class World:
         """A process of this world; what it prints goes to `<name>.log` in the folder."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*self.under, sys.executable, *arguments],
                 cwd=ROOT, env=self.environment | environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.processes.append(process)
