@@ -20,6 +20,10 @@ def main() -> int:
         missing.append("SKIPPED the browser tests: Chromium is missing (apt-get install chromium)")
     if not shutil.which("nginx"):
         missing.append("SKIPPED the tests of deploy/: nginx is missing (apt-get install nginx-light)")
+    if not shutil.which("redis-server"):
+        missing.append("SKIPPED the tests with Redis: it is missing (apt-get install redis-server)")
+    if not shutil.which("strace"):
+        missing.append("SKIPPED the proof that fsync comes before the 200: strace is missing (apt-get install strace)")
     results = [_pytest("SQLite", arguments, DATABASE_URL="sqlite:///var/tests.sqlite3")]
     if postgres.binaries() is None:
         missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")
