@@ -195,8 +195,9 @@ class World:
 
     @staticmethod
     def kill(process: subprocess.Popen[bytes]) -> None:
-        """kill -9, children included."""
-        os.killpg(process.pid, signal.SIGKILL)
+        """kill -9, children included. What has ended already is left alone: its number may be another's by now."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
     def visitor(self) -> "Visitor":
