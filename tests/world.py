@@ -31,30 +31,29 @@ ROOT = Path(__file__).resolve().parent.parent
 LONG_ENOUGH = 60.0  # seconds that nothing here should ever need
 
 
+def fresh_database(how: str = "") -> str:
+    """The URL of a new database beside the one this run tests with: empty, or as `how` says in SQL."""
+    url, name = os.environ["DATABASE_URL"], f"world_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {how}")
+    return f"{url.rsplit('/', 1)[0]}/{name}"
+
+
 class Blank:
     """A migrated, empty database of the kind this run is about; worlds begin with a copy, which saves them seconds."""
 
     def __init__(self, folder: Path) -> None:
-        url = os.environ.get("DATABASE_URL", "")
-        self._server = url.rsplit("/", 1)[0] if url.startswith("postgres") else ""
-        self._world = World(folder, self._new_database() if self._server else "")
-        self._world.prepare()
+        on_server = os.environ.get("DATABASE_URL", "").startswith("postgres")
+        self._world = World(folder, fresh_database() if on_server else "").prepare()
 
     def copied(self, folder: Path) -> str:
         """The URL of a copy, which is a file in this folder or beside the blank one on its server."""
-        source = self._world.environment["DATABASE_URL"]
-        if self._server:
-            return self._new_database(f"TEMPLATE {source.rsplit('/', 1)[1]}")
+        if self._world.is_on_postgresql:
+            return fresh_database(f"TEMPLATE {self._world.environment['DATABASE_URL'].rsplit('/', 1)[1]}")
         copy = database_file(folder)
         copy.parent.mkdir()
         shutil.copy(database_file(self._world.folder), copy)
         return f"sqlite:///{copy}"
-
-    def _new_database(self, how: str = "") -> str:
-        name = f"world_{secrets.token_hex(4)}"
-        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} {how}")
-        return f"{self._server}/{name}"
 
 
 def database_file(folder: Path) -> Path:
