@@ -1,5 +1,9 @@
 """The audit trail: who did what, for which customer, and what the system did by itself."""
 
+from datetime import timedelta
+
+from django.utils import timezone
+
 from accounts.models import AuditEntry, Customer, User
 
 type_of_detail = str | int | bool | None
@@ -26,3 +30,19 @@ def record(
         subject=subject,
         detail=detail,
     )
+
+
+def record_at_most(
+    most: int,
+    kind: str,
+    *,
+    within: timedelta,
+    customer: Customer | None = None,
+    actor: User | None = None,
+    subject: str = "",
+    **detail: type_of_detail,
+) -> None:
+    """Like `record`, for what somebody can do again and again: no more than so many equal entries in that time."""
+    equal = AuditEntry.objects.filter(kind=kind, customer=customer, actor=actor, subject=subject, detail=detail)
+    if equal.filter(at__gt=timezone.now() - within).count() < most:
+        record(kind, customer=customer, actor=actor, subject=subject, **detail)

@@ -1,4 +1,5 @@
 import logging
+import re
 from collections.abc import Callable
 from functools import cache
 from smtplib import SMTPException
@@ -18,6 +19,18 @@ from django.utils import timezone
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
+
+
+class PlainSessionKeys:
+    """Takes a session cookie for absent that cannot be one of ours: PostgreSQL refuses to look for a NUL."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not re.fullmatch(r"[a-z0-9]{1,40}", request.COOKIES.get(settings.SESSION_COOKIE_NAME, "none")):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
+        return self.get_response(request)
 
 
 class SignInFirst(LoginRequiredMiddleware):

@@ -3,12 +3,16 @@
 The value itself is never repeated: addresses of databases and mail servers hold passwords.
 """
 
+import os
+import re
 from collections.abc import Callable
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 from integrations.snapinspect.addresses import is_path, secure_enough
 
@@ -18,10 +22,15 @@ env = environ.Env()  # type: ignore[no-untyped-call]
 env.read_env(BASE_DIR / ".env")
 
 
+def text(name: str, default: str = "") -> str:
+    """The setting letter by letter: django-environ would take one that begins with $ for the name of another."""
+    return os.environ.get(name, default)
+
+
 def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:
     """What `by` makes of the setting, or of its default when it is empty."""
     try:
-        return by(env.str(name, default="").strip() or default)
+        return by(text(name).strip() or default)
     except (ValueError, LookupError, ImproperlyConfigured):
         raise ImproperlyConfigured(f"{name} cannot be read. See .env.example.") from None
 
@@ -29,7 +38,7 @@ def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:
 def switch(name: str, *, default: bool) -> bool:
     """A setting that is on or off. Any other word is refused: it would quietly mean off."""
     words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-    value = env.str(name, default="").strip().lower()
+    value = text(name).strip().lower()
     if value and value not in words:
         raise ImproperlyConfigured(f"{name} must be true or false.")
     return words.get(value, default)
@@ -37,7 +46,7 @@ def switch(name: str, *, default: bool) -> bool:
 
 def several(name: str, *, default: list[str]) -> list[str]:
     """A comma-separated setting, with or without spaces after the commas."""
-    return [part.strip() for part in env.str(name, default="").split(",") if part.strip()] or default
+    return [part.strip() for part in text(name).split(",") if part.strip()] or default
 
 
 DEBUG = switch("DEBUG", default=False)
@@ -46,7 +55,7 @@ PRODUCTION = not DEBUG
 
 def required(name: str, *, development: str) -> str:
     """The setting's value; in development it may be missing, in production that is refused."""
-    value = str(env.str(name, default="")).strip()
+    value = text(name).strip()
     if value or DEBUG:
         return value or development
     raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
@@ -57,7 +66,7 @@ ALLOW_INSECURE_LOOPBACK = DEBUG or switch("ALLOW_INSECURE_LOOPBACK", default=Fal
 
 def address(name: str, *, default: str = "") -> str:
     """An absolute address of SnapInspect's or ours; plain http only for loopback, and only where that is allowed."""
-    value = str(env.str(name, default=default)).strip() or default
+    value = text(name, default).strip() or default
     if not value:
         raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
     if not secure_enough(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
@@ -65,6 +74,30 @@ def address(name: str, *, default: str = "") -> str:
             f"{name} must be an https:// address; http:// is for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."
         )
     return value
+
+
+def mailbox(name: str, *, development: str) -> str:
+    """An address that mail goes to or comes from, with or without a name before it; required in production."""
+    value = required(name, development=development)
+    try:
+        validate_email(parseaddr(value)[1])
+    except ValidationError:
+        raise ImproperlyConfigured(f"{name} must be an e-mail address.") from None
+    return value
+
+
+# What may stand in a Content-Security-Policy: nothing that begins another directive, or allows every host there is.
+_ORIGIN = re.compile(r"https://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?", re.IGNORECASE)
+_LOOPBACK = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
+
+
+def origins(name: str) -> list[str]:
+    """Comma-separated origins: scheme, host, perhaps a port, nothing behind; `*.` stands for all hosts below one."""
+    allowed = [_ORIGIN, _LOOPBACK] if ALLOW_INSECURE_LOOPBACK else [_ORIGIN]
+    found = several(name, default=[])
+    if not all(any(pattern.fullmatch(one) for pattern in allowed) for one in found):
+        raise ImproperlyConfigured(f"{name} must name origins: https://host, comma-separated, without a path.")
+    return found
 
 
 def api_path(name: str, placeholder: str) -> str:

@@ -67,12 +67,18 @@ def _names_a_token(query: str) -> bool:
     return any(name in plain for name in _TOKEN_NAMES)
 
 
+# Quotes and separators as they are, behind the backslashes of JSON in JSON, as character references, and
+# percent-encoded any number of times.
+_QUOTE = r"(?:\\*[\"']|(?:%(?:25)*5C)*%(?:25)*2[27]|&quot;|&#(?:34|39|x2[27]);)?"
+_SPACE = r"(?:\s|%(?:25)*20)*"
+_UNDERSCORE = r"(?:_|%(?:25)*5F)"
 _MASKS = (
-    # name=value and "name": "value", also inside an encoded address
+    # name=value and "name": "value"
     (
         re.compile(
-            r"((?:access_token|refresh_token|client_secret|password|[?&]state)[\"']?\s*(?:=|%3D|%253D|:)\s*[\"']?)"
-            r"[^\s&\"'<>]+",
+            rf"((?:(?:access|refresh){_UNDERSCORE}token|client{_UNDERSCORE}secret|password|[?&]state)"
+            rf"{_QUOTE}{_SPACE}(?:[=:]|%(?:25)*3[AD]){_SPACE}{_QUOTE})"
+            r"(?:[^\s&\"'<>\\]|\\+[^\s\"'\\])+",
             re.IGNORECASE,
         ),
         r"\1[redacted]",

@@ -20,10 +20,13 @@ from connectapp.environment import (
     address,
     api_path,
     env,
+    mailbox,
+    origins,
     parsed,
     required,
     several,
     switch,
+    text,
 )
 from connectapp.logs import log_configuration
 from integrations.encryption import parse_keys
@@ -50,7 +53,7 @@ if DEBUG and not set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
 CSRF_TRUSTED_ORIGINS = several("CSRF_TRUSTED_ORIGINS", default=[])
 
 APP_NAME = parsed("APP_NAME", str, default="Connect")
-OPERATOR_EMAIL = required("OPERATOR_EMAIL", development="operator@localhost")
+OPERATOR_EMAIL = mailbox("OPERATOR_EMAIL", development="operator@localhost")
 TRUSTED_PROXIES = parsed("TRUSTED_PROXIES", int, default="0")
 if TRUSTED_PROXIES < 0:
     raise ImproperlyConfigured("TRUSTED_PROXIES counts proxies: it cannot be negative.")
@@ -85,6 +88,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
+    "accounts.middleware.PlainSessionKeys",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -226,11 +230,11 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
 # Staff see every customer: in production a password alone does not let them in.
 STAFF_NEED_SECOND_FACTOR = PRODUCTION
 
-if PRODUCTION and not env.str("EMAIL_URL", default="").strip():
+if PRODUCTION and not text("EMAIL_URL").strip():
     raise ImproperlyConfigured("EMAIL_URL is required in production: the console would print password reset links.")
 vars().update(parsed("EMAIL_URL", env.email_url_config, default="consolemail://"))
 EMAIL_TIMEOUT = 20
-DEFAULT_FROM_EMAIL = required("DEFAULT_FROM_EMAIL", development="connect@localhost")
+DEFAULT_FROM_EMAIL = mailbox("DEFAULT_FROM_EMAIL", development="connect@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- SnapInspect ----------------------------------------------------------------------------------------------------
@@ -239,8 +243,8 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 # Read by whoever talks to SnapInspect.
 ALLOW_INSECURE_LOOPBACK = LOOPBACK_MAY_BE_HTTP
 
-SNAPINSPECT_CLIENT_ID = env.str("SNAPINSPECT_CLIENT_ID", default="").strip()
-SNAPINSPECT_CLIENT_SECRET = env.str("SNAPINSPECT_CLIENT_SECRET", default="").strip()
+SNAPINSPECT_CLIENT_ID = text("SNAPINSPECT_CLIENT_ID").strip()
+SNAPINSPECT_CLIENT_SECRET = text("SNAPINSPECT_CLIENT_SECRET").strip()
 if bool(SNAPINSPECT_CLIENT_ID) != bool(SNAPINSPECT_CLIENT_SECRET):
     raise ImproperlyConfigured("SNAPINSPECT_CLIENT_ID and SNAPINSPECT_CLIENT_SECRET come as a pair: one is missing.")
 SNAPINSPECT_REDIRECT_URI = address(
@@ -257,7 +261,7 @@ SNAPINSPECT_EXCHANGE_URL = address(
 )
 SNAPINSPECT_API_URL = address("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
 SNAPINSPECT_EXCHANGE_ON_CONNECT = switch("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
-SNAPINSPECT_FORM_ORIGINS = several("SNAPINSPECT_FORM_ORIGINS", default=[])
+SNAPINSPECT_FORM_ORIGINS = origins("SNAPINSPECT_FORM_ORIGINS")
 SNAPINSPECT_WEBHOOK_SECRETS = several(
     "SNAPINSPECT_WEBHOOK_SECRETS", default=["development-webhook-secret"] if DEBUG else []
 )
@@ -269,7 +273,7 @@ if not all(re.fullmatch(r"[A-Za-z0-9_-]{16,200}", secret) for secret in SNAPINSP
     )
 SNAPINSPECT_INSPECTION_PATH = api_path("SNAPINSPECT_INSPECTION_PATH", "inspection_id")
 SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
-SNAPINSPECT_SIGN_IN_FIELD = env.str("SNAPINSPECT_SIGN_IN_FIELD", default="").strip()
+SNAPINSPECT_SIGN_IN_FIELD = text("SNAPINSPECT_SIGN_IN_FIELD").strip()
 if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", SNAPINSPECT_SIGN_IN_FIELD):
     raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD is the name of one member of /user's answer, like iUserID.")
 EVENT_HANDLERS = several("EVENT_HANDLERS", default=[])

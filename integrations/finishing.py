@@ -68,6 +68,21 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
         return twin
 
 
+def let_lapse(pk: int) -> None:
+    """Erases a candidate of another company that nobody has decided on within ASKS_FOR."""
+    held = leasing.hold_unanswered(pk)
+    if held is None:
+        return
+    with held:
+        audit.record(
+            "connect.other_company_lapsed",
+            customer=held.connection.customer,
+            subject=held.connection.code,
+            company=str(held.pair.profile.get("company_id", "")),
+        )
+        held.discard()
+
+
 def _step(held: leasing.Held) -> bool:
     """Takes one step. Returns whether there is another one to take now."""
     row = held.pair

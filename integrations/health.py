@@ -4,6 +4,7 @@
 callers; what remains is an answer, or NoAnswer with a kind that pages can put into words.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -170,7 +171,7 @@ def test(connection: Connection, *, by: User) -> Check | None:
         duration=verdict.duration,
         company_id=(profile.company_id or "") if profile else "",
         name=(profile.name or "") if profile else "",
-        answer=profile.details if profile else None,
+        answer=profile.details if profile and len(json.dumps(profile.details)) <= Check.MOST_KEPT else None,
     )
     old = Check.objects.filter(connection=connection).order_by("-pk")[Check.KEPT_PER_CONNECTION :]
     Check.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()

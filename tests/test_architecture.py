@@ -27,7 +27,7 @@ ARROWS = {
     # Who is here. Knows nothing of SnapInspect.
     "accounts.models": "django",
     "accounts.access": "django accounts.models",
-    "accounts.audit": "accounts.models",
+    "accounts.audit": "django accounts.models",
     "accounts.choices": "django accounts.models accounts.audit",
     "accounts": "django allauth",  # pages, forms, admin, commands
     # What SnapInspect's protocol says: no ORM, no HttpRequest.

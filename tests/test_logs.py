@@ -17,6 +17,7 @@ from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 from structlog.contextvars import bound_contextvars
 
+from connectapp import redaction
 from connectapp.crash_reports import OperatorMail
 from connectapp.redaction import Formatter
 from connectapp.urls import handler400, handler500, urlpatterns
@@ -159,3 +160,32 @@ def test_a_traceback_in_a_line_is_masked_too() -> None:
         line = Formatter(as_json=as_json).format(record)
         assert "ValueError" in line
         assert "Very-Secret" not in line
+
+
+SECRET = "S3cr3t/+value.~-_0"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "access_token={}",
+        "?state={}&x=1",
+        '{{"refresh_token": "{}"}}',
+        "{{'client_secret': '{}'}}",
+        r"{{\"access_token\": \"{}\", \"x\": 1}}",
+        r'"{{\\\"access_token\\\":\\\"{}\\\"}}"',
+        "access%5Ftoken={}",
+        "access%255Ftoken%253D{}",
+        "%7B%22access_token%22%3A%22{}%22%7D",
+        "%7B%22refresh_token%22%3A%20%22{}%22%7D",
+        "%257B%2522refresh_token%2522%253A%2522{}%2522%257D",
+        "{{&quot;access_token&quot;: &quot;{}&quot;}}",
+        "Authorization: Bearer {}",
+    ],
+)
+@pytest.mark.parametrize("secret", [SECRET, SECRET.replace("/", r"\/"), SECRET.replace("/", "%2F")])
+def test_whatever_is_named_like_a_secret_is_masked_in_every_spelling(line: str, secret: str) -> None:
+    masked = redaction.redact(line.format(secret))
+    assert "[redacted]" in masked
+    assert "S3cr3t" not in masked
+    assert "value" not in masked

@@ -114,6 +114,28 @@ def test_everything_else_may_be_left_empty_and_has_the_default_that_env_example_
     assert empty.stdout == shown.stdout
 
 
+def test_a_setting_that_begins_with_a_dollar_is_taken_letter_by_letter() -> None:
+    secret, client = "$PATH" + "k" * 50, "$HOME$"
+    shown = start(
+        "-c",
+        "import connectapp.settings as s; print(s.SECRET_KEY, s.SNAPINSPECT_CLIENT_SECRET, s.EMAIL_HOST_PASSWORD)",
+        SECRET_KEY=secret,
+        SNAPINSPECT_CLIENT_SECRET=client,
+        EMAIL_URL="smtp://user:$SHELL@mail.example.com:25",
+    )
+    assert shown.stdout.split() == [secret, client, "$SHELL"], shown.stderr
+
+
+def test_further_origins_of_forms_and_a_sender_with_a_name_are_accepted() -> None:
+    finished = start(
+        *MANAGE,
+        "check",
+        SNAPINSPECT_FORM_ORIGINS="https://login.example.com, https://*.example.com:8443",
+        DEFAULT_FROM_EMAIL="Connect <connect@example.com>",
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
 STANDARD = base64.b64encode(b"\xfb\xff" * 16).decode()
 URL_SAFE = base64.urlsafe_b64encode(b"\xfb\xff" * 16).decode()
 BAD = [
@@ -137,6 +159,15 @@ BAD = [
     ("TOKEN_ENCRYPTION_KEYS", f"{KEY},"),
     ("TOKEN_ENCRYPTION_KEYS", f"{KEY},{KEY}"),
     ("TOKEN_ENCRYPTION_KEYS", f"{STANDARD},{URL_SAFE}"),
+    ("OPERATOR_EMAIL", "rubbish"),
+    ("OPERATOR_EMAIL", "operator@example.com, another@example.com"),
+    ("DEFAULT_FROM_EMAIL", "Connect <rubbish>"),
+    ("SNAPINSPECT_FORM_ORIGINS", "rubbish"),
+    ("SNAPINSPECT_FORM_ORIGINS", "https://login.example.com, https://*"),
+    ("SNAPINSPECT_FORM_ORIGINS", "https://login.example.com/path"),
+    ("SNAPINSPECT_FORM_ORIGINS", "https://login.example.com; script-src *"),
+    ("SNAPINSPECT_FORM_ORIGINS", "http://login.example.com"),
+    ("SNAPINSPECT_FORM_ORIGINS", "http://127.0.0.1:8001"),
     ("DATABASE_URL", "rubbish"),
     ("DATABASE_URL", f"mysql://app:{PASSWORD}@db.example.com/app"),
     ("DATABASE_URL", f"postgres://app:{PASSWORD}@db.example.com:port/app"),

@@ -21,6 +21,8 @@ class Check(models.Model):
     duration = models.DurationField(default=timedelta)
     company_id = models.CharField(max_length=20, blank=True)
     name = models.CharField(max_length=200, blank=True)
+    # All of it, unless it is longer than what is kept of each.
+    MOST_KEPT = 64 * 1024
     answer = models.JSONField(null=True)
 
     class Meta:

@@ -1,6 +1,7 @@
 """Connect with SnapInspect: leaving for SnapInspect's page, and coming back."""
 
 import logging
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -24,6 +25,8 @@ from integrations.views import sign_in
 from integrations.views.leaving import clean, to_snapinspect
 
 logger = logging.getLogger(__name__)
+
+MOST_UNKNOWN_AN_HOUR = 20
 
 
 @require_POST
@@ -128,21 +131,21 @@ def _nobody_here(state_that_came: str | None) -> HttpResponse:
     """Without a session nothing is used up: a link scanner must not spoil what the person is about to finish."""
     attempt = state.find(state_that_came)
     if attempt is not None:
-        # Only for a state that we issued: strangers cannot fill the audit trail.
-        audit.record("connect.signed-out", customer=attempt.customer)
+        # Only for a state that we issued, and once for each: strangers cannot fill the audit trail.
+        _note_once(attempt, "signed-out", actor=None)
     return clean(reverse("connect_ended", args=["signed-out"]))
 
 
 def _refuse(request: HttpRequest, user: User, attempt: ConnectAttempt | None, refusal: state.Refusal) -> HttpResponse:
     if refusal == state.Refusal.OTHER_PERSON and attempt is not None:
-        audit.record("connect.other-person", customer=attempt.customer, actor=user)
+        _note_once(attempt, "other-person", actor=user)
         ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=refusal)
         return clean(reverse("connect_ended", args=[refusal]))
     if attempt is None:
-        audit.record("connect.unknown", actor=user)
+        audit.record_at_most(MOST_UNKNOWN_AN_HOUR, "connect.unknown", within=timedelta(hours=1), actor=user)
         return clean(reverse("connect_ended", args=[refusal]))
     if refusal == state.Refusal.USED:
-        _note(attempt, "used", actor=user, keep_outcome=True)
+        _note_once(attempt, "used", actor=user)
         messages.info(request, wording.ENDINGS["used"].text)
         return clean(reverse("dashboard", args=[attempt.for_customer.code]))
     return _end(attempt, refusal)
@@ -160,19 +163,25 @@ def _end(attempt: ConnectAttempt, ending: str) -> HttpResponse:
     return clean(reverse("connect_ended", args=[ending]))
 
 
-def _note(
-    attempt: ConnectAttempt,
-    outcome: str,
-    *,
-    subject: str = "",
-    actor: User | None = None,
-    keep_outcome: bool = False,
-) -> None:
-    if not keep_outcome:
-        ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome[:30])
+def _note(attempt: ConnectAttempt, outcome: str, *, subject: str = "") -> None:
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome[:30])
     audit.record(
-        f"connect.{outcome}",
-        customer=attempt.customer,
-        actor=actor or attempt.user,
-        subject=subject or (attempt.connection.code if attempt.connection else ""),
+        f"connect.{outcome}", customer=attempt.customer, actor=attempt.user, subject=subject or _subject(attempt)
     )
+
+
+def _note_once(attempt: ConnectAttempt, what: str, *, actor: User | None) -> None:
+    """What whoever holds an old address can do again and again stands in the trail once for each attempt."""
+    audit.record_at_most(
+        1,
+        f"connect.{what}",
+        within=timedelta(days=365),
+        customer=attempt.customer,
+        actor=actor,
+        subject=_subject(attempt),
+        attempt=attempt.pk,
+    )
+
+
+def _subject(attempt: ConnectAttempt) -> str:
+    return attempt.connection.code if attempt.connection else ""

@@ -18,6 +18,7 @@ ACTIVITY = {
     "connect.other_company": "Came back with another company than before; nothing was changed",
     "connect.other_company_added": "The other company was added",
     "connect.other_company_dropped": "The other company was not added",
+    "connect.other_company_lapsed": "Nobody said whether to add the other company: its access was erased",
     "link.started": "Left for SnapInspect to link their user there",
     "link.allowed": "Came back from SnapInspect with access",
     "link.linked": "Linked their SnapInspect user",
