@@ -11,9 +11,11 @@ another one that goes on where the row says.
 """
 
 import logging
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -21,9 +23,11 @@ from accounts.models import User
 from integrations import breaker, exchanging, inbox, leasing, patience, proving, webhook_addresses
 from integrations.encryption import CannotUnseal
 from integrations.exchanging import Outcome
-from integrations.models import SETUP_ERRORS, Connection, Kind, State
+from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair
 
 logger = logging.getLogger(__name__)
+
+ASKS_FOR = timedelta(days=7)
 
 
 def finish(pk: int) -> None:
@@ -68,12 +72,20 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
         return twin
 
 
+def unanswered() -> "QuerySet[TokenPair]":
+    """Candidates of another company that nobody has decided on within ASKS_FOR."""
+    return TokenPair.objects.candidates().filter(asks=True, received_at__lt=Now() - ASKS_FOR)
+
+
 def let_lapse(pk: int) -> None:
-    """Erases a candidate of another company that nobody has decided on within ASKS_FOR."""
-    held = leasing.hold_unanswered(pk)
+    """Erases such a candidate: tokens of a company that nobody chose are not kept for ever."""
+    connection = Connection.objects.filter(pairs__in=unanswered().filter(pk=pk)).first()
+    held = leasing.hold_asking(connection) if connection else None
     if held is None:
         return
     with held:
+        if not unanswered().filter(pk=held.pair.pk).exists():
+            return  # answered meanwhile, and asked anew
         audit.record(
             "connect.other_company_lapsed",
             customer=held.connection.customer,

@@ -70,11 +70,6 @@ def hold_asking(connection: Connection) -> "Held | None":
     return _claim(asking.filter(pk=pk), pk) if pk else None
 
 
-def hold_unanswered(pk: int) -> "Held | None":
-    """The candidate with this id under our lease, if it has waited too long for a person's answer."""
-    return _claim(TokenPair.objects.unanswered().unleased().filter(pk=pk), pk)
-
-
 def hold_for_burning(connection: Connection) -> list["Held | None"]:
     """Every pair of this connection under our lease, for its last exchange.
 

@@ -57,7 +57,7 @@ JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
     # Somebody looks at a page that waits; and a pair that is handed to its connection here is proven right below.
     (lambda: Introduction.objects.due().order_by("next_try_at"), introductions.hear),
     (lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume),
-    (lambda: TokenPair.objects.unanswered().order_by("received_at"), finishing.let_lapse),
+    (lambda: finishing.unanswered().order_by("received_at"), finishing.let_lapse),
     (lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish),
     (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
     (recovery.due, recovery.close_gap),

@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 
 from accounts.models import AuditEntry, Customer, User
 from integrations import tasks, wording
+from integrations.finishing import ASKS_FOR
 from integrations.models import Check, Connection, TokenPair
-from integrations.models.connections import ASKS_FOR
 from integrations.views import connect as connect_view
 from tests.driving import OTHER, Sandbox, Visitor, audited, callback, work
 

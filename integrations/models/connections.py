@@ -247,8 +247,6 @@ def _telling(state: State) -> dict[str, Any]:
 SETUP_ERRORS = frozenset({"exchange_refused", "cannot_unseal", "no_room"})
 
 
-# Tokens of a company that nobody chose are not kept for ever.
-ASKS_FOR = timedelta(days=7)
 # However long the last call of a disconnect takes, the tokens are gone after this.
 ERASED_AFTER_DISCONNECT = timedelta(seconds=10)
 
@@ -280,10 +278,6 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
             # What came since belongs to a reconnect that is on its way.
             received_at__lt=F("connection__state_since"),
         )
-
-    def unanswered(self) -> Self:
-        """Candidates of another company that nobody has decided on for long."""
-        return self.candidates().filter(asks=True, received_at__lt=Now() - ASKS_FOR)
 
     def due(self) -> Self:
         """Candidates whose next step may be tried now."""
