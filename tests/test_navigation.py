@@ -52,7 +52,7 @@ def test_the_banner_costs_one_query_however_many_connections_need_a_person(
     browser = visit(alice)
     browser.get(f"/c/{acme.code}/events/")
     counted = []
-    for number in (1, 30):
+    for number in (2, 30):  # with a single one the list of events is simpler
         Connection.objects.all().delete()
         needy(acme, number)
         with CaptureQueriesContext(database) as queries:
