@@ -1,5 +1,6 @@
 """From the callback to Connected, through everything that SnapInspect or our own machines may do on the way."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -272,5 +273,10 @@ def test_the_sweep_clears_task_rows_of_killed_workers(db: None) -> None:
     assert not DBTaskResult.objects.exists()
 
 
-def test_task_arguments_hold_nothing_at_all(returned: Connection) -> None:
-    assert {str(row.args_kwargs) for row in DBTaskResult.objects.all()} == {"{'args': [], 'kwargs': {}}"}
+def test_task_arguments_hold_the_number_of_the_request_that_woke_a_worker_and_nothing_else(
+    returned: Connection,
+) -> None:
+    for row in DBTaskResult.objects.all():
+        assert row.args_kwargs["args"] == []
+        assert set(row.args_kwargs["kwargs"]) == {"woken_by"}
+        assert re.fullmatch(r"[0-9a-f]{16}|", row.args_kwargs["kwargs"]["woken_by"])
