@@ -24,8 +24,9 @@ from tests.sweep import found_in
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 
-# Who sends to these addresses has no page of ours to take a CSRF token from.
-WITHOUT_CSRF_TOKEN = {"webhook"}
+# Who sends to these addresses has no page of ours to take a CSRF token from: SnapInspect's server, and mail programs
+# that end a subscription (RFC 8058 section 3.1). What they do stands signed in the address itself.
+WITHOUT_CSRF_TOKEN = {"webhook", "stop_mails"}
 HOST = "app.example.com"
 PUBLIC = f"https://{HOST}/connect/callback/"
 PAIR = {
