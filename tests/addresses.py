@@ -20,5 +20,6 @@ def routes(resolver: Any = None, names: str = "", path: str = "/") -> Iterator[t
 
 def filled(path: str, values: dict[str, Any]) -> str:
     """The path with these values for its parameters; where there is none, one is made up."""
-    made_up = {"object_id": 1, "id": 1, "pk": 1, "content_type_id": 1, "app_label": "accounts", "uidb36": "1"}
+    numbers = dict.fromkeys(("object_id", "id", "pk", "content_type_id", "invitation", "membership", "uidb36"), 1)
+    made_up = {**numbers, "app_label": "accounts"}
     return re.sub(r"<(\w+)>", lambda parameter: str((made_up | values).get(parameter[1], "made-up")), path)
