@@ -6,7 +6,7 @@ The value itself is never repeated: addresses of databases and mail servers hold
 import os
 import re
 from collections.abc import Callable
-from email.utils import parseaddr
+from email.utils import getaddresses
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,9 @@ def mailbox(name: str, *, development: str) -> str:
     """An address that mail goes to or comes from, with or without a name before it; required in production."""
     value = required(name, development=development)
     try:
-        validate_email(parseaddr(value)[1])
-    except ValidationError:
+        ((_, found),) = getaddresses([value])
+        validate_email(found)
+    except (ValidationError, ValueError):
         raise ImproperlyConfigured(f"{name} must be an e-mail address.") from None
     return value
 
