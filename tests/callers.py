@@ -198,6 +198,8 @@ def stop_at(place: str, then: str) -> None:
     where, name, side = PLACES[place]
     inner = getattr(where, name)
     here = Path(os.environ["CALLERS_FOLDER"], str(os.getpid()))
+    for left in (".reached", ".go"):  # by an earlier process that had the same id
+        here.with_suffix(left).unlink(missing_ok=True)
 
     def arrive() -> None:
         setattr(where, name, inner)
