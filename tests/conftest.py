@@ -19,6 +19,8 @@ from tests.driving import Sandbox, Visitor
 from tests.stage import SETTINGS, Stage
 from tests.world import Blank, World
 
+FORGET = "from accounts.models import Customer; Customer.objects.all().delete()"
+
 
 class OpenWorld(Protocol):
     def __call__(self, **settings: str) -> World: ...
@@ -134,6 +136,8 @@ def shared_world(open_world: OpenWorld) -> World:
 @pytest.fixture
 def world(shared_world: World) -> Iterator[World]:
     """Web, worker and stand-in, running; shared by the tests that leave them running."""
+    # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens.
+    shared_world.manage("shell", "--verbosity", "0", "-c", FORGET)
     shared_world.sandbox.reset()
     yield shared_world
     shared_world.sandbox.clear_faults()

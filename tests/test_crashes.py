@@ -159,6 +159,7 @@ def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(fuse: 
     world, times = fuse.world, size(2, 20)
     recovered = 0
     with Nursery(world) as nursery:
+        nursery.do("clear")
         (connection,) = nursery.do("make", number=1)
         for _ in range(times):
             refuse(world.sandbox)
@@ -174,6 +175,7 @@ def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(fuse: 
 def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(fuse: Fuse) -> None:
     world, times = fuse.world, size(1, 20)
     with Nursery(world) as nursery:
+        nursery.do("clear")
         (connection,) = nursery.do("make", number=1)
         refuse(world.sandbox)
         world.sandbox.control("DELETE", "log")
