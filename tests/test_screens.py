@@ -165,6 +165,12 @@ def one_connection_with_events(scene: Scene) -> str:
 
 
 @screen
+def connecting(scene: Scene) -> str:
+    scene.connection("", "", state=State.CONNECTING, connected_at=None, proved_at=None)
+    return f"/c/{scene.acme.code}/"
+
+
+@screen
 def one_connection_needs_a_person(scene: Scene) -> str:
     scene.events(scene.connection(state=State.NEEDS_RECONNECT, error_kind="token_refused"))
     return f"/c/{scene.acme.code}/"
