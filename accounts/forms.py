@@ -18,8 +18,15 @@ ROLE_MEANINGS = {
 ROLE_CHOICES = [(role.value, f"{role.label}: {means}") for role, means in ROLE_MEANINGS.items()]
 
 
-def company_name() -> forms.CharField:
-    return forms.CharField(
+class OneLine(forms.CharField):
+    """A text whose line ends become spaces: names stand in the subjects of mails."""
+
+    def to_python(self, value: Any) -> str:
+        return " ".join(str(super().to_python(value)).split())
+
+
+def company_name() -> OneLine:
+    return OneLine(
         label="Company name",
         max_length=Customer._meta.get_field("name").max_length,
         widget=forms.TextInput(attrs={"autocomplete": "organization"}),
@@ -97,7 +104,3 @@ class RoleForm(forms.Form):
 
 class CompanyForm(forms.Form):
     company = company_name()
-
-    def clean_company(self) -> str:
-        """On one line: names stand in the subjects of mails."""
-        return " ".join(self.cleaned_data["company"].split())

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from smtplib import SMTPRecipientsRefused
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -51,6 +52,9 @@ def send(pk: int) -> None:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
         _mail(user, [_yesterday(customer, midnight) for customer in customers], midnight - timedelta(days=1))
+    except SMTPRecipientsRefused:
+        # Asking again every few minutes would make a spammer of us: this address has its next chance tomorrow.
+        logger.warning("A daily digest was refused by its recipient's mail server.")
     except OSError as problem:  # SMTP's own errors, too
         logger.warning("A daily digest could not be mailed (%s).", type(problem).__name__)
         return

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from accounts.models import Customer, User
 from integrations import health, shaping
@@ -29,11 +30,10 @@ def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
         asked.duration = timedelta(seconds=shown.seconds)
     with transaction.atomic():
         asked.save()
-        ExplorerAnswer.objects.filter(by=by).delete()
-        if shown is not None:
-            is_json = shown.json is not None
-            text, is_cut = _laid_out(shown)
-            ExplorerAnswer.objects.create(call=asked, by=by, text=text, is_json=is_json, is_cut=is_cut or shown.is_cut)
+        if shown is None:
+            ExplorerAnswer.objects.filter(by=by).delete()
+        else:
+            _keep(shown, asked, by)
         _trim(connection.customer)
     return asked
 
@@ -59,6 +59,13 @@ def as_curl(path: str) -> str:
     """A shell command that asks the same, with a token that whoever runs it has to bring: ours is never shown."""
     url = addresses.join(settings.SNAPINSPECT_API_URL, path)
     return f'curl -H "Authorization: Bearer $SNAPINSPECT_TOKEN" {shlex.quote(url)}'
+
+
+def _keep(shown: Shown, asked: ExplorerCall, by: User) -> None:
+    text, is_cut = _laid_out(shown)
+    answer = {"call": asked, "at": Now(), "text": text, "is_json": shown.json is not None}
+    # Pressed twice, two answers come at the same moment: the one that is stored last stays.
+    ExplorerAnswer.objects.update_or_create(by=by, defaults={**answer, "is_cut": is_cut or shown.is_cut})
 
 
 def _laid_out(shown: Shown) -> tuple[str, bool]:

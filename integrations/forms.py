@@ -46,6 +46,10 @@ class NameForm(forms.Form):
         help_text="How you call it here. Leave it empty for the company’s name at SnapInspect.",
     )
 
+    def clean_name(self) -> str:
+        """On one line: it stands in the subjects of mails."""
+        return " ".join(self.cleaned_data["name"].split())
+
 
 class ExplorerForm(forms.Form):
     """connections: those that may be asked; the only one needs not be chosen."""

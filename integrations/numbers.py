@@ -91,7 +91,7 @@ def with_history(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
     ).order_by("-at", "-pk")
     return connections.annotate(  # type: ignore[no-redef]  # declared there for readers
         last_event_at=Subquery(newest.values("received_at")[:1]),
-        disconnected_by=Subquery(partings.values("actor__email")[:1]),
+        disconnected_by=Subquery(partings.values("actor_name")[:1]),
     )
 
 

@@ -286,3 +286,8 @@ def test_who_is_removed_is_a_stranger_from_then_on(visit: Visit, bob: User, acme
     assert page.status_code == 200
     assert "You do not belong to a company yet" in page.text
     assert acme.code not in page.text
+
+
+def test_a_company_name_is_one_line_however_it_is_sent(stranger: Client) -> None:
+    sign_up(stranger, company="Dora's\r\nFlats")
+    assert Customer.objects.get().name == "Dora's Flats"

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from pytest_django import Settings
 
+from accounts import audit
 from accounts.admin import confirming
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations.models import Connection, Delivery, Event, State, TokenPair
@@ -295,3 +296,35 @@ def test_the_admin_is_signed_in_to_like_everything_else(alice: User) -> None:
     stranger.post("/accounts/login/", {"login": alice.email, "password": "correct horse battery"})
     assert stranger.get("/admin/login/").status_code == 403
     assert stranger.get("/admin/").status_code == 302
+
+
+def test_what_staff_change_about_who_belongs_to_a_customer_stands_in_its_trail(
+    staff: Visitor, acme: Customer, alice: User, bob: User, victor: User
+) -> None:
+    me = User.objects.get(email="staff@example.com")
+    staff.post("/admin/accounts/membership/add/", {"user": me.pk, "customer": acme.pk, "role": "owner"})
+    rows = list(acme.memberships.order_by("pk"))
+    below = {"memberships-TOTAL_FORMS": "4", "memberships-INITIAL_FORMS": "4", "name": acme.name}
+    below |= {"invitations-TOTAL_FORMS": "0", "invitations-INITIAL_FORMS": "0"}
+    for number, row in enumerate(rows):
+        role = "viewer" if row.user == bob else row.role
+        fields = {"id": row.pk, "customer": acme.pk, "user": row.user_id, "role": role}
+        below |= {f"memberships-{number}-{name}": str(value) for name, value in fields.items()}
+    below["memberships-2-DELETE"] = "on"
+    assert staff.post(f"/admin/accounts/customer/{acme.pk}/change/", below).status_code == 302
+    act(staff, "accounts/user", "delete_people", bob.pk)
+
+    entries = AuditEntry.objects.filter(customer=acme, actor=me).order_by("pk")
+    assert [(entry.kind, entry.detail["person"], entry.detail["role"]) for entry in entries] == [
+        ("member.set_by_staff", me.email, "owner"),
+        ("member.set_by_staff", bob.email, "viewer"),
+        ("member.removed_by_staff", victor.email, "viewer"),
+        ("member.removed_by_staff", bob.email, "viewer"),
+    ]
+
+
+def test_who_did_something_is_told_after_their_account_is_gone(staff: Visitor, acme: Customer, bob: User) -> None:
+    entry = audit.record("connect.started", customer=acme, actor=bob)
+    bob.delete()
+    for page in (f"auditentry/{entry.pk}", f"customer/{acme.pk}"):
+        assert "bob@example.com" in staff.get(f"/admin/accounts/{page}/change/").text

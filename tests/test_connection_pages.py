@@ -10,7 +10,9 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import audit, choices
 from accounts.models import Customer, User
+from integrations import numbers
 from integrations.models import Check, Connection, Event, Kind, State, TokenPair
 from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, audited, work
 
@@ -226,3 +228,23 @@ def test_another_company_than_before_waits_for_an_answer_under_the_banner(
     browser.post(page_of(connection, "answer/"), {"answer": "add"})
     assert set(acme.connections.values_list("company_id", flat=True)) == {COMPANY_OF_PAT, COMPANY_OF_OTHER}
     assert "needs a person" not in browser.get(page_of(connection)).text
+
+
+def test_the_settings_name_those_who_are_mailed(visit: Visit, alice: User, bob: User, acme: Customer) -> None:
+    page = page_of(make(acme), "settings/")
+    assert bob.email not in visit(alice).get(page).text
+    choices.choose(bob.memberships.get(), trouble_mails=True, daily_digest=False)
+    assert bob.email in visit(alice).get(page).text
+
+
+def test_a_name_is_one_line_however_it_is_sent(visit: Visit, bob: User, acme: Customer) -> None:
+    connection = make(acme)
+    visit(bob).post(page_of(connection, "settings/"), {"name": "Harbour\rPM\n\nof  Acme"})
+    assert Connection.objects.get(pk=connection.pk).own_name == "Harbour PM of Acme"
+
+
+def test_who_disconnected_it_is_told_after_their_account_is_gone(acme: Customer, bob: User) -> None:
+    connection = make(acme, state=State.DISCONNECTED)
+    audit.record("connection.disconnected", customer=acme, actor=bob, subject=connection.code)
+    bob.delete()
+    assert numbers.with_history(acme.connections.all()).get().disconnected_by == "bob@example.com"

@@ -4,15 +4,18 @@ import base64
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import health, limits, proving, tasks
+from integrations import exploring, health, limits, proving, tasks
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall, State
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.settings import SENTINEL
@@ -271,3 +274,27 @@ def test_staff_without_the_permission_and_other_people_do_not_get_in(
         for method in ("GET", "POST"):
             answer: Any = visit(person).generic(method, f"/staff/explorer/{connection.code}/")
             assert answer.status_code == 403
+
+
+def test_pressed_several_times_at_once_every_press_is_answered_and_one_answer_stays(
+    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for places in ("AT_ONCE", "PER_CONNECTION"):
+        monkeypatch.setattr(limits, places, 100)
+    together = Barrier(4)
+
+    def press() -> list[int | None]:
+        try:
+            mine = Connection.objects.select_related("customer").get(pk=connection.pk)
+            asked = []
+            for _ in range(5):
+                together.wait(30)
+                asked.append(exploring.ask(mine, "user", by=alice).status)
+            return asked
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        presses = [threads.submit(press) for _ in range(4)]
+    assert [press.result() for press in presses] == [[200] * 5] * 4
+    assert ExplorerAnswer.objects.get().by == alice

@@ -281,3 +281,21 @@ def test_who_wants_no_digest_any_more_gets_none(end: str, visit: Visit, alice: U
 )
 def test_the_next_digest_is_at_the_next_seven_o_clock(now: datetime, due: datetime) -> None:
     assert choices.next_digest(now) == due
+
+
+def test_a_digest_that_its_address_refuses_is_not_sent_again_before_tomorrow(
+    visit: Visit, alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def refused(backend: EmailBackend, letters: Any) -> int:
+        tries.append(letters)
+        raise smtplib.SMTPRecipientsRefused({alice.email: (550, b"no such mailbox")})
+
+    choose(visit(alice), ("digest", of(alice, acme)))
+    morning()
+    monkeypatch.setattr(EmailBackend, "send_messages", refused)
+    work()
+    planned = User.objects.get(pk=alice.pk).next_digest_at
+    assert planned
+    assert (len(tries), planned.hour, planned.minute) == (1, choices.DIGEST_HOUR, 0)

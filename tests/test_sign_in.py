@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import Customer, Membership, Role, User
+from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations import introductions, proving, wording
 from integrations.encryption import CannotUnseal, GuestPlace, Place, unseal
 from integrations.models import ConnectAttempt, Connection, Introduction, LinkedUser, Outcome, State, TokenPair
@@ -688,3 +688,11 @@ def test_staff_see_who_has_linked_which_user_and_change_nothing(sandbox: Sandbox
     assert alice.email in page
     assert PAT in page
     assert staff.get("/admin/integrations/linkeduser/add/").status_code == 403
+
+
+def test_a_stranger_who_comes_back_again_and_again_does_not_fill_the_audit_trail(sandbox: Sandbox) -> None:
+    address = sandbox.decide(leave_to_sign_in(browser := Visitor()), decision="deny")
+    for _ in range(5):
+        browser.come_back(address)
+        Visitor().come_back(address)
+    assert AuditEntry.objects.count() == 1

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from accounts import audit
@@ -12,6 +14,8 @@ from accounts.admin.confirming import confirmed
 from accounts.admin.rows import linked
 from accounts.models import Customer, Membership, Role, User
 
+# In a customer's trail, what staff changed about who belongs to it.
+SET, REMOVED = "member.set_by_staff", "member.removed_by_staff"
 POWERS: list[str | list[str] | tuple[str, ...] | tuple[()]] = [
     "is_active",
     "is_staff",
@@ -38,8 +42,25 @@ def orphaned_by(user: User) -> list[Customer]:
     return list(owned.exclude(pk__in=others.values("customer")))
 
 
+class NotesMemberships(admin.ModelAdmin[Any]):
+    """For admins with memberships below a row: what staff change about them stands in the customer's trail."""
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        if formset.model is Membership:
+            for membership in [*formset.new_objects, *(changed for changed, _ in formset.changed_objects)]:
+                _note(request, SET, membership)
+            for membership in formset.deleted_objects:
+                _note(request, REMOVED, membership)
+
+
+def _note(request: HttpRequest, kind: str, membership: Membership) -> None:
+    email, role = membership.user.email, membership.role
+    audit.record(kind, customer=membership.customer, actor=person(request), person=email, role=role)
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User]):
+class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
     ordering = ["email"]
     list_display = ["email", "first_name", "last_name", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser"]
@@ -96,8 +117,11 @@ class UserAdmin(DjangoUserAdmin[User]):
             return "you cannot delete yourself."
         if orphaned_by(user):
             return "is the only owner of a customer; make somebody else an owner, or delete the customer first."
-        audit.record("person.deleted", actor=by, person=user.pk)
-        user.delete()
+        with transaction.atomic():
+            audit.record("person.deleted", actor=by, person=user.pk)
+            for membership in user.memberships.select_related("customer"):
+                audit.record(REMOVED, customer=membership.customer, actor=by, person=user.email, role=membership.role)
+            user.delete()
         return ""
 
 
@@ -110,3 +134,16 @@ class MembershipAdmin(admin.ModelAdmin[Membership]):
     list_select_related = ["user", "customer"]
     date_hierarchy = "created_at"
     show_full_result_count = False
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        _note(request, SET, obj)
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        _note(request, REMOVED, obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Membership]") -> None:
+        for membership in queryset.select_related("user", "customer"):
+            _note(request, REMOVED, membership)
+        super().delete_queryset(request, queryset)

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts.access import person
 from accounts.admin.confirming import PATIENCE, confirmed
 from accounts.admin.inviting import InvitationInline, InvitesOwner
-from accounts.admin.people import MembershipInline
+from accounts.admin.people import MembershipInline, NotesMemberships
 from accounts.admin.rows import Rows, list_of
 from accounts.models import AuditEntry, Customer, User
 from integrations import closing, parting, wording
@@ -22,7 +22,7 @@ MOST_AT_ONCE = 5
 
 
 @admin.register(Customer)
-class CustomerAdmin(InvitesOwner, Rows):
+class CustomerAdmin(NotesMemberships, InvitesOwner, Rows):
     list_display = ["name", "code", "created_at"]
     search_fields = ["name", "=code", "memberships__user__email", "=connections__company_id"]
     search_help_text = "Name, code, somebody's email address, or a company ID of SnapInspect."
@@ -56,7 +56,7 @@ class CustomerAdmin(InvitesOwner, Rows):
         customer = context.get("original")
         if isinstance(customer, Customer) and not context.get("is_popup"):
             events = Event.objects.filter(connection__customer=customer).select_related("connection").defer("content")
-            entries = customer.audit_entries.select_related("actor")[:NEWEST]
+            entries = customer.audit_entries.all()[:NEWEST]
             context |= {
                 "connections": list(customer.connections.shown()[:MOST_CONNECTIONS]),
                 "events": list(events.order_by("-pk")[:NEWEST]),

@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='connection',
             name='own_name',
-            field=models.CharField(blank=True, max_length=100, verbose_name='name'),
+            field=models.CharField(blank=True, db_default='', default='', max_length=100, verbose_name='name'),
         ),
         migrations.AddIndex(
             model_name='event',

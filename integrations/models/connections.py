@@ -84,7 +84,7 @@ class Connection(models.Model):
     company_id = models.CharField(max_length=20, blank=True)
     company_name = models.CharField(max_length=200, blank=True)
     # The customer's own name for it; wins over SnapInspect's.
-    own_name = models.CharField("name", max_length=100, blank=True)
+    own_name = models.CharField("name", max_length=100, blank=True, default="", db_default="")
     account_name = models.CharField(max_length=200, blank=True)
     account_email = models.CharField(max_length=200, blank=True)
     connected_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

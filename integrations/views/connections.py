@@ -10,9 +10,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import audit
+from accounts import audit, choices
 from accounts.access import MAY_CONNECT, customer_for, person
-from accounts.models import Customer, Role, User
+from accounts.models import Customer
 from integrations import chart, health, numbers, panels, parting, wording
 from integrations.forms import NameForm
 from integrations.models import Check, Connection, State
@@ -78,8 +78,7 @@ def change(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
         audit.record("connection.renamed", customer=customer, actor=person(request), subject=found.code)
         messages.success(request, f"This connection is called {found.label} now.")
         return redirect("connection_settings", customer.code, found.code)
-    owners = User.objects.filter(memberships__customer=customer, memberships__role=Role.OWNER, is_active=True)
-    context = {"connection": found, "form": form, "told": owners.order_by("email")}
+    context = {"connection": found, "form": form, "told": choices.told_of_trouble(customer)}
     return render(request, "integrations/connection_settings.html", context)
 
 

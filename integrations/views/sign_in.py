@@ -103,7 +103,9 @@ def _not_signed_in(request: HttpRequest, ending: str) -> HttpResponse:
 
 def _end(attempt: ConnectAttempt, ending: str, *, actor: User | None) -> HttpResponse:
     """Writes down how a return ended that brought nothing to ask SnapInspect about."""
-    ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=ending)
-    audit.record(f"{attempt.purpose}.{ending}", actor=actor or attempt.user)
+    is_new = ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=ending) == 1
+    # Anybody may begin a sign-in: who comes back with it again and again does not fill the trail.
+    if is_new or actor or attempt.user:
+        audit.record(f"{attempt.purpose}.{ending}", actor=actor or attempt.user)
     place = "sign-in" if attempt.purpose == Purpose.SIGN_IN else "link"
     return clean(reverse("connect_ended", args=[f"{place}-{ending if ending in ('declined', 'garbled') else 'over'}"]))

@@ -66,6 +66,8 @@ ACTIVITY = {
     "member.joined": "Joined the company",
     "member.role_changed": "Changed a role",
     "member.removed": "Removed somebody from the company",
+    "member.set_by_staff": "Staff of this app said what role somebody has here",
+    "member.removed_by_staff": "Staff of this app removed somebody from the company",
     "member.left": "Left the company",
     "account.closed": "Closed their account",
     "customer.started": "Started the company",
