@@ -98,9 +98,9 @@ class Connection(models.Model):
     # When SnapInspect last refused the token in use, proven: many of these at once open the breaker.
     refused_at = models.DateTimeField(null=True)
     # How often its access was ended here: what an exchange has brought since then counts, and nothing from before.
-    disconnects = models.PositiveIntegerField(default=0)
+    disconnects = models.PositiveIntegerField(default=0, db_default=0)
     # How often somebody has pressed *Test connection* since when, see `claim_test`.
-    tests = models.PositiveSmallIntegerField(default=0)
+    tests = models.PositiveSmallIntegerField(default=0, db_default=0)
     tests_since = models.DateTimeField(db_default=Now())
     # One incident, one mail: since when a person is needed, and what their owners have still to be told.
     incident_since = models.DateTimeField(null=True)
