@@ -135,7 +135,7 @@ ARROWS = {
     "integrations.views": (
         f"{ROWS} accounts.access accounts.admission allauth.account.decorators integrations.state integrations.tokens"
         " integrations.leasing integrations.guest_tokens integrations.introductions integrations.health"
-        " integrations.finishing integrations.operations"
+        " integrations.finishing integrations.operations accounts.choices"
         " integrations.parting integrations.tasks integrations.forms integrations.wording"
         " integrations.connect_links integrations.numbers integrations.chart"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
