@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations tests
 
-.PHONY: help install run test soak check lock sbom
+.PHONY: help install run test soak pictures check lock sbom
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -24,6 +24,9 @@ test: install ## the whole test suite, on SQLite and on PostgreSQL
 
 soak: install ## the score card at its full size, figures into docs/reliability.md; ROWS="R1 R3" for some
 	@ROWS="$(ROWS)" $(PY) -m tests.soak
+
+pictures: install ## the pictures of the README, taken from the real pages into docs/pictures/
+	@$(PY) -m tests.pictures
 
 check: install ## lint, format, types, templates, missing migrations, deployment check
 	$(VENV)/bin/ruff check $(SOURCES)

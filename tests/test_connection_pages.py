@@ -109,12 +109,12 @@ def test_a_detail_page_costs_the_same_queries_however_much_has_happened(
         ),
         (
             {"state": State.NEEDS_RECONNECT},
-            ["no longer accepts our access (since", "New inspections are stored"],
+            ["no longer accepts our access", "New inspections are stored"],
             "Reconnect",
         ),
         (
             {"state": State.NEEDS_RECONNECT, "kind": Kind.PERSONAL},
-            ["does not accept this token (since", "Replace your token"],
+            ["does not accept this token", "Replace your token"],
             "Replace token",
         ),
         ({"state": State.DISCONNECTED}, ["Disconnected", "The events that came are kept"], "Reconnect"),

@@ -35,6 +35,42 @@ def test_commands_exist_with_their_options(document: Path) -> None:
         assert not [option for option in re.findall(r"--[a-z-]+", arguments) if option not in options]
 
 
+def test_what_the_checklist_names_exists_and_its_sum_is_right() -> None:
+    text = (ROOT / "docs" / "checklist.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| .+? \| ([012]) \| (.+) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _, _ in rows] == list(range(1, 45))
+    for number, score, shown in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", shown)
+        missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
+        assert missing == [], f"row {number}"
+        assert score != "2" or named or "`make " in shown, f"row {number} shows nothing"
+        assert score != "1" or "missing: " in shown, f"row {number} does not say what is missing"
+    assert f"\n{sum(int(score) for _, score, _ in rows)} of 88:" in text
+
+
+def test_the_readme_shows_every_picture_that_is_kept() -> None:
+    shown = set(re.findall(r"docs/pictures/[\w-]+\.png", (ROOT / "README.md").read_text()))
+    assert shown == {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "pictures").iterdir()}
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_locks_pin_every_package_by_hash_and_name_no_host(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    packages = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
+    assert [each for each in packages if "==" not in each or "--hash=sha256:" not in each] == []
+    assert "://" not in text
+
+
+def test_paths_and_names_of_code_in_the_documents_exist() -> None:
+    folders = "connectapp|accounts|integrations|tests|templates|deploy|static"
+    for document in DOCUMENTS:
+        for path in re.findall(rf"`((?:{folders})/[\w./-]*\w)(?:::\w+)?`", document.read_text()):
+            assert (ROOT / path).exists(), f"{document.name}: {path}"
+    contributing = (ROOT / "docs" / "contributing.md").read_text()
+    for name, path in re.findall(r"`([A-Z_]+)`(?: and `[A-Z_]+`)? (?:of|in) `([\w./]+)`", contributing):
+        assert re.search(rf"^{name}\b", (ROOT / path).read_text(), re.MULTILINE), f"{name} in {path}"
+
+
 def test_the_page_of_settings_says_what_env_example_says() -> None:
     written = settings_page.PAGE.read_text()
     assert written == settings_page.page(), "write it anew: python -m tests.settings_page"

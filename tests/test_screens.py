@@ -145,6 +145,7 @@ SIGNED_OUT = {
     "reset-password": "/accounts/password/reset/",
     "reset-password-sent": "/accounts/password/reset/done/",
     "check-your-email": "/accounts/confirm-email/",
+    "confirmation-too-old": "/accounts/confirm-email/made-up/",
     "invited-sign-up": "/accounts/invitations/{token}/signup/",
     "invitation": "/accounts/invitations/{token}/",
 }

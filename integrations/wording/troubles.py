@@ -5,7 +5,7 @@ from integrations.snapinspect.errors import SENTENCES
 # Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
 OUR_TROUBLE = {
     "exchange_lost": "SnapInspect replaced our access, and its answer was lost on the way.",
-    "exchange_refused": "SnapInspect does not accept this app's credentials.",
+    "exchange_refused": "SnapInspect does not accept this app's client ID and secret.",
     "exchange_unanswered": "SnapInspect did not answer when we renewed our access.",
     "cannot_unseal": "The stored access cannot be opened with this app's keys.",
     "many_refused": "SnapInspect refuses many customers at once, so we wait until it is itself again.",

@@ -10,7 +10,7 @@ EXAMPLE = {
     "title": "Latest inspections",
     "path": "inspections?sort=newest",
     "rows_at": "inspections",
-    "columns": "Inspection: sTitle\nStatus: sStatus\nReviews: reviews\nChanged: dtUpdated",
+    "columns": "Inspection: sTitle\nStatus: sStatus\nChanged: dtUpdated",
 }
 
 
