@@ -87,7 +87,7 @@ def _tried(part: Callable[[], bool]) -> str:
 class AnswersUnderAnyName:
     """Middleware: who asks for health has an address of this process and no name from ALLOWED_HOSTS.
 
-    It stands first, so a session table that hangs does not make a living process look dead either.
+    It stands before whatever asks the database: a session table that hangs does not make a living process look dead.
     """
 
     VIEWS = {"/health/live": live, "/health/ready": ready}

@@ -87,7 +87,10 @@ _MASKS = (
     # secrets that are a part of the path: webhook addresses, confirmation and reset links, what colleagues are sent
     (re.compile(r"(/webhooks/snapinspect/)[^/\s?\"']+"), r"\1[redacted]"),
     (re.compile(r"(/connect/links/)[^/\s?\"']+"), r"\1[redacted]"),
-    (re.compile(r"(/accounts/(?:confirm-email|password/reset/key|invitations)/)[^/\s?\"']+"), r"\1[redacted]"),
+    (
+        re.compile(r"(/accounts/(?:confirm-email|password/reset/key|invitations|notifications/stop)/)[^/\s?\"']+"),
+        r"\1[redacted]",
+    ),
 )
 
 

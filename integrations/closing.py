@@ -3,7 +3,7 @@
 import time
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from accounts import audit
 from accounts.models import Customer, User
@@ -14,7 +14,8 @@ BATCH = 500
 
 def still_connected(customer: Customer) -> list[Connection]:
     """Connections whose access is still kept: ended at SnapInspect first, by a disconnect, and only then deleted."""
-    return list(customer.connections.exclude(state=State.DISCONNECTED))
+    kept = ~Q(state=State.DISCONNECTED) | Q(pairs__isnull=False)  # a reconnect on its way has a pair already
+    return list(customer.connections.filter(kept).distinct())
 
 
 def what_goes(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
@@ -46,6 +47,11 @@ def close(customer: Customer, *, by: User, seconds: float) -> bool:
             if time.monotonic() > give_up_at:
                 return False
     with transaction.atomic():
+        # Somebody may have come back from SnapInspect since the first look: who does so now waits for this to end.
+        customer.lock()
+        list(customer.connections.select_for_update().values_list("pk"))
+        if still_connected(customer):
+            return False
         # The customer's own trail goes with it; that it was deleted, and by whom, stays.
         audit.record(
             "customer.deleted",

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from smtplib import SMTPRecipientsRefused
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 # While one worker sends it, the others leave it alone; a mail server that is down is tried again after this.
 SENDING = timedelta(minutes=5)
+# An address that is refused for good will not be better in five minutes.
+REFUSED = timedelta(days=1)
 
 
 def send(pk: int) -> None:
@@ -26,15 +29,19 @@ def send(pk: int) -> None:
         return
     connection = Connection.objects.select_related("customer").get(pk=pk)
     notice = connection.notice
-    sent, failed = 0, 0
+    sent, failed, refused = 0, 0, 0
     for membership in choices.told_of_trouble(connection.customer):
         try:
             _mail(connection, Notice(notice), membership)
             sent += 1
         except OSError as problem:  # SMTP's own errors, too
             failed += 1
+            refused += isinstance(problem, SMTPRecipientsRefused)
             logger.warning("A notice about %s could not be mailed (%s).", connection.code, type(problem).__name__)
     if failed and not sent:
+        if refused == failed:
+            due_again = Connection.objects.filter(pk=pk, notice=notice)
+            due_again.update(next_notice_at=Now() + REFUSED)
         return  # tried again: but once somebody has it, one address that is refused must not mail the others anew
     row = Connection.objects.filter(pk=pk)
     # Only what was sent is done: an incident that began anew meanwhile has a notice of its own, which is due.

@@ -17,6 +17,7 @@ from accounts.models import AuditEntry, Invitation
 from integrations.models import (
     Check,
     ConnectAttempt,
+    ConnectLink,
     Delivery,
     Event,
     EventDelivery,
@@ -104,6 +105,12 @@ RULES = [
         timedelta(days=30),
         "their last day",
         lambda kept: WebhookAddress.objects.filter(valid_until__lt=Now() - kept),
+    ),
+    Rule(
+        "links for colleagues",
+        ConnectLink.REMEMBERED,
+        "their making",
+        lambda kept: ConnectLink.objects.filter(created_at__lt=Now() - kept),
     ),
     Rule("sessions", timedelta(0), "their end", lambda kept: Session.objects.filter(expire_date__lt=Now() - kept)),
     Rule(

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts import audit
 from accounts.admin import confirming
 from accounts.models import AuditEntry, Customer, Membership, Role, User
+from integrations import closing
 from integrations.models import Connection, Delivery, Event, State, TokenPair
 from tests.driving import Sandbox, Visitor, audited, badge, work
 from tests.test_event_pages import announce, deliver, upload
@@ -209,6 +210,18 @@ def test_a_customer_is_deleted_by_a_superuser_after_its_access_is_ended_and_leav
     entry = AuditEntry.objects.get(kind="customer.deleted")
     assert (entry.customer, entry.subject, entry.actor and entry.actor.email) == (None, acme.code, "staff@example.com")
     assert not AuditEntry.objects.filter(subject=connection.code).exists()
+
+
+def test_a_customer_with_a_reconnect_on_its_way_is_not_deleted(
+    staff: Visitor, connection: Connection, acme: Customer
+) -> None:
+    # Somebody came back with new tokens after everything was disconnected: they would be lost without an end there.
+    Connection.objects.update(state=State.DISCONNECTED)
+    TokenPair.objects.update(role=TokenPair.Role.CANDIDATE)
+
+    assert "disconnect all first" in act(staff, "accounts/customer", "delete_customers", acme.pk)
+    assert not closing.close(acme, by=User.objects.get(email="staff@example.com"), seconds=10)
+    assert TokenPair.objects.count() == 1
 
 
 def test_a_delivery_that_another_customer_shares_stays_when_one_is_deleted(

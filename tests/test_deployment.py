@@ -81,6 +81,8 @@ def test_T10_nothing_that_is_sent_through_the_proxy_leaves_a_secret_in_its_logs(
     paths = [
         f"connect/callback/?{query}", f"connect/callback?{query}", f"connect/?{query}", f"accounts/login/?{query}",
         f"connect/callback/?{query}&long={'x' * 9000}", f"accounts/password/reset/key/{SENTINEL}-key/",
+        f"accounts/confirm-email/{SENTINEL}-k/", f"accounts/invitations/{SENTINEL}-i/",
+        f"c/abc/connect/links/{SENTINEL}-l/", f"accounts/notifications/stop/{SENTINEL}-n/",
         f"webhooks/snapinspect/{SENTINEL}-webhook-new/", f"webhooks/snapinspect/{SENTINEL}-webhook-new",
     ]  # fmt: skip
 

@@ -121,6 +121,29 @@ def test_an_owner_whose_address_is_refused_does_not_make_the_others_get_it_twice
     assert len(mail_to(alice.email)) == 1
 
 
+def test_an_only_owner_whose_address_is_refused_for_good_is_tried_once_a_day(
+    sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def refusing(backend: EmailBackend, letters: Any) -> int:
+        tries.append(letters)
+        raise smtplib.SMTPRecipientsRefused({})
+
+    monkeypatch.setattr(EmailBackend, "send_messages", refusing)
+    break_for_good(sandbox, connected)
+    for _ in range(5):
+        pass_time(timedelta(minutes=6))
+        tasks.sweep()
+        work_until_idle()
+    assert len(tries) == 1
+
+    pass_time(timedelta(hours=24))
+    tasks.sweep()
+    work_until_idle()
+    assert len(tries) == 2
+
+
 def test_a_mail_server_that_is_down_is_tried_again(
     sandbox: Sandbox, alice: User, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
