@@ -102,6 +102,7 @@ class Deployment(World):
         with self.settings_file.open("a") as settings:
             settings.writelines(f"{name}={value}\n" for name, value in lines.items())
         self.environment |= {
+            "SECRET_KEY": self.settings()["SECRET_KEY"],
             "SANDBOX_REDIRECT_URI": lines["SNAPINSPECT_REDIRECT_URI"],
             "SANDBOX_WEBHOOK_URL": f"http://localhost:{self.port}/webhooks/snapinspect/{self.webhook_secret}/",
         }
