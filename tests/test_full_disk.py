@@ -44,7 +44,7 @@ def deployment(folder: Path) -> Iterator[tuple[World, small_disk.SmallDisk]]:
         url = f"sqlite:///{disk.folder / 'db.sqlite3'}"
         if database.vendor == "postgresql":
             url = _on_tablespace(opened.enter_context(postgres.running("-c", "fsync=on")).url, disk.folder)
-        world = opened.enter_context(World(folder, url, SPOOL_DIR=str(disk.folder / "spool")))
+        world = opened.enter_context(World(folder, url, SPOOL_DIR=str(disk.folder / "spool")).prepare())
         yield world.start_all(), disk
         leaks = sweep.leaks([folder, disk.folder])
     assert leaks == []
