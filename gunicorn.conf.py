@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
 try:
-    import connectapp.settings  # noqa: F401  (a bad setting ends the start here, in one line)
+    from connectapp import settings  # a bad setting ends the start here, in one line
 except ImproperlyConfigured as problem:
     sys.exit(f"Configuration: {problem}")
 
@@ -23,7 +23,7 @@ wsgi_app = "connectapp.wsgi"
 # On TCP, not a unix socket: sign-in limits need a client address.
 bind = f"{os.environ.get('BIND', '127.0.0.1')}:{number('PORT', 8000)}"
 workers = number("WEB_WORKERS", 2)
-threads = number("WEB_THREADS", 8)
+threads = number("WEB_THREADS", settings.WEB_THREADS)
 worker_class = "gthread"
 timeout = 60
 graceful_timeout = 30

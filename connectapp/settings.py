@@ -54,6 +54,7 @@ CSRF_TRUSTED_ORIGINS = several("CSRF_TRUSTED_ORIGINS", default=[])
 
 APP_NAME = parsed("APP_NAME", str, default="Connect")
 OPERATOR_EMAIL = mailbox("OPERATOR_EMAIL", development="operator@localhost")
+WEB_THREADS = parsed("WEB_THREADS", int, default="8")  # requests that a web process answers at a time
 TRUSTED_PROXIES = parsed("TRUSTED_PROXIES", int, default="0")
 if TRUSTED_PROXIES < 0:
     raise ImproperlyConfigured("TRUSTED_PROXIES counts proxies: it cannot be negative.")

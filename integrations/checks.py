@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import DatabaseError
 
-from integrations import keys
+from integrations import keys, limits
 
 
 @register(Tags.security)
@@ -33,6 +33,19 @@ def redirect_uri_is_ours(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
             "SNAPINSPECT_REDIRECT_URI does not lead to this app's callback.",
             hint="It is the address of this app followed by /connect/callback/, exactly as registered.",
             id="integrations.W002",
+        )
+    ]
+
+
+@register(Tags.security)
+def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.WEB_THREADS > limits.AT_ONCE:
+        return []
+    return [
+        Warning(
+            f"While SnapInspect hangs, all {settings.WEB_THREADS} threads of a web process can be waiting for it.",
+            hint=f"Set WEB_THREADS to more than {limits.AT_ONCE}: so many calls may be under way in one process.",
+            id="integrations.W004",
         )
     ]
 

@@ -158,11 +158,16 @@ def look(connection: Connection) -> Verdict:
 def test(connection: Connection, *, by: User) -> Check | None:
     """A check that a person asked for, kept with its answer so that its page can be read again.
 
-    None, and no call, once people have asked for too many of them within a minute.
+    None, and no call, once people have asked for too many of them within a minute. Of the kind "busy", and no call
+    either, while too many people wait for SnapInspect already.
     """
     if not connection.claim_test():
         return None
-    verdict = check(connection)
+    try:
+        with limits.place(connection.pk):
+            verdict = check(connection)
+    except limits.Busy:
+        verdict = Verdict(error_kind="busy")
     profile = verdict.profile
     kept = Check.objects.create(
         connection=connection,
@@ -183,16 +188,19 @@ def test(connection: Connection, *, by: User) -> Check | None:
 
 def replace_tokens(connection: Connection, *, by: User) -> str:
     """Exchanges the pair in use because this person asked; returns the kind of error, empty when it worked."""
-    audit.record("tokens.replacing", customer=connection.customer, actor=by, subject=connection.code)
     try:
-        renewal.replace(connection)
+        with limits.place(connection.pk):
+            audit.record("tokens.replacing", customer=connection.customer, actor=by, subject=connection.code)
+            renewal.replace(connection)
+            return check(connection).error_kind
+    except limits.Busy:
+        return "busy"
     except renewal.NotRenewed as problem:
         _trouble(connection, problem)
         return problem.error_kind
     except CannotUnseal:
         _conclude(connection, Verdict(error_kind="cannot_unseal"))
         return "cannot_unseal"
-    return check(connection).error_kind
 
 
 def _conclude(connection: Connection, verdict: Verdict) -> None:

@@ -5,7 +5,7 @@ The table below is the rule. What it deletes is history; tokens, open work and s
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session
@@ -17,6 +17,7 @@ from accounts.models import AuditEntry, Invitation
 from integrations.models import (
     Check,
     ConnectAttempt,
+    Connection,
     ConnectLink,
     Delivery,
     Event,
@@ -30,6 +31,11 @@ from integrations.models import (
 
 BATCH = 500
 AFTER_DISCONNECT = timedelta(days=30)
+
+
+def events_kept_until(connection: Connection) -> datetime | None:
+    """When the events of a disconnected connection go; None while it is not disconnected."""
+    return connection.state_since + AFTER_DISCONNECT if connection.state == State.DISCONNECTED else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts import audit
 from accounts.admin import confirming
-from accounts.models import AuditEntry, Customer, Membership, Role, User
+from accounts.models import AuditEntry, Customer, LastOwner, Membership, Role, User
 from integrations import closing
 from integrations.models import Connection, Delivery, Event, State, TokenPair
 from tests.driving import Sandbox, Visitor, audited, badge, work
@@ -278,6 +278,28 @@ def test_a_person_is_deleted_unless_a_customer_would_lose_its_only_owner(
     assert not User.objects.filter(pk=alice.pk).exists()
     assert audited("connect.connected") == 1
     assert by_staff("person.deleted") == 1
+
+
+def test_who_cannot_sign_in_is_no_other_owner_here_as_elsewhere(
+    staff: Visitor, acme: Customer, alice: User, bob: User
+) -> None:
+    Membership.objects.filter(user=bob).update(role=Role.OWNER)
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+
+    assert "is the only owner" in act(staff, "accounts/user", "delete_people", alice.pk)
+    with pytest.raises(LastOwner):
+        acme.memberships.get(user=alice).end()
+    assert acme.has_owner_beside(bob)
+
+
+def test_staff_cannot_part_a_persons_address_from_the_one_they_confirmed(staff: Visitor, bob: User) -> None:
+    page = staff.get(f"/admin/accounts/user/{bob.pk}/change/")
+    assert "People change their address themselves" in page.text
+    assert 'name="email"' not in page.text
+
+    staff.post(f"/admin/accounts/user/{bob.pk}/change/", {"email": "eve@example.com", "first_name": "Bob"})
+    bob.refresh_from_db()
+    assert bob.email == "bob@example.com"
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/accounts/customer/", "/staff/registration/"])

@@ -16,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from accounts.models import AuditEntry, Customer, User
+from accounts import audit
+from accounts.models import AuditEntry, Customer, Invitation, Role, User
 from integrations import tasks, webhook_addresses
 from integrations.models import (
     Attempt,
@@ -227,6 +228,37 @@ def test_a_customers_page_answers_what_a_customer_asks(
     ):
         assert link in page
         assert staff.get(link).status_code == 200
+
+
+def test_a_customers_page_names_who_did_it_when_their_account_is_gone_too(
+    staff: Visitor, acme: Customer, bob: User
+) -> None:
+    audit.record("connect.started", customer=acme, actor=bob)
+    bob.delete()
+
+    assert "bob@example.com" in staff.get(address(Customer, f"{acme.pk}/change/")).text
+    assert "bob@example.com" in staff.get(address(AuditEntry)).text
+
+
+def test_invitations_are_listed_with_what_became_of_them_and_never_their_links(
+    staff: Visitor, acme: Customer, alice: User
+) -> None:
+    at = timezone.now()
+    times = {
+        "waits for an answer": {},
+        "accepted": {"accepted_at": at},
+        "withdrawn": {"withdrawn_at": at},
+        "its time is up": {"expires_at": at - timedelta(days=1)},
+    }
+    for number, fields in enumerate(times.values()):
+        kept = {"expires_at": at + timedelta(days=1), "token_hash": f"hash-of-{number}", "role": Role.MEMBER, **fields}
+        Invitation.objects.create(customer=acme, email=f"dora{number}@example.com", invited_by=alice, **kept)
+
+    page = staff.get(address(Invitation)).text
+    page += staff.get(address(Invitation, f"{Invitation.objects.all()[0].pk}/change/")).text
+    for words in times:
+        assert words in page
+    assert "hash-of-" not in page
 
 
 def test_a_row_leads_to_what_belongs_to_it(full_house: Connection, staff: Visitor) -> None:

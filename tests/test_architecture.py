@@ -133,10 +133,11 @@ ARROWS = {
         " integrations.snapinspect.pair.is_token"
     ),
     "integrations.views": (
-        f"{ROWS} accounts.access accounts.admission allauth.account.decorators integrations.state integrations.tokens"
+        f"{ROWS} accounts.access accounts.admission accounts.choices allauth.account.decorators integrations.state"
+        " integrations.tokens"
         " integrations.leasing integrations.guest_tokens integrations.introductions integrations.health"
-        " integrations.finishing integrations.operations accounts.choices"
-        " integrations.parting integrations.tasks integrations.forms integrations.wording"
+        " integrations.finishing integrations.operations"
+        " integrations.parting integrations.retention integrations.tasks integrations.forms integrations.wording"
         " integrations.connect_links integrations.numbers integrations.chart"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
         " integrations.replays"
@@ -154,7 +155,7 @@ ARROWS = {
         " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
         " integrations.webhook_addresses"
     ),
-    "integrations.checks": "django integrations.encryption integrations.keys",
+    "integrations.checks": "django integrations.encryption integrations.keys integrations.limits",
     "integrations.apps": "django integrations.checks integrations.handlers",
     # The project. Settings are judged by who knows what is good; nobody imports them.
     "connectapp.health": "django integrations.keys integrations.tasks integrations.models.Turn",

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import audit, choices
-from accounts.models import Customer, User
-from integrations import numbers
+from accounts.models import Customer, Role, User
+from integrations import numbers, retention
 from integrations.models import Check, Connection, Event, Kind, State, TokenPair
 from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, audited, work
 
@@ -140,6 +140,39 @@ def test_a_viewer_sees_everything_and_can_press_nothing(visit: Visit, victor: Us
     main = page[page.index("<main") : page.index("</main")]
     assert "<form" not in main
     assert "Settings" not in main
+
+
+def test_disconnect_says_what_it_does_and_the_page_until_when_events_are_kept(
+    visit: Visit, alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "AFTER_DISCONNECT", timedelta(days=17))
+    connection = make(acme)
+    assert "events are kept until" not in words(visit(alice).get(page_of(connection)).text)
+    asked = words(visit(alice).get(page_of(connection, "disconnect/")).text)
+    for sentence in ("deleted here at once", "No new events", "kept for 17 days", "SnapInspect itself may still list"):
+        assert sentence in asked
+
+    connection.move_to(State.DISCONNECTED)
+    connection.refresh_from_db()
+    until = connection.state_since + timedelta(days=17)
+    assert f"kept until {until:%-d %B %Y}" in words(visit(alice).get(page_of(connection)).text)
+
+
+def test_the_settings_name_those_who_want_the_mails_not_all_owners(
+    visit: Visit, alice: User, bob: User, acme: Customer
+) -> None:
+    page = page_of(make(acme), "settings/")
+    choices.choose(acme.memberships.get(user=bob), trouble_mails=True, daily_digest=False)
+
+    def told() -> list[str]:
+        text = visit(alice).get(page).text
+        listed = text[text.index("Who gets e-mails") :]
+        return re.findall(r"<li>(\S+@\S+)</li>", listed[: listed.index("</section>")])
+
+    assert told() == [alice.email, bob.email]
+    choices.choose(acme.memberships.get(user=alice), trouble_mails=False, daily_digest=False)
+    acme.memberships.filter(user=bob).update(role=Role.OWNER)
+    assert told() == [bob.email]
 
 
 @pytest.mark.django_db(transaction=True)

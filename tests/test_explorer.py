@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import exploring, health, limits, proving, tasks
+from integrations import checks, exploring, health, limits, proving, tasks
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall, State
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.settings import SENTINEL
@@ -163,6 +163,28 @@ def test_when_too_many_wait_the_page_says_so_at_once(
     with limits.place(connection.pk), limits.place(connection.pk):
         assert "is being asked at this moment" in ask(visit(alice), connection)
     assert sandbox.calls() == []
+
+
+def test_pressing_test_or_replace_while_too_many_wait_asks_nothing_and_says_so(
+    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
+) -> None:
+    browser = visit(alice)
+    sentence = "is being asked at this moment"
+    with limits.place(connection.pk), limits.place(connection.pk):
+        for press in ("test", "replace-tokens"):
+            path = f"/c/{connection.customer.code}/connections/{connection.code}/{press}/"
+            assert sentence in browser.post(path, follow=True).text, press
+    assert sandbox.calls() == []
+    assert sandbox.exchanges() == 0
+    connection.refresh_from_db()
+    assert connection.state == State.CONNECTED
+
+
+def test_a_web_process_with_no_thread_beside_the_places_is_warned_about(settings: Settings) -> None:
+    settings.WEB_THREADS = limits.AT_ONCE
+    assert [warning.id for warning in checks.threads_are_left_for_other_pages(None)] == ["integrations.W004"]
+    settings.WEB_THREADS = limits.AT_ONCE + 1
+    assert checks.threads_are_left_for_other_pages(None) == []
 
 
 def test_a_dead_token_is_renewed_on_the_way(

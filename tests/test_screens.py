@@ -42,6 +42,7 @@ from integrations.models import (
     PanelAnswer,
     Replay,
     State,
+    Worker,
 )
 from integrations.shaping import Cell, Table
 from tests.events import make_events
@@ -444,6 +445,95 @@ def stop_mails(scene: Scene) -> str:
     return choices.stop_path(choices.TROUBLE, scene.acme.memberships.get(user=scene.alice).pk)
 
 
+def as_staff(scene: Scene) -> Connection:
+    """Makes Alice one of the operator's staff, with something of everything to look at; returns a broken connection."""
+    User.objects.filter(pk=scene.alice.pk).update(is_staff=True, is_superuser=True)
+    broken = scene.connection(
+        state=State.NEEDS_RECONNECT, error_kind="reconnect_required", incident_since=timezone.now() - timedelta(hours=2)
+    )
+    scene.connection("7001", "Harbour Lets, the branch with the long name")
+    make_events(broken, 2)
+    (failed,) = make_events(
+        broken, 1, state=Event.State.FAILED, last_error_kind="handler_failed", inspection_id="1388561"
+    )
+    body = b'{"sType": "Create_Inspection", "iInspectionID": 1388561, "iCompanyID": 6847}'
+    delivery = Delivery.objects.create(body=body, state=Delivery.State.PLACED)
+    EventDelivery.objects.create(event=failed, delivery=delivery)
+    for kind in ("connect.started", "connect.connected", "connection.reconnect_required"):
+        audit.record(kind, customer=scene.acme, actor=scene.alice, subject=broken.code)
+    invitation(scene, "dora@example.com")
+    Worker.objects.note_sweep("web-1, process 4711")
+    return broken
+
+
+@screen
+def operations(scene: Scene) -> str:
+    as_staff(scene)
+    return "/staff/operations/"
+
+
+# Lists and pages of the admin that show no row in particular.
+STAFF = {
+    "admin-index": "/admin/",
+    "admin-customers": "/admin/accounts/customer/",
+    "admin-people": "/admin/accounts/user/",
+    "admin-invitations": "/admin/accounts/invitation/",
+    "admin-connections": "/admin/integrations/connection/",
+    "admin-connections-that-are-broken": "/admin/integrations/connection/?state__exact=needs_reconnect&q=Harbour",
+    "admin-events": "/admin/integrations/event/",
+    "admin-deliveries": "/admin/integrations/delivery/",
+    "admin-audit-trail": "/admin/accounts/auditentry/",
+    "admin-new-panel": "/admin/integrations/panel/add/",
+}
+
+
+def _of_staff(address: str) -> Callable[[Scene], str]:
+    def prepare(scene: Scene) -> str:
+        as_staff(scene)
+        return address
+
+    return prepare
+
+
+SCREENS |= {name: _of_staff(address) for name, address in STAFF.items()}
+
+
+@screen
+def admin_connection(scene: Scene) -> str:
+    return f"/admin/integrations/connection/{as_staff(scene).pk}/change/"
+
+
+@screen
+def admin_customer(scene: Scene) -> str:
+    as_staff(scene)
+    return f"/admin/accounts/customer/{scene.acme.pk}/change/"
+
+
+@screen
+def admin_person(scene: Scene) -> str:
+    as_staff(scene)
+    return f"/admin/accounts/user/{scene.bob.pk}/change/"
+
+
+@screen
+def admin_event(scene: Scene) -> str:
+    event = as_staff(scene).events.get(state=Event.State.FAILED)
+    return f"/admin/integrations/event/{event.pk}/change/"
+
+
+@screen
+def admin_delivery(scene: Scene) -> str:
+    as_staff(scene)
+    return f"/admin/integrations/delivery/{Delivery.objects.get().pk}/change/"
+
+
+@screen
+def admin_panel_tried(scene: Scene) -> str:
+    as_staff(scene)
+    panel = Panel.objects.create(title="Latest inspections", path="inspections", columns="A: a")
+    return f"/admin/integrations/panel/{panel.pk}/try/"
+
+
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     # Playwright's loop runs in this thread, and Django takes any loop for an asynchronous program.
@@ -536,7 +626,8 @@ def photograph(page: Page, name: str) -> None:
         small = "-320" if width == 320 else ""
         page.screenshot(path=PICTURES / f"screen-{name}{small}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
-        found = Axe().run(page).response["violations"]
+        # Without the stylesheets that axe itself would put into the page, which the policy refuses; no rule needs them.
+        found = Axe().run(page, options={"preload": False}).response["violations"]
         serious = [item for item in found if item["impact"] in {"serious", "critical"}]
         told = [(item["id"], re.sub(r"\s+", " ", item["nodes"][0]["html"])[:200]) for item in serious]
         assert told == [], f"{name} at {width} px"

@@ -17,7 +17,8 @@ import requests
 
 from tests import sweep
 from tests.conftest import OpenWorld
-from tests.deliveries import NEW
+from tests.deliveries import INSPECTION, NEW
+from tests.driving import COMPANY_OF_PAT
 from tests.figures import record
 from tests.postgres import free_port
 from tests.sizes import size
@@ -65,6 +66,40 @@ def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_e
     deliveries, kills = size(120, 1000), size(2, 20)
     sender = storm(stage, "W1", deliveries=deliveries, kills=kills, before_kill=lambda turn: None)
     show("W1", "kill -9 of gunicorn and of a worker, again and again", stage, "W1", sender, deliveries)
+
+
+# More than may wait at a time (integrations.replays), so that the replay has to come back for the rest.
+TO_REPLAY = 600
+REPLAY = f"""
+from django.utils import timezone
+from integrations import replays
+from integrations.models import Connection, Event
+from integrations.selection import Selection
+connection = Connection.objects.all()[0]
+Event.objects.bulk_create([
+    Event(connection=connection, type=f"Replayed_{{number}}", inspection_id="{INSPECTION}", state="failed",
+          company_id="{COMPANY_OF_PAT}", received_at=timezone.now(), finished_at=timezone.now(), attempts=5)
+    for number in range({TO_REPLAY})
+])
+replays.start(connection.customer, Selection(state="failed"), by=connection.connected_by)
+"""
+PROGRESS = "SELECT matched, replayed, skipped, finished_at FROM integrations_replay ORDER BY id DESC LIMIT 1"
+
+
+def test_a_replay_of_many_survives_kill_minus_9_of_the_workers(stage: Stage) -> None:
+    world, kills = stage.world, 0
+    world.manage("shell", "--verbosity", "0", "-c", REPLAY)
+    while world.rows(PROGRESS)[0][3] is None and kills < size(6, 40):
+        kills += stage.kill_workers()
+        threading.Event().wait(random.uniform(0.5, 3))  # on their way, wherever that is
+
+    found = stage.wait_until_done("Replayed", TO_REPLAY)
+    wait_until(lambda: world.rows(PROGRESS)[0][3] is not None)
+
+    matched, replayed, skipped, _ = world.rows(PROGRESS)[0]
+    assert kills
+    assert (matched, replayed, skipped) == (TO_REPLAY, TO_REPLAY, 0)
+    assert (len(found.effects), found.most_effects) == (TO_REPLAY, 1)
 
 
 class Redis:

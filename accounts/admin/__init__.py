@@ -2,7 +2,7 @@
 
 rows         lists and pages of rows that come from the system, however many there are
 confirming   actions: asked about first, done row by row, bounded, each in the audit trail
-inviting     the owner of a customer, by mail
+inviting     invitations, and the owner of a customer by mail
 people       people and their memberships
 """
 

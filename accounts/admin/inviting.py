@@ -1,4 +1,4 @@
-"""Inviting a customer's owner, by the same mail that owners send."""
+"""Invitations: all of them to be looked at, and a customer's owner invited by the same mail that owners send."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from accounts import invitations
 from accounts.access import person
 from accounts.adapter import LONGEST_EMAIL
+from accounts.admin.rows import Rows, linked
 from accounts.models import Customer, Invitation, Role
 
 
@@ -24,6 +25,24 @@ class InvitationInline(admin.TabularInline[Invitation, Any]):
 
     def has_add_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
         return False
+
+
+@admin.register(Invitation)
+class InvitationAdmin(Rows):
+    list_display = ["email", linked("customer"), "role", linked("invited_by"), "created_at", "expires_at", "ended"]
+    list_filter = ["role", ("accepted_at", admin.EmptyFieldListFilter)]
+    search_fields = ["email", "customer__name", "=customer__code"]
+    search_help_text = "Address, or customer."
+    date_hierarchy = "created_at"
+    list_select_related = ["customer", "invited_by"]
+
+    @admin.display(description="what became of it")
+    def ended(self, invitation: Invitation) -> str:
+        if invitation.accepted_at:
+            return "accepted"
+        if invitation.withdrawn_at:
+            return "withdrawn"
+        return "its time is up" if invitation.is_over else "waits for an answer"
 
 
 class OwnerForm(forms.ModelForm[Customer]):

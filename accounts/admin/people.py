@@ -12,7 +12,7 @@ from accounts import audit
 from accounts.access import person
 from accounts.admin.confirming import confirmed
 from accounts.admin.rows import linked
-from accounts.models import Customer, Membership, Role, User
+from accounts.models import Customer, Membership, User
 
 # In a customer's trail, what staff changed about who belongs to it.
 SET, REMOVED = "member.set_by_staff", "member.removed_by_staff"
@@ -23,6 +23,10 @@ POWERS: list[str | list[str] | tuple[str, ...] | tuple[()]] = [
     "groups",
     "user_permissions",
 ]
+
+
+# allauth keeps what was confirmed of an address beside it; the two must not part.
+EMAIL_IS_THEIRS = "People change their address themselves, in their account, by answering a mail to the new one."
 
 
 class MembershipInline(admin.StackedInline[Membership, Any]):
@@ -37,9 +41,8 @@ class MembershipInline(admin.StackedInline[Membership, Any]):
 
 def orphaned_by(user: User) -> list[Customer]:
     """Customers whose only owner this person is."""
-    owned = Customer.objects.filter(memberships__user=user, memberships__role=Role.OWNER)
-    others = Membership.objects.filter(role=Role.OWNER).exclude(user=user)
-    return list(owned.exclude(pk__in=others.values("customer")))
+    owned = Customer.objects.filter(memberships__in=user.memberships.owners())
+    return [customer for customer in owned if not customer.has_owner_beside(user)]
 
 
 class NotesMemberships(admin.ModelAdmin[Any]):
@@ -68,8 +71,9 @@ class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
     date_hierarchy = "date_joined"
     show_full_result_count = False
     change_form_template = "admin/row.html"
+    filter_horizontal = ()  # its script makes boxes that screen readers cannot name
     fieldsets = [
-        (None, {"fields": ["email", "password"]}),
+        (None, {"fields": ["email", "password"], "description": EMAIL_IS_THEIRS}),
         ("Name", {"fields": ["first_name", "last_name"]}),
         ("What they may do", {"fields": POWERS}),
         ("Dates", {"fields": ["last_login", "date_joined"]}),
@@ -80,8 +84,8 @@ class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """Only a superuser hands out powers: whoever may edit people must not make themselves one."""
-        dates = ["last_login", "date_joined"]
-        return dates if person(request).is_superuser else [*dates, *map(str, POWERS)]
+        fixed = ["last_login", "date_joined", *(["email"] if obj else [])]
+        return fixed if person(request).is_superuser else [*fixed, *map(str, POWERS)]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         # Nor take over somebody who can do more than they, by a new password.

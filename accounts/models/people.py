@@ -100,6 +100,10 @@ class Customer(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def has_owner_beside(self, user: User) -> bool:
+        """Whether somebody else, who can sign in, owns this customer too: the rule of the last owner."""
+        return self.memberships.active().owners().exclude(user=user).exists()
+
     @property
     def is_owner(self) -> bool:
         return self.role == Role.OWNER
@@ -173,6 +177,5 @@ class Membership(models.Model):
         # First the lock, then the look: of two owners who step down at the same moment the second one sees the first.
         self.customer.lock()
         self.refresh_from_db(fields=["role"])
-        others = Membership.objects.active().owners().filter(customer=self.customer_id).exclude(pk=self.pk)
-        if keeping_an_owner and self.role == Role.OWNER and not others.exists():
+        if keeping_an_owner and self.role == Role.OWNER and not self.customer.has_owner_beside(self.user):
             raise LastOwner

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts import audit, choices
 from accounts.access import MAY_CONNECT, customer_for, person
 from accounts.models import Customer
-from integrations import chart, health, numbers, panels, parting, wording
+from integrations import chart, health, numbers, panels, parting, retention, wording
 from integrations.forms import NameForm
 from integrations.models import Check, Connection, State
 
@@ -57,6 +57,7 @@ def connection(request: HttpRequest, code: str, connection_code: str) -> HttpRes
         "integrations/connection.html",
         {
             "connection": found,
+            "events_kept_until": retention.events_kept_until(found),
             "numbers": figures,
             "chart": chart.of(figures.days),
             "time_zone": timezone.get_current_timezone_name(),
@@ -137,7 +138,8 @@ def disconnect(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
     if request.method == "GET":
-        return render(request, "integrations/disconnect.html", {"connection": connection})
+        context = {"connection": connection, "kept": retention.AFTER_DISCONNECT}
+        return render(request, "integrations/disconnect.html", context)
     if parting.disconnect(connection, by=person(request)):
         messages.success(
             request, f"{connection.label} is disconnected. Its access was ended at SnapInspect and erased here."

@@ -13,6 +13,7 @@ from integrations import exploring, inbox, tasks
 from integrations.forms import SelectionForm
 from integrations.models import Event
 from integrations.selection import Selection, fingerprint
+from integrations.snapinspect.errors import BadPath
 
 MOST_DELIVERIES = 50
 
@@ -64,7 +65,10 @@ def _as_curl(inspection_id: str) -> str:
     """The command that asks SnapInspect for it; empty where it cannot be asked for."""
     if not inspection_id or not settings.SNAPINSPECT_INSPECTION_PATH:
         return ""
-    return exploring.as_curl(settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
+    try:
+        return exploring.as_curl(settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
+    except BadPath:
+        return ""  # whoever announced it may have called it anything
 
 
 def _event(customer: Customer, code: str) -> Event:
