@@ -20,6 +20,8 @@ def main() -> int:
         missing.append("SKIPPED the browser tests: Chromium is missing (apt-get install chromium)")
     if not shutil.which("nginx"):
         missing.append("SKIPPED the tests of deploy/: nginx is missing (apt-get install nginx-light)")
+    if not shutil.which("systemd-analyze"):
+        missing.append("SKIPPED the check of the systemd units: systemd-analyze is missing (apt-get install systemd)")
     if not shutil.which("redis-server"):
         missing.append("SKIPPED the tests with Redis: it is missing (apt-get install redis-server)")
     if not shutil.which("strace"):
