@@ -28,6 +28,7 @@ ARROWS = {
     "accounts.models": "django",
     "accounts.access": "django accounts.models",
     "accounts.audit": "django accounts.models",
+    "accounts.indexing": "django",
     "accounts.choices": "django accounts.models accounts.audit",
     "accounts": "django allauth",  # pages, forms, admin, commands
     # What SnapInspect's protocol says: no ORM, no HttpRequest.
@@ -36,7 +37,7 @@ ARROWS = {
     "integrations.sandbox": "",
     # Rows: no HTTP, no cryptography.
     "integrations.models": "django accounts.models",
-    "integrations.migrations": "django accounts.models",
+    "integrations.migrations": "django accounts.models accounts.indexing",
     "integrations.encryption": "django.conf cryptography",
     "integrations.spool": "django.conf",
     "integrations.state": "django accounts.models integrations.models",

@@ -32,10 +32,6 @@ class Migration(migrations.Migration):
             name='own_name',
             field=models.CharField(blank=True, db_default='', default='', max_length=100, verbose_name='name'),
         ),
-        migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('repeat_of', None)), fields=['connection', 'state', 'received_at'], name='event_by_day'),
-        ),
         migrations.AddField(
             model_name='connectlink',
             name='connection',
