@@ -75,7 +75,7 @@ def find_out(held: Held) -> Ending:
         held.write(exchange_sent_at=None, exchange_sends=0, room=b"")
         return Ending(Outcome.UNCHANGED, kind)
     if not verdict.refused:
-        return Ending(Outcome.UNKNOWN, verdict.error_kind)
+        return Ending(Outcome.UNKNOWN, verdict.error_kind, verdict.retry_after)
     if held.pair.exchange_sends < SENDS_OF_ONE_EXCHANGE:
         return exchange(held)
     return Ending(Outcome.DEAD, "exchange_lost")

@@ -115,7 +115,7 @@ def _prove(held: leasing.Held) -> bool:
     if verdict.refused:
         return _give_up(held, verdict.error_kind)
     if verdict.profile is None:
-        return _later(held, verdict.error_kind)
+        return _later(held, verdict.error_kind, verdict.retry_after)
     profile = verdict.profile
     held.write(
         proved_at=Now(),

@@ -28,28 +28,33 @@ LOOK_BYTES = 2_000_000
 
 
 class NoAnswer(Exception):
-    """A call that brought nothing. `error_kind` is fit for data and pages; `is_outage`: the same call may do later."""
+    """A call that brought nothing. `error_kind` is fit for data and pages; `is_outage`: the same call may do later,
+    and not before `retry_after` seconds if SnapInspect has said so."""
 
-    def __init__(self, error_kind: str, *, is_outage: bool, status: int | None = None) -> None:
+    def __init__(
+        self, error_kind: str, *, is_outage: bool, status: int | None = None, retry_after: float = 0.0
+    ) -> None:
         super().__init__(error_kind)
         self.error_kind = error_kind
         self.is_outage = is_outage
         self.status = status
+        self.retry_after = retry_after
 
 
-def get(connection: Connection, path: str) -> Answer:
+def get(connection: Connection, path: str, *, deadline: float | None = None) -> Answer:
     """What SnapInspect's API answers at this path, for this connection's customer.
 
-    Raises NoAnswer; BadPath for a path that would leave the API base.
+    deadline: seconds for a call, retries included; None for the client's own. Raises NoAnswer; BadPath for a path that
+    would leave the API base.
     """
     with _as_no_answer(connection):
         client, in_use = tokens.lend(connection)
         try:
-            return client.get(path)
+            return client.get(path, deadline=deadline)
         except TokenRefused:
             renewal.renew(connection, refused=in_use)
         client, in_use = tokens.lend(connection)
-        answer = client.get(path)
+        answer = client.get(path, deadline=deadline)
         tokens.note_proof(in_use)
         return answer
 
@@ -91,7 +96,8 @@ def _as_no_answer(connection: Connection) -> Iterator[None]:
         raise
     except SnapInspectError as error:
         outage = error.status is None or error.status in {429, 500, 502, 503, 504}
-        raise NoAnswer(error.kind, is_outage=outage, status=error.status) from None
+        wait = error.retry_after or 0.0
+        raise NoAnswer(error.kind, is_outage=outage, status=error.status, retry_after=wait) from None
     except renewal.NotRenewed as problem:
         _trouble(connection, problem)
         raise NoAnswer(problem.error_kind, is_outage=not problem.needs_person) from None
@@ -218,7 +224,7 @@ def _conclude(connection: Connection, verdict: Verdict) -> None:
         )
         breaker.works_again(connection)
     else:
-        _set_back(connection, verdict.error_kind)
+        _set_back(connection, verdict.error_kind, verdict.retry_after)
     if connection.state not in {before, State.DISCONNECTED}:
         audit.record(
             f"connection.{connection.state}",
@@ -234,7 +240,7 @@ def _trouble(connection: Connection, problem: renewal.NotRenewed) -> None:
         _conclude(connection, Verdict(error_kind=problem.error_kind))
 
 
-def _set_back(connection: Connection, error_kind: str) -> None:
+def _set_back(connection: Connection, error_kind: str, retry_after: float) -> None:
     """Having trouble, or a setup problem; a connection that needs a person still does, whatever else is wrong."""
     state = State.SETUP_PROBLEM if error_kind in SETUP_ERRORS else State.TROUBLE
     if connection.state == State.NEEDS_RECONNECT:
@@ -244,5 +250,5 @@ def _set_back(connection: Connection, error_kind: str) -> None:
         state,
         error_kind=error_kind,
         failed_checks=failures,
-        next_check_at=Now() + patience.backoff(failures),
+        next_check_at=Now() + patience.asked(failures, retry_after),
     )

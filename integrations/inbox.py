@@ -1,7 +1,7 @@
 """What waits for a company or a person: deliveries that nobody could be found for, and events to be done again.
 
 Unmatched and quarantined deliveries are parked: at most MOST_PARKED in all, each for at most PARKED_FOR, the oldest go
-first. An unmatched one is placed by itself when its company connects, or reconnects.
+first. An unmatched one is placed by itself when its company connects, or reconnects, or has room for it again.
 """
 
 import logging
@@ -52,7 +52,10 @@ def throw_out_parked() -> int:
     gone = parked.filter(received_at__lt=Now() - PARKED_FOR).delete()[0]
     first_too_many = parked.order_by("-pk").values_list("pk", flat=True)[MOST_PARKED : MOST_PARKED + 1].first()
     if first_too_many is not None:
-        gone += parked.filter(pk__lte=first_too_many).delete()[0]
+        too_many = parked.filter(pk__lte=first_too_many).order_by().values_list("pk", flat=True)
+        # By the thousand: what is deleted is read before, and a flood's bodies need not be in memory all at once.
+        while batch := list(too_many[:BATCH]):
+            gone += parked.filter(pk__in=batch).delete()[0]
     if gone:
         logger.warning("%s parked deliveries were thrown out: older than %s, or too many.", gone, PARKED_FOR)
     return gone

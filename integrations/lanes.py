@@ -1,9 +1,12 @@
 """A connection's events, one worker at a time.
 
-A lane is worked on under a lease on the database's clock. So events of one connection are processed in order, look-ups
-of one inspection never overtake each other (whatever was asked later is newer), and an account whose API hangs costs
-one thread. Lanes that wait longest come first, and one that still has work after its shift goes to the end of the
-line: a flood of one customer's delays the others by a shift at most.
+A lane is worked on under a lease on the database's clock. So events of one connection are processed in order, and
+look-ups of one inspection never overtake each other (whatever was asked later is newer).
+
+Customers share the workers. Customers whom nobody serves at the moment come first, then lanes that wait longest; one
+that still has work after its shift goes to the end of the line. So a flood of one customer's, through one connection or
+a hundred, delays the others by a shift at most. An account whose API hangs costs one thread QUICK_SECONDS; from then on
+it is on trial (see `tasks`), where it may take as long as any call may, until it answers.
 
 Every write takes the lane's row first: a worker that was frozen past its lease finds that the lane is no longer its
 own, and stops without having written anything."""
@@ -19,7 +22,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 
 from integrations import processing
@@ -31,6 +34,7 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=45)
 RENEW_AFTER = 5.0  # seconds: with the longest look-up on top it is still within the lease
 SHIFT_SECONDS = 10.0
+QUICK_SECONDS = 5.0
 BATCH = 500
 # What was finished without a look-up is written together, this often: a killed worker repeats no more than this.
 WRITE_AFTER = 0.2
@@ -51,8 +55,22 @@ def due() -> "QuerySet[Lane]":
     return Lane.objects.due().filter(fit).order_by("due_at")
 
 
+def next_due() -> "QuerySet[Lane]":
+    """Those that are due and were answered last time, in the order in which to serve them."""
+    served = Lane.objects.filter(lease_until__gt=Now(), connection__customer=OuterRef("connection__customer"))
+    return due().filter(pauses=0).order_by(Exists(served), "due_at")
+
+
+def on_trial() -> "QuerySet[Lane]":
+    """Those that are due again after an outage."""
+    return due().filter(pauses__gt=0)
+
+
 def serve(lane_id: int) -> None:
-    """Works on a lane that is due until nothing is, its time is up, or SnapInspect does not answer."""
+    """Works on a lane that is due until nothing is, its time is up, or SnapInspect does not answer.
+
+    One that is on trial is served until SnapInspect answers: the rest is for everybody's turn.
+    """
     shift = take(Lane.objects.due().filter(pk=lane_id), due_at=None)
     if shift is None:
         return
@@ -78,7 +96,7 @@ class Shift:
         self.connection = connection
         self.events = Event.objects.filter(connection=connection)
         self._lane = Lane.objects.filter(pk=connection.pk, lease_owner=owner)
-        self._had_trouble = self._lane.filter(pauses__gt=0).exists()
+        self._on_trial = self._had_trouble = self._lane.filter(pauses__gt=0).exists()
         self._ends_at = time.monotonic() + SHIFT_SECONDS
         self._renewed_at = time.monotonic()
         self._paused = False
@@ -126,7 +144,7 @@ class Shift:
             self._lane.update(lease_owner="", lease_until=None)
 
     def _is_over(self) -> bool:
-        return self._paused or time.monotonic() > self._ends_at
+        return self._paused or (self._on_trial and not self._had_trouble) or time.monotonic() > self._ends_at
 
     def _take_up(self, orphan: Event) -> None:
         if orphan.attempts >= Event.MOST_ATTEMPTS:
@@ -153,7 +171,13 @@ class Shift:
     def _attempt(self, event: Event, done: list[str], *, counted: bool = False) -> None:
         begun = time.monotonic()
         try:
-            outcome = processing.attempt(event, self.connection, done=done, hold_on=self._hold_on)
+            outcome = processing.attempt(
+                event,
+                self.connection,
+                done=done,
+                hold_on=self._hold_on,
+                deadline=None if self._on_trial else QUICK_SECONDS,
+            )
         except (DatabaseError, LostLane):
             raise
         except Exception:

@@ -35,12 +35,14 @@ class Seen:
 
 
 class NothingSeen(Exception):
-    """A look-up without content. kind: fit for data. status: HTTP, None without an answer."""
+    """A look-up without content. kind: fit for data. status: HTTP, None without an answer. retry_after: seconds that
+    SnapInspect asked us to wait."""
 
-    def __init__(self, kind: str, status: int | None = None) -> None:
+    def __init__(self, kind: str, status: int | None = None, retry_after: float = 0.0) -> None:
         super().__init__(kind)
         self.kind = kind
         self.status = status
+        self.retry_after = retry_after
 
 
 class Refused(NothingSeen):
@@ -64,21 +66,22 @@ def possible(inspection_id: str) -> bool:
     return bool(inspection_id and settings.SNAPINSPECT_INSPECTION_PATH)
 
 
-def look_up(connection: Connection, inspection_id: str) -> Seen:
+def look_up(connection: Connection, inspection_id: str, *, deadline: float | None) -> Seen:
     """The inspection as it is now, or as we last saw it where SnapInspect's answer is older by its own word.
 
-    Raises the four kinds of NothingSeen.
+    deadline: seconds, as in `health.get`. Raises the four kinds of NothingSeen.
     """
+    path = settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id)
     window = _take(connection.customer_id)
     if window is None:
         raise Limited("too_many_misses")
     try:
-        answer = health.get(connection, settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
+        answer = health.get(connection, path, deadline=deadline)
     except health.NoAnswer as no:
         if no.error_kind in _GARBLED or (no.status is not None and not no.is_outage):
             raise Refused(no.error_kind, no.status) from None
         _give_back(connection.customer_id, window)
-        raise (Outage if no.is_outage else NoAccess)(no.error_kind, no.status) from None
+        raise (Outage if no.is_outage else NoAccess)(no.error_kind, no.status, no.retry_after) from None
     _give_back(connection.customer_id, window)
     text, sha256 = events.canonical(answer.json)
     seen = Seen(answer.json, text, sha256, events.company_of(answer.json), answer.status)

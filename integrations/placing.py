@@ -23,10 +23,15 @@ time joins it when the look-up shows nothing new: SnapInspect's late tries for w
 
 Whether a look-up is needed is decided here, what it shows in `processing`: until then the new event stands aside with
 `repeat_of` set.
+
+A flood. The secret is all that a sender has to know, so what is kept of it has limits: a connection with MOST_OPEN
+events that wait gets no more of them, its deliveries are parked (see `inbox`) until there is room; and of deliveries
+that say the same of the same event, MOST_COPIES are kept.
 """
 
 import hashlib
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,18 +39,22 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Count, Max
 from django.utils import timezone
 
 from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State, Turn
 from integrations.snapinspect import events
 from integrations.snapinspect.events import Hint, Unreadable
 
+logger = logging.getLogger(__name__)
+
 # The vendor's two hours for its five tries, and a quarter of an hour for slow clocks and queues.
 REPEATS_WITHIN = timedelta(hours=2, minutes=15)
 # A possible repetition is looked up this late: more copies of it may be on their way, and one look-up serves them all.
 SETTLES = timedelta(seconds=3)
 BATCH = 500
+MOST_OPEN = 100_000
+MOST_COPIES = 1000
 
 Subject = tuple[int, str, str, str]  # connection, inspection, type, review
 
@@ -69,6 +78,9 @@ class Letter:
     connections: list[int] = field(default_factory=list)
 
 
+Entry = tuple[Letter, Event]
+
+
 def place() -> int:
     """Places one batch of received deliveries; returns how many. None are lost or doubled if it is interrupted."""
     rows = list(
@@ -82,6 +94,7 @@ def place() -> int:
         _opened(pk, address, assigned, received_at, bytes(body)) for pk, address, assigned, received_at, body in rows
     ]
     _find_connections(letters)
+    _turn_away(letters)
     try:
         with transaction.atomic():
             _write(letters)
@@ -123,6 +136,21 @@ def _find_connections(letters: list[Letter]) -> None:
             letter.state = Delivery.State.UNMATCHED
 
 
+def _turn_away(letters: list[Letter]) -> None:
+    """Parks the letters to connections that have more than enough to do."""
+    connections = {pk for letter in letters for pk in letter.connections}
+    waiting = Event.objects.open().filter(connection__in=connections).order_by().values("connection")
+    full = set(waiting.annotate(n=Count("pk")).filter(n__gte=MOST_OPEN).values_list("connection", flat=True))
+    if not full:
+        return
+    for letter in letters:
+        taken = [pk for pk in letter.connections if pk not in full]
+        if letter.connections and not taken:
+            letter.state, letter.problem = Delivery.State.UNMATCHED, "too_many"
+        letter.connections = taken
+    logger.warning("%s events or more of connections %s wait: what comes now is parked.", MOST_OPEN, sorted(full))
+
+
 def _write(letters: list[Letter]) -> None:
     # One worker at a time: two that place two copies of a delivery at the same moment would make two events of them.
     Turn.objects.take("placing")
@@ -150,7 +178,27 @@ def _write(letters: list[Letter]) -> None:
     book = _Book(placed)
     entries = [(letter, book.enter(letter, pk)) for letter in placed for pk in letter.connections]
     Event.objects.bulk_create(book.made)
+    entries = _without_surplus(entries, new={event.pk for event in book.made})
     EventDelivery.objects.insert("event", "delivery", rows=((event.pk, letter.pk) for letter, event in entries))
+
+
+def _without_surplus(entries: list[Entry], *, new: set[int]) -> list[Entry]:
+    """Those of which there are not copies enough; the other letters are deleted, what they say is known.
+
+    new: events just made, each of which keeps the letter that made it.
+    """
+    ids = {pk for _, event in entries for pk in (event.pk, event.repeat_of_id) if pk is not None} - new
+    linked = EventDelivery.objects.filter(event__in=ids).order_by().values("event").annotate(n=Count("pk"))
+    copies = Counter(dict(linked.values_list("event", "n")))
+    kept = []
+    for letter, event in entries:
+        if copies[event.pk] + copies[event.repeat_of_id] < MOST_COPIES or (event.pk in new and not copies[event.pk]):
+            copies[event.pk] += 1
+            kept.append((letter, event))
+    if len(kept) < len(entries):
+        surplus = {letter.pk for letter, _ in entries} - {letter.pk for letter, _ in kept}
+        Delivery.objects.filter(pk__in=surplus).delete()
+    return kept
 
 
 class _Book:

@@ -24,6 +24,8 @@ from integrations.models import Connection, Event, Lane
 FIRST_RETRY = timedelta(seconds=10)
 LAST_RETRY = timedelta(hours=2)
 MOST_REFUSALS = 3
+# What says nothing about the event, however often it meets it.
+NEVER_ITS_OWN = frozenset({"too_many_requests"})
 WITHOUT_ACCESS = timedelta(seconds=30)
 
 
@@ -48,10 +50,18 @@ class Outcome:
     handler: str = ""
 
 
-def attempt(event: Event, connection: Connection, *, done: Iterable[str], hold_on: Callable[[], None]) -> Outcome:
+def attempt(
+    event: Event,
+    connection: Connection,
+    *,
+    done: Iterable[str],
+    hold_on: Callable[[], None],
+    deadline: float | None = None,
+) -> Outcome:
     """Makes an attempt. Writes nothing about the event: that is the lane's job.
 
-    done: handlers that succeeded at an earlier attempt. hold_on: called before whatever may take long.
+    done: handlers that succeeded at an earlier attempt. hold_on: called before whatever may take long. deadline:
+    seconds for the look-up, None for as long as any call may take.
     """
     target = event.repeat_of
     looks_up = lookups.possible(event.inspection_id)
@@ -61,7 +71,7 @@ def attempt(event: Event, connection: Connection, *, done: Iterable[str], hold_o
     if looks_up:
         hold_on()
         try:
-            seen = lookups.look_up(connection, event.inspection_id)
+            seen = lookups.look_up(connection, event.inspection_id, deadline=deadline)
         except lookups.NothingSeen as nothing:
             return _nothing_seen(event, nothing)
         if seen.company and connection.company_id and seen.company != connection.company_id:
@@ -108,8 +118,9 @@ def _nothing_seen(event: Event, nothing: lookups.NothingSeen) -> Outcome:
         outcome.pause = lookups.WINDOW
     elif isinstance(nothing, lookups.NoAccess):
         outcome.pause = WITHOUT_ACCESS
-    elif isinstance(nothing, lookups.Outage) and not _is_the_trouble(event):
-        outcome.pause = patience.backoff(Lane.objects.values_list("pauses", flat=True).get(pk=event.connection_id))
+    elif isinstance(nothing, lookups.Outage) and (nothing.kind in NEVER_ITS_OWN or not _is_the_trouble(event)):
+        pauses = Lane.objects.values_list("pauses", flat=True).get(pk=event.connection_id)
+        outcome.pause = patience.asked(pauses, nothing.retry_after)
     if outcome.pause is not None:
         outcome.again_in = outcome.pause
         return outcome

@@ -17,12 +17,16 @@ PAUSE_BEFORE_BELIEVING_401 = 1.0  # seconds
 
 @dataclass(frozen=True)
 class Verdict:
-    """A profile, or the kind of error; `refused` only for a token that SnapInspect refused twice."""
+    """A profile, or the kind of error; `refused` only for a token that SnapInspect refused twice.
+
+    retry_after: seconds that SnapInspect asked us to wait.
+    """
 
     profile: Profile | None = None
     error_kind: str = ""
     refused: bool = False
     duration: timedelta = timedelta()
+    retry_after: float = 0.0
 
 
 def ask(client: Client) -> Verdict:
@@ -35,7 +39,7 @@ def ask(client: Client) -> Verdict:
             time.sleep(PAUSE_BEFORE_BELIEVING_401)
             profile = client.user()
     except SnapInspectError as error:
-        return Verdict(None, error.kind, isinstance(error, TokenRefused), _since(begun))
+        return Verdict(None, error.kind, isinstance(error, TokenRefused), _since(begun), error.retry_after or 0.0)
     return Verdict(profile, "", False, _since(begun))
 
 

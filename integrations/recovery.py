@@ -70,7 +70,7 @@ def close_gap(lane_id: int) -> None:
     except lanes.LostLane:
         logger.info("Left the gap of lane %s to whoever has the lane now.", lane_id)
     except health.NoAnswer as no:
-        wait = patience.backoff(Lane.objects.values_list("pauses", flat=True).get(pk=lane_id))
+        wait = patience.asked(Lane.objects.values_list("pauses", flat=True).get(pk=lane_id), no.retry_after)
         gap.update(paused_until=Now() + wait, pauses=F("pauses") + 1, pause_kind=no.error_kind)
 
 

@@ -1,14 +1,21 @@
-"""Work behind the door. Rows are the truth, a task is only a nudge: losing every one of them costs seconds."""
+"""Work behind the door. Rows are the truth, a task is only a nudge: losing every one of them costs seconds.
+
+A worker has few threads, and one that waits for SnapInspect does nothing else: nobody's trouble may take all of them.
+Jobs and the inbox have their turns, whatever there is of either. Who was not answered last time is on trial: one at a
+time in each process (`limits.trial`), while the other threads pass by.
+"""
 
 import logging
+import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django_tasks import task
@@ -22,6 +29,7 @@ from integrations import (
     inbox,
     introductions,
     lanes,
+    limits,
     notices,
     parting,
     placing,
@@ -40,6 +48,10 @@ DEAD_AFTER = timedelta(minutes=3)
 FINISHED_KEPT = timedelta(hours=1)
 BATCH = 50
 PLACED_AT_ONCE = 4000
+# The inbox has its turn after this long, and whoever serves lanes looks anew whose turn it is.
+JOBS_SECONDS = 5.0
+INBOX_SECONDS = 5.0
+LOOK_AGAIN = 1.0
 
 
 def _go_on_with_replay(pk: int) -> None:
@@ -48,21 +60,35 @@ def _go_on_with_replay(pk: int) -> None:
         nudge()
 
 
-# What may be due, oldest first, and who does it, one row at a time. Each claims its row itself: two workers that look
-# at the same moment do not both do it.
-JOBS: list[tuple[Callable[[], "QuerySet[Any]"], Callable[[int], None]]] = [
+@dataclass(frozen=True)
+class Job:
+    """`rows`: what may be due, oldest first. `work`: does one of them. `on_trial`: those not answered last time.
+
+    Each claims its row itself: two workers that look at the same moment do not both do it.
+    """
+
+    rows: Callable[[], "QuerySet[Any]"]
+    work: Callable[[int], None]
+    on_trial: Q | None = None
+
+
+JOBS = [
     # First what does not wait for SnapInspect: a vendor that hangs must not keep it waiting.
-    (lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
-    (lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
+    Job(lambda: TokenPair.objects.left_behind().order_by("pk"), parting.erase),
+    Job(lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), notices.send),
+    Job(digest.due, digest.send),
+    Job(lambda: finishing.unanswered().order_by("received_at"), finishing.let_lapse),
+    Job(replays.running, _go_on_with_replay),
     # Somebody looks at a page that waits; and a pair that is handed to its connection here is proven right below.
-    (lambda: Introduction.objects.due().order_by("next_try_at"), introductions.hear),
-    (lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume),
-    (lambda: finishing.unanswered().order_by("received_at"), finishing.let_lapse),
-    (lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish),
-    (lambda: Connection.objects.due_for_check().order_by("next_check_at"), health.routine_check),
-    (recovery.due, recovery.close_gap),
-    (replays.running, _go_on_with_replay),
-    (digest.due, digest.send),
+    Job(lambda: Introduction.objects.due().order_by("next_try_at"), introductions.hear),
+    Job(lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume, Q(tries__gt=0)),
+    Job(lambda: TokenPair.objects.due().order_by("next_try_at"), finishing.finish, Q(tries__gt=0)),
+    Job(
+        lambda: Connection.objects.due_for_check().order_by("next_check_at"),
+        health.routine_check,
+        Q(failed_checks__gt=0),
+    ),
+    Job(recovery.due, recovery.close_gap, Q(pauses__gt=0)),
 ]
 # A web process that has woken a worker does not do so again for this long (seconds): a drain that finds work looks once
 # more after LINGER, which is longer.
@@ -83,16 +109,45 @@ def drain(woken_by: str = "") -> None:
 
 def _drain() -> None:
     stop_at = time.monotonic() + DRAIN_SECONDS
-    for rows, work in JOBS:
-        for pk in list(rows().values_list("pk", flat=True)[:BATCH]):
-            if time.monotonic() > stop_at:
-                return nudge()
-            _isolated(work, pk)
-    while work_through_inbox(stop_at):
+    seen: set[tuple[Job, int]] = set()
+    while True:
+        more = _do_jobs(seen, time.monotonic() + JOBS_SECONDS)
+        inbox_until = time.monotonic() + INBOX_SECONDS
+        worked = work_through_inbox(inbox_until)
         if time.monotonic() > stop_at:
             return nudge()
-        time.sleep(LINGER)
-    return None
+        if not (more or worked):
+            return None
+        if not more and time.monotonic() < inbox_until:
+            time.sleep(LINGER)
+
+
+def _do_jobs(seen: set[tuple[Job, int]], stop_at: float) -> bool:
+    """Does what is due beside the inbox, no row twice in one drain; whether there may be more to do.
+
+    Who is on trial comes last, and one at a time: it may take long.
+    """
+    tried: list[tuple[Job, QuerySet[Any]]] = []
+    for job in JOBS:
+        rows = job.rows()
+        if job.on_trial is not None:
+            tried.append((job, rows.filter(job.on_trial)))
+            rows = rows.exclude(job.on_trial)
+        for pk in list(rows.values_list("pk", flat=True)[:BATCH]):
+            if time.monotonic() > stop_at:
+                return True
+            if (job, pk) not in seen:
+                seen.add((job, pk))
+                _isolated(job.work, pk)
+    for job, rows in random.sample(tried, len(tried)):
+        for pk in list(rows.values_list("pk", flat=True)[:BATCH]):
+            if (job, pk) not in seen:
+                with limits.trial() as free:
+                    if free:
+                        seen.add((job, pk))
+                        _isolated(job.work, pk)
+                    return free
+    return False
 
 
 def work_through_inbox(stop_at: float) -> int:
@@ -100,16 +155,35 @@ def work_through_inbox(stop_at: float) -> int:
     done = 0
     while time.monotonic() < stop_at:
         # Many at a time, so that a lane's turn is worth its queries.
-        placed = _place(stop_at)
-        due_lanes = list(lanes.due().values_list("pk", flat=True)[:BATCH])
-        for pk in due_lanes:
-            if time.monotonic() > stop_at:
-                break
-            _isolated(lanes.serve, pk)
-        if not placed and not due_lanes:
+        worked = _place(stop_at) + _serve(stop_at) + _try_one()
+        if not worked:
             break
-        done += placed + len(due_lanes)
+        done += worked
     return done
+
+
+def _serve(stop_at: float) -> int:
+    due_lanes = list(lanes.next_due().values_list("pk", flat=True)[:BATCH])
+    if len(due_lanes) > 1:
+        nudge()  # a thread that is free may help
+    served = 0
+    look_again_at = min(stop_at, time.monotonic() + LOOK_AGAIN)
+    for pk in due_lanes:
+        if served and time.monotonic() > look_again_at:
+            break
+        _isolated(lanes.serve, pk)
+        served += 1
+    return served
+
+
+def _try_one() -> int:
+    pk = lanes.on_trial().values_list("pk", flat=True).first()
+    if pk is None:
+        return 0
+    with limits.trial() as free:
+        if free:
+            _isolated(lanes.serve, pk)
+    return int(free)
 
 
 def _place(stop_at: float) -> int:
@@ -147,7 +221,7 @@ def nudge() -> None:
 
 def due() -> int:
     """How many rows could be worked on now."""
-    waiting = sum(rows().count() for rows, _ in JOBS)
+    waiting = sum(job.rows().count() for job in JOBS)
     return waiting + Delivery.objects.received().count() + lanes.due().count()
 
 

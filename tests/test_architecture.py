@@ -115,7 +115,7 @@ ARROWS = {
         f"{ROWS} django_tasks django_tasks_db structlog integrations.tokens integrations.health integrations.finishing"
         " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
         " integrations.lanes integrations.recovery integrations.replays integrations.introductions"
-        " integrations.digest"
+        " integrations.digest integrations.limits"
     ),
     "integrations.operations": (f"{ROWS} django_tasks_db integrations.encryption integrations.keys integrations.lanes"),
     # Another way to wake workers; loaded by its name in a setting.

@@ -7,6 +7,7 @@ of the sending ones only the oldest that matches.
 import base64
 import itertools
 import json
+import random
 import threading
 import zlib
 from collections.abc import Iterator
@@ -48,7 +49,8 @@ SENDING: dict[str, dict[str, Any]] = {
     "cut": {},
 }
 KINDS = WAITING | REPLACING | ALTERING | SENDING
-MATCHING: dict[str, Any] = {"path": None, "method": None, "times": None, "token": None, "company": None}
+# `share`: of the requests that match, this part, by chance (0.5: every other one, more or less).
+MATCHING: dict[str, Any] = {"path": None, "method": None, "times": None, "token": None, "company": None, "share": None}
 
 HTML_INSTEAD = "<!doctype html><title>Maintenance</title><p>Back soon.</p>"
 
@@ -72,6 +74,7 @@ class Fault:
             and wanted["method"] in (None, request.method)
             and (wanted["token"] is None or wanted["token"] in token)
             and wanted["company"] in (None, company)
+            and (wanted["share"] is None or random.random() < wanted["share"])  # noqa: S311 (guards nothing)
         )
 
     def wait(self) -> None:
