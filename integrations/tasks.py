@@ -232,8 +232,9 @@ def sweep(*, by: str = "") -> int:
     many rows are due.
     """
     tokens.take_home()
-    inbox.take_up_parked()
+    # In this order: what is taken up does not count, and some of it may be parked again.
     inbox.throw_out_parked()
+    inbox.take_up_parked()
     inbox.call_lanes()
     recovery.note_silence()
     _forget_answers()

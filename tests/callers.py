@@ -76,6 +76,17 @@ def make(go: Go, *, number: int, bystanders: int = 0) -> list[int]:
     return [made.pk for made in fleet.connect(Sandbox(settings.SNAPINSPECT_API_URL), customer, owner, number)]
 
 
+def settle(go: Go, *, customers: int) -> list[int]:
+    """So many customers with one connection each; the companies of those."""
+    go()
+    companies = range(fleet.FIRST_COMPANY, fleet.FIRST_COMPANY + customers)
+    sandbox = Sandbox(settings.SNAPINSPECT_API_URL)
+    for company in companies:
+        owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
+        fleet.connect(sandbox, Customer.objects.open(f"Company {company}", owner=owner), owner, 1, first=company)
+    return list(companies)
+
+
 def clear(go: Go) -> None:
     """No connections, as in the beginning."""
     go()
@@ -189,7 +200,8 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
 
 
 JOBS: dict[str, Callable[..., Any]] = {
-    job.__name__: job for job in (make, clear, call, disconnect, guest, hear, what_came_of, recover, schedule, look)
+    job.__name__: job
+    for job in (make, settle, clear, call, disconnect, guest, hear, what_came_of, recover, schedule, look)
 }
 
 

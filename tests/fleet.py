@@ -16,10 +16,12 @@ from tests.driving import Sandbox
 FIRST_COMPANY = 20_000
 
 
-def connect(sandbox: Sandbox, customer: Customer, by: User, number: int) -> list[Connection]:
+def connect(
+    sandbox: Sandbox, customer: Customer, by: User, number: int, *, first: int = FIRST_COMPANY
+) -> list[Connection]:
     """So many connections of this customer, each to a company of its own, with the pairs that they were given."""
     made = []
-    for company in range(FIRST_COMPANY, FIRST_COMPANY + number):
+    for company in range(first, first + number):
         account = sandbox.control("POST", "accounts", {"company": company})["account"]
         granted = sandbox.grant(str(account))
         attempt = ConnectAttempt.objects.create(
