@@ -13,6 +13,15 @@ from tests.stage import SETTINGS, Sender
 from tests.world import World, wait_until
 
 TOWN = SETTINGS | {"LOG_LEVEL": "INFO"}
+# With DEBUG, Django would keep the last 9,000 statements of every thread in memory.
+AS_IN_PRODUCTION = {
+    "DEBUG": "false",
+    "ALLOW_INSECURE_LOOPBACK": "true",
+    "ALLOWED_HOSTS": "localhost",
+    "DEFAULT_FROM_EMAIL": "connect@example.com",
+    "OPERATOR_EMAIL": "operator@example.com",
+    "LOG_FORMAT": "text",
+}
 FINISHED = "SELECT type, received_at, finished_at FROM integrations_event WHERE state = 'done'"
 
 
@@ -23,11 +32,11 @@ class Town:
         self.world = world
         world.start_sandbox()
         self.web = world.start_web()
-        self.worker = world.start_worker()
+        self.worker = world.start_worker(**AS_IN_PRODUCTION)
         with Nursery(world) as nursery:
             self.companies: list[int] = nursery.do("settle", customers=customers)
         world.sandbox.control("POST", "webhooks/pause")
-        self._inspections = {company: self.upload(company) for company in self.companies}
+        self.inspections = {company: self.upload(company) for company in self.companies}
 
     def upload(self, company: int) -> int:
         made: dict[str, int] = self.world.sandbox.control("POST", "inspections", {"company": company})
@@ -39,7 +48,7 @@ class Town:
         with ThreadPoolExecutor(8) as pool:
             jobs = []
             for number, company in enumerate(about):
-                fields = {"iInspectionID": self._inspections[company], "iCompanyID": company}
+                fields = {"iInspectionID": self.inspections[company], "iCompanyID": company}
                 jobs.append(pool.submit(sender.post, f"{word}_{number}", **fields))
                 threading.Event().wait(1 / per_second)
             for job in jobs:

@@ -183,8 +183,8 @@ class World:
         self._wait_until_answers(self.app, process)
         return process
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        return self.start("worker", "manage.py", "worker")
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        return self.start("worker", "manage.py", "worker", **environment)
 
     def start_all(self) -> "World":
         self.start_sandbox()
