@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=45)
 RENEW_AFTER = 5.0  # seconds: with the longest look-up on top it is still within the lease
 SHIFT_SECONDS = 10.0
-QUICK_SECONDS = 5.0
+QUICK_SECONDS = 5.0  # for SnapInspect to answer a lane that is not on trial
 BATCH = 500
 # What was finished without a look-up is written together, this often: a killed worker repeats no more than this.
 WRITE_AFTER = 0.2

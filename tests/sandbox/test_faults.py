@@ -50,6 +50,14 @@ def test_the_connection_can_close_without_an_answer_before_or_after_the_work(
     assert len(remote.live()) == 2
 
 
+def test_a_fault_can_meet_a_share_of_the_requests_by_chance(remote: Remote) -> None:
+    remote.fault("/user", "status", status=503, share=0.5)
+    remote.fault("/assets", "status", status=503, share=0)
+    token = remote.grant()["access_token"]
+    assert {remote.get("user", token).status_code for _ in range(60)} == {200, 503}
+    assert {remote.get("assets", token).status_code for _ in range(20)} == {200}
+
+
 def test_a_500_can_come_after_the_work(remote: Remote) -> None:
     pair = remote.grant()
     remote.fault(f"/{EXCHANGE}", "unavailable_after_work", times=1)
