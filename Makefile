@@ -43,5 +43,5 @@ sbom: install ## the bill of materials of production, CycloneDX, into var/sbom.j
 	@echo "Written: var/sbom.json"
 
 lock: install ## writes the lock files anew from pyproject.toml
-	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra postgres --extra redis pyproject.toml --output-file requirements.txt
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra postgres --extra redis --extra metrics pyproject.toml --output-file requirements.txt
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt

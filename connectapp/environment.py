@@ -49,6 +49,13 @@ def several(name: str, *, default: list[str]) -> list[str]:
     return [part.strip() for part in text(name).split(",") if part.strip()] or default
 
 
+def unguessable(name: str, value: str) -> str:
+    """This secret of a setting, which strangers may try to guess; or nothing."""
+    if value and not re.fullmatch(r"[A-Za-z0-9_-]{16,200}", value):
+        raise ImproperlyConfigured(f"{name} must have at least 16 letters, digits, hyphens and underscores.")
+    return value
+
+
 DEBUG = switch("DEBUG", default=False)
 PRODUCTION = not DEBUG
 

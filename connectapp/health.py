@@ -36,10 +36,10 @@ def ready(request: HttpRequest) -> HttpResponse:
 
     How much is waiting is told too, but never makes it 503: the door for webhooks has to stay open.
     """
-    parts = {name: _tried(part) for name, part in PARTS.items()}
-    fine = all(state == "ok" for state in parts.values())
+    found = parts()
+    fine = all(state == "ok" for state in found.values())
     waiting = tasks.due() if fine else None
-    return JsonResponse({**parts, "waiting": waiting}, status=200 if fine else 503)
+    return JsonResponse({**found, "waiting": waiting}, status=200 if fine else 503)
 
 
 def _database_answers() -> bool:
@@ -75,6 +75,11 @@ PARTS: dict[str, Callable[[], bool]] = {
 }
 
 
+def parts() -> dict[str, str]:
+    """Each part with "ok", or what is wrong with it."""
+    return {name: _tried(part) for name, part in PARTS.items()}
+
+
 def _tried(part: Callable[[], bool]) -> str:
     try:
         return "ok" if part() else "not applied"
@@ -82,19 +87,3 @@ def _tried(part: Callable[[], bool]) -> str:
         return str(problem)
     except DatabaseError as problem:
         return type(problem).__name__
-
-
-class AnswersUnderAnyName:
-    """Middleware: who asks for health has an address of this process and no name from ALLOWED_HOSTS.
-
-    It stands before whatever asks the database: a session table that hangs does not make a living process look dead.
-    """
-
-    VIEWS = {"/health/live": live, "/health/ready": ready}
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        view = self.VIEWS.get(request.path_info) if request.method in {"GET", "HEAD"} else None
-        return view(request) if view else self._get_response(request)

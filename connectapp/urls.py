@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from connectapp import health
+from connectapp import health, metrics
 
 urlpatterns = [
     path("", include("accounts.urls")),
@@ -10,6 +10,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/live", health.live, name="health_live"),
     path("health/ready", health.ready, name="health_ready"),
+    path("metrics", metrics.scrape, name="metrics"),
 ]
 
 handler400 = "connectapp.error_pages.bad_request"

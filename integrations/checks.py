@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import DatabaseError
 
-from integrations import keys, limits
+from integrations import keys, limits, meters
 
 
 @register(Tags.security)
@@ -46,6 +46,19 @@ def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **
             f"While SnapInspect hangs, all {settings.WEB_THREADS} threads of a web process can be waiting for it.",
             hint=f"Set WEB_THREADS to more than {limits.AT_ONCE}: so many calls may be under way in one process.",
             id="integrations.W004",
+        )
+    ]
+
+
+@register(Tags.security)
+def metrics_can_be_told(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if meters.on() or not settings.METRICS_TOKEN:
+        return []
+    return [
+        Warning(
+            "METRICS_TOKEN is set, but prometheus-client is not installed: /metrics answers 404.",
+            hint="Install the extra: it is in requirements.txt, and in pyproject.toml under the name metrics.",
+            id="integrations.W005",
         )
     ]
 

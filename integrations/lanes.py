@@ -25,7 +25,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 
-from integrations import processing
+from integrations import meters, processing
 from integrations.models import Attempt, Connection, Event, EventDelivery, HandlerRun, Lane, State
 from integrations.processing import Outcome
 
@@ -217,6 +217,7 @@ class Shift:
                     pause_kind=outcome.error_kind,
                     pauses=F("pauses") + (1 if outage else 0),
                 )
+        meters.event_tried("joined" if outcome.joins is not None else outcome.state)
         if outcome.seen is not None and outcome.seen.company and not self.connection.company_id:
             self._learn(outcome.seen.company)
 
@@ -235,6 +236,7 @@ class Shift:
             HandlerRun.objects.insert(
                 "event", "handler", rows=(run for event, outcome, _ in finished for run in _runs(event, outcome))
             )
+        meters.event_tried(Event.State.DONE, len(finished))
 
     def _join(self, event: Event, target: Event) -> None:
         """The event repeats another one, which gets its deliveries and its timeline."""

@@ -18,7 +18,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from accounts import audit
-from integrations import sealing, spool
+from integrations import meters, sealing, spool
 from integrations.encryption import CannotUnseal
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect import exchange
@@ -229,15 +229,21 @@ class Held:
 
 def send_exchange(refresh_token: str, *, deadline: float = 20.0) -> Exchanged:
     """The answer to one exchange with this app's credentials; `deadline` in seconds. Raises `snapinspect.errors`."""
-    return exchange.exchange(
-        settings.SNAPINSPECT_EXCHANGE_URL,
-        credentials=exchange.ClientCredentials(settings.SNAPINSPECT_CLIENT_ID, settings.SNAPINSPECT_CLIENT_SECRET),
-        redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
-        state=secrets.token_urlsafe(32),
-        refresh_token=refresh_token,
-        deadline=deadline,
-        allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
-    )
+    try:
+        answer = exchange.exchange(
+            settings.SNAPINSPECT_EXCHANGE_URL,
+            credentials=exchange.ClientCredentials(settings.SNAPINSPECT_CLIENT_ID, settings.SNAPINSPECT_CLIENT_SECRET),
+            redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
+            state=secrets.token_urlsafe(32),
+            refresh_token=refresh_token,
+            deadline=deadline,
+            allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
+        )
+    except SnapInspectError as error:
+        meters.exchange_ended(error.kind)
+        raise
+    meters.exchange_ended("ok")
+    return answer
 
 
 def never_arrived(error: Unreachable) -> bool:

@@ -21,12 +21,14 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from integrations import encryption, keys, lanes
-from integrations.models import Attempt, Breaker, Connection, Delivery, Event, State, Worker
+from integrations.models import Attempt, Breaker, Connection, Delivery, Event, State, TokenPair, Worker
 
 MOST = 10_000
 # The newest tries that are looked through for errors.
 TRIES = 5_000
 LATE_AFTER = timedelta(minutes=2)
+# Longer than the lease of whoever sent an exchange: by now it should have been found out how it ended.
+UNANSWERED_AFTER = timedelta(minutes=1)
 LATELY = timedelta(hours=24)
 
 
@@ -60,7 +62,10 @@ class Operations:
     delivery_waiting_since: datetime | None
     event_waiting_since: datetime | None
     paused_lanes: int
+    breaker_is_open: bool
+    exchanges_unanswered: int
     workers: list[WorkerSeen]
+    workers_alive: list[str]
     keys: dict[str, int]
     configured_keys: list[str]
     wake_ups: dict[str, int]
@@ -77,14 +82,17 @@ def look() -> Operations:
     workers = [WorkerSeen(*row) for row in Worker.objects.values_list("name", "started_at", "swept_at")[:20]]
     used = keys.in_use()
     configured = list(encryption.key_ids())
+    alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
-    breaker = Breaker.objects.exclude(opened_at=None).first()
+    breaker_is_open = Breaker.objects.exclude(opened_at=None).exists()
+    unanswered = _unanswered()
     signals = [
-        _workers_signal(workers, now),
+        _workers_signal(alive),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
         Signal("Breaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
-        if breaker
+        if breaker_is_open
         else Signal("Breaker", "success", "Closed."),
+        _exchanges_signal(unanswered),
         _keys_signal(set(used) - set(configured)),
         _mail_signal(mails, mails_since, now),
     ]
@@ -102,7 +110,10 @@ def look() -> Operations:
         delivery_waiting_since=delivery_since,
         event_waiting_since=event_since,
         paused_lanes=_paused_lanes(),
+        breaker_is_open=breaker_is_open,
+        exchanges_unanswered=unanswered,
         workers=workers,
+        workers_alive=alive,
         keys=dict(used),
         configured_keys=configured,
         wake_ups=_wake_ups(),
@@ -146,6 +157,11 @@ def _paused_lanes() -> int:
     return Connection.objects.filter(lane__paused_until__gt=Now()).count()
 
 
+def _unanswered() -> int:
+    """Exchanges that were sent, and nobody knows yet how they ended."""
+    return TokenPair.objects.filter(exchange_sent_at__lt=Now() - UNANSWERED_AFTER).count()
+
+
 def _recent_troubles() -> dict[str, int]:
     newest = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
@@ -180,8 +196,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _workers_signal(workers: list[WorkerSeen], now: datetime) -> Signal:
-    alive = [worker for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
+def _workers_signal(alive: list[str]) -> Signal:
     if alive:
         return Signal("Workers", "success", f"{len(alive)} at work.")
     return Signal("Workers", "danger", "None has swept for a minute: nothing is processed. Start `manage.py worker`.")
@@ -199,6 +214,12 @@ def _length(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} seconds"
     return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
+
+
+def _exchanges_signal(unanswered: int) -> Signal:
+    if unanswered:
+        return Signal("Exchanges", "warning", f"{unanswered} were sent, and nobody knows yet how they ended.")
+    return Signal("Exchanges", "success", "Every one that was sent has ended.")
 
 
 def _keys_signal(missing: set[str]) -> Signal:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from integrations import encryption, spool
+from integrations import encryption, meters, spool
 from integrations.encryption import GuestPlace, Place, Purpose
 from integrations.models import Connection, Introduction, TokenPair
 from integrations.snapinspect import pair
@@ -59,6 +59,7 @@ def client(row: TokenPair | Introduction, home: Home) -> Client:
         refresh_token=refresh,
         client_id=settings.SNAPINSPECT_CLIENT_ID,
         allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
+        heard=meters.api_answered,
     )
 
 

@@ -17,7 +17,7 @@ from django.db import connection as database
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations import tasks, webhook_addresses
+from integrations import meters, tasks, webhook_addresses
 from integrations.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
 
 
 def _answer(status: int, **headers: str) -> HttpResponse:
+    meters.door_answered(status)
     response = HttpResponse(status=status, content_type="text/plain")
     for name, value in headers.items():
         response[name.replace("_", "-")] = value

@@ -41,12 +41,15 @@ ARROWS = {
     "integrations.encryption": "django.conf cryptography",
     "integrations.spool": "django.conf",
     "integrations.state": "django accounts.models integrations.models",
+    # Counts what happens; nobody depends on its being there.
+    "integrations.meters": "django.conf prometheus_client integrations.snapinspect.errors",
     # Custody: alone in sealing, unsealing and exchanging.
     "integrations.sealing": (
-        "django.conf integrations.models integrations.encryption integrations.spool integrations.snapinspect"
+        "django.conf integrations.models integrations.encryption integrations.spool integrations.meters"
+        " integrations.snapinspect"
     ),
     "integrations.leasing": f"{ROWS} integrations.sealing integrations.spool integrations.encryption.CannotUnseal"
-    " integrations.snapinspect",
+    " integrations.meters integrations.snapinspect",
     "integrations.tokens": f"{ROWS} integrations.leasing integrations.sealing integrations.spool"
     " integrations.snapinspect",
     "integrations.guest_tokens": (
@@ -100,13 +103,15 @@ ARROWS = {
     ),
     # The door for SnapInspect's server, and what becomes of a delivery behind it.
     "integrations.webhook_addresses": f"{ROWS} integrations.encryption",
-    "integrations.webhooks": "django integrations.models integrations.webhook_addresses integrations.tasks",
+    "integrations.webhooks": (
+        "django integrations.models integrations.webhook_addresses integrations.tasks integrations.meters"
+    ),
     "integrations.inbox": ROWS,
     "integrations.placing": f"{ROWS} integrations.snapinspect.events",
     "integrations.handlers": f"{ROWS} integrations.snapinspect.answers.Json",
     "integrations.lookups": f"{ROWS} {EVENTS} integrations.health",
     "integrations.processing": f"{ROWS} integrations.handlers integrations.lookups integrations.patience",
-    "integrations.lanes": f"{ROWS} integrations.processing",
+    "integrations.lanes": f"{ROWS} integrations.processing integrations.meters",
     "integrations.recovery": (
         f"{ROWS} {ANSWERS} {EVENTS} integrations.snapinspect.addresses integrations.health integrations.lanes"
         " integrations.patience"
@@ -118,6 +123,7 @@ ARROWS = {
         " integrations.digest integrations.limits"
     ),
     "integrations.operations": (f"{ROWS} django_tasks_db integrations.encryption integrations.keys integrations.lanes"),
+    "integrations.gauges": "integrations.operations integrations.meters",
     # Another way to wake workers; loaded by its name in a setting.
     "integrations.redis_queue": "django django_tasks huey redis",
     # What people see.
@@ -156,10 +162,11 @@ ARROWS = {
         " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
         " integrations.webhook_addresses"
     ),
-    "integrations.checks": "django integrations.encryption integrations.keys integrations.limits",
+    "integrations.checks": "django integrations.encryption integrations.keys integrations.limits integrations.meters",
     "integrations.apps": "django integrations.checks integrations.handlers",
     # The project. Settings are judged by who knows what is good; nobody imports them.
     "connectapp.health": "django integrations.keys integrations.tasks integrations.models.Turn",
+    "connectapp.metrics": "django connectapp.health integrations.gauges integrations.meters",
     "connectapp.staff_site": "django allauth",
     "connectapp": (
         "django environ gunicorn structlog integrations.encryption.parse_keys integrations.snapinspect.addresses"

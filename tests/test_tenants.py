@@ -43,6 +43,8 @@ POLICY: dict[str, tuple[str, str]] = {
     "snapinspect_user_unlink": (OWN, "POST"),
     "health_live": (ANYBODY, "GET"),
     "health_ready": (ANYBODY, "GET"),
+    # asks for a token in its header
+    "metrics": (ANYBODY, "GET"),
     # asks for a secret in its path
     "webhook": (ANYBODY, "POST"),
     "office": (STAFF, "GET"),

@@ -6,6 +6,7 @@ resource; every other path is the caller's knowledge.
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,7 +56,8 @@ class Client(Unprintable):
 
     base: API address, with or without its last slash. token: ValueError if it cannot be one. refresh_token: never
     sent; taken out of answers like the token itself, should they repeat it. deadline: seconds for a call, retries
-    included. Raises BadPath when the base is neither https nor an allowed loopback address.
+    included. heard: told of each request how it ended ("ok" or a kind of error) and after how many seconds. Raises
+    BadPath when the base is neither https nor an allowed loopback address.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Client(Unprintable):
         allow_loopback_http: bool = False,
         deadline: float = 15.0,
         over: transport.Transport | None = None,
+        heard: Callable[[str, float], None] | None = None,
     ) -> None:
         addresses.require_secure(base, allow_loopback_http=allow_loopback_http)
         if not is_token(token):
@@ -79,6 +82,7 @@ class Client(Unprintable):
         self._sign = OAuth2(client_id, token=bearer)  # type: ignore[no-untyped-call]
         self._deadline = deadline
         self._transport = over or transport.shared()
+        self._heard = heard or (lambda outcome, seconds: None)
 
     def __repr__(self) -> str:
         return f"<Client {fingerprint(self._token)}>"
@@ -101,7 +105,7 @@ class Client(Unprintable):
         while True:
             tries += 1
             try:
-                reply = self._transport.send(request, deadline=give_up - time.monotonic(), max_bytes=max_bytes)
+                reply = self._ask(request, deadline=give_up - time.monotonic(), max_bytes=max_bytes)
                 error = reply.error()
                 if error is None:
                     return Answer(
@@ -125,7 +129,7 @@ class Client(Unprintable):
         deadline: seconds. max_bytes: what goes beyond is not read. Raises BadPath, and Unreachable when there is no
         answer at all.
         """
-        reply = self._transport.send(self._signed(path), deadline=deadline, max_bytes=max_bytes)
+        reply = self._ask(self._signed(path), deadline=deadline, max_bytes=max_bytes)
         if isinstance(reply.failure, Unreachable):
             raise reply.failure
         hide = {"hide": self._token, "hide_too": self._refresh_token}
@@ -141,6 +145,17 @@ class Client(Unprintable):
             size=len(reply.body),
             is_cut=reply.failure is not None,
         )
+
+    def _ask(self, request: PreparedRequest, *, deadline: float, max_bytes: int) -> transport.Reply:
+        started = time.monotonic()
+        try:
+            reply = self._transport.send(request, deadline=deadline, max_bytes=max_bytes)
+        except Unreachable as unreachable:
+            self._heard(unreachable.kind, time.monotonic() - started)
+            raise
+        error = reply.error()
+        self._heard(error.kind if error else "ok", reply.seconds)
+        return reply
 
     def _signed(self, path: str) -> PreparedRequest:
         request = Request("GET", addresses.join(self._base, path), headers=_HEADERS, auth=self._bearer).prepare()
