@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -18,6 +19,8 @@ from integrations.models import Turn
 ROOM = 16 * 1024
 ROOM_BELIEVED_FOR = 2.0
 _room_seen_at = -ROOM_BELIEVED_FOR
+# The migrations that were applied when none was missing.
+_complete: frozenset[tuple[str, str]] = frozenset()
 
 
 @login_not_required
@@ -58,8 +61,15 @@ def _database_has_room() -> bool:
 
 
 def _migrations_are_applied() -> bool:
-    executor = MigrationExecutor(connection)
-    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    """To plan takes long, for an address that is asked every few seconds: only when others are applied than last time."""
+    global _complete  # noqa: PLW0603  (two threads that meet here plan twice, no harm done)
+    applied = frozenset(MigrationRecorder(connection).applied_migrations())
+    if applied != _complete:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return False
+        _complete = applied
+    return True
 
 
 def _keys_are_there() -> bool:

@@ -10,6 +10,7 @@ import fcntl
 import itertools
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -123,7 +124,11 @@ def _make_room(path: Path) -> None:
 
 
 def _is_readable(path: Path) -> bool:
-    """Not after a power loss at the wrong moment, perhaps."""
+    """Not after a power loss at the wrong moment, perhaps. It begins with how many of its bytes are in use."""
+    with path.open("rb") as file:
+        used = int.from_bytes(file.read(4), sys.byteorder, signed=True)
+    if not 0 <= used <= path.stat().st_size:
+        return False
     try:
         MultiProcessCollector.merge([str(path)])  # type: ignore[no-untyped-call]
     except Exception:
@@ -136,10 +141,10 @@ class Meters:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        slot = Slot(folder).name
+        self._slot = slot = Slot(folder)  # kept: with it would go its lock
         # Both are read by what is made below: prometheus-client has no other way to be told.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot.name)  # type: ignore[no-untyped-call]
         self.api_calls = _counter("connect_api_calls", "Requests to SnapInspect's API", "outcome", OUTCOMES)
         self.api_seconds = Histogram("connect_api_seconds", "What those requests took", buckets=SECONDS, registry=None)
         self.exchanges = _counter("connect_exchanges", "Exchanges of tokens", "outcome", OUTCOMES)
@@ -180,9 +185,8 @@ def _here() -> Meters | None:
         if folder not in _running:
             try:
                 _running[folder] = Meters(folder)
-            except OSError as problem:
-                # Counting never stops the work.
-                logger.error("This process counts nothing: METRICS_DIR cannot be written to (%s).", problem.strerror)
+            except Exception as problem:
+                logger.error("This process counts nothing: METRICS_DIR cannot be used (%s).", problem)
                 _running[folder] = None
     return _running[folder]
 

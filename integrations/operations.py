@@ -21,7 +21,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from integrations import encryption, keys, lanes
-from integrations.models import Attempt, Breaker, Connection, Delivery, Event, State, TokenPair, Worker
+from integrations.models import SETUP_ERRORS, Attempt, Breaker, Connection, Delivery, Event, State, TokenPair, Worker
 
 MOST = 10_000
 # The newest tries that are looked through for errors.
@@ -64,6 +64,7 @@ class Operations:
     paused_lanes: int
     breaker_is_open: bool
     exchanges_unanswered: int
+    setup_problems: int
     workers: list[WorkerSeen]
     workers_alive: list[str]
     keys: dict[str, int]
@@ -85,7 +86,7 @@ def look() -> Operations:
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
     breaker_is_open = Breaker.objects.exclude(opened_at=None).exists()
-    unanswered = _unanswered()
+    unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
     signals = [
         _workers_signal(alive),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
@@ -93,6 +94,7 @@ def look() -> Operations:
         if breaker_is_open
         else Signal("Breaker", "success", "Closed."),
         _exchanges_signal(unanswered),
+        _setup_signal(setup_problems),
         _keys_signal(set(used) - set(configured)),
         _mail_signal(mails, mails_since, now),
     ]
@@ -112,6 +114,7 @@ def look() -> Operations:
         paused_lanes=_paused_lanes(),
         breaker_is_open=breaker_is_open,
         exchanges_unanswered=unanswered,
+        setup_problems=setup_problems,
         workers=workers,
         workers_alive=alive,
         keys=dict(used),
@@ -160,6 +163,12 @@ def _paused_lanes() -> int:
 def _unanswered() -> int:
     """Exchanges that were sent, and nobody knows yet how they ended."""
     return TokenPair.objects.filter(exchange_sent_at__lt=Now() - UNANSWERED_AFTER).count()
+
+
+def _setup_problems(by_state: dict[str, int]) -> int:
+    """Connections that say so, those included whose first tokens cannot be exchanged."""
+    candidates = TokenPair.objects.candidates().filter(error_kind__in=SETUP_ERRORS)
+    return by_state[State.SETUP_PROBLEM] + candidates.exclude(connection__state=State.SETUP_PROBLEM).count()
 
 
 def _recent_troubles() -> dict[str, int]:
@@ -214,6 +223,12 @@ def _length(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} seconds"
     return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
+
+
+def _setup_signal(problems: int) -> Signal:
+    if problems:
+        return Signal("Setup", "danger", f"{problems} connections fail for a reason that only you can mend.")
+    return Signal("Setup", "success", "No connection fails for a reason that only you could mend.")
 
 
 def _exchanges_signal(unanswered: int) -> Signal:
