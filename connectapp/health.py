@@ -61,7 +61,7 @@ def _database_has_room() -> bool:
 
 
 def _migrations_are_applied() -> bool:
-    """To plan takes long, for an address that is asked every few seconds: only when others are applied than last time."""
+    """Planned anew only when others are applied than last time: it takes long for what is asked every few seconds."""
     global _complete  # noqa: PLW0603  (two threads that meet here plan twice, no harm done)
     applied = frozenset(MigrationRecorder(connection).applied_migrations())
     if applied != _complete:

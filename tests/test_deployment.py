@@ -65,6 +65,17 @@ def test_a_stranger_who_follows_the_guide_gets_a_connected_account_and_a_process
     assert (ready.status_code, ready.json()["database"]) == (200, "ok")
 
 
+def test_metrics_are_told_to_this_machine_with_the_token_and_leave_no_line(deployment: Deployment) -> None:
+    def ask(**headers: str) -> requests.Response:
+        return requests.get(f"{deployment.app}metrics", headers=headers, verify=str(deployment.certificate), timeout=30)
+
+    told = ask(Authorization=f"Bearer {deployment.settings()['METRICS_TOKEN']}")
+
+    assert (told.status_code, 'connect_ready{part="database"} 1.0' in told.text) == (200, True)
+    assert ask().status_code == 401
+    assert "/metrics" not in (deployment.folder / "connect.access.log").read_text()
+
+
 def test_C14_over_plain_http_the_proxy_answers_400_and_repeats_nothing(deployment: Deployment) -> None:
     query = f"access_token={SENTINEL}-a&refresh_token={SENTINEL}-r&token_type=Bearer&state=x"
 
