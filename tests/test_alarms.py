@@ -310,7 +310,7 @@ def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
         _other_minutes(scene, minute)
         for second in range(0, 60, apart):
             scene.sweeps = minute % 60 != 7 or second >= 30  # a worker is started anew
-            scene.busy = secrets.randbelow(3) == 0
+            scene.busy = secrets.randbelow(size(3, 20)) == 0
             fired |= scene.pass_time(apart)
             scrapes += 1
 
