@@ -92,6 +92,7 @@ ARROWS = {
     ),
     "integrations.parting": f"{ROWS} integrations.tokens integrations.leasing",
     "integrations.closing": ROWS,
+    "integrations.exporting": ROWS,
     "integrations.notices": f"{ROWS} accounts.choices",
     "integrations.digest": f"{ROWS} accounts.choices integrations.notices",
     # Keys: which are needed, and moving everything to the newest without reading it.
@@ -147,7 +148,7 @@ ARROWS = {
         " integrations.parting integrations.retention integrations.tasks integrations.forms integrations.wording"
         " integrations.connect_links integrations.numbers integrations.chart"
         " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
-        " integrations.replays"
+        " integrations.replays integrations.exporting"
         " integrations.inbox integrations.webhook_addresses integrations.encryption.CannotUnseal"
         " integrations.snapinspect.authorization integrations.snapinspect.errors"
     ),
@@ -160,7 +161,7 @@ ARROWS = {
     "integrations.management": (
         f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"
         " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
-        " integrations.webhook_addresses"
+        " integrations.webhook_addresses integrations.exporting"
     ),
     "integrations.checks": "django integrations.encryption integrations.keys integrations.limits integrations.meters",
     "integrations.apps": "django integrations.checks integrations.handlers",

@@ -93,6 +93,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "company": (KEEP, "GET POST"),
     "audit_log": (KEEP, "GET"),
     "audit_export": (KEEP, "GET"),
+    "customer_export": (KEEP, "POST"),
     # asks for a token in its path
     "invitation": (ANYBODY, "GET POST"),
     "invited_signup": (ANYBODY, "GET POST"),

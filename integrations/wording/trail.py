@@ -85,6 +85,7 @@ ACTIVITY = {
     "breaker.closed": "Exchanging goes on",
     "activity.exported": "Downloaded a connection's activity",
     "audit.exported": "Downloaded the audit log",
+    "customer.exported": "Downloaded everything that is kept for the company",
 }
 # How leaving for SnapInspect for something else than a Connect may end, too.
 ACTIVITY |= {

@@ -1,0 +1,38 @@
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from accounts import audit
+from accounts.models import Customer
+from integrations import exporting
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes everything that is kept for a customer into a file of JSON lines, in constant memory, while everything"
+        " runs. No token and no other secret is in it. The same as owners download from their company's page."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("code", help="the customer's code, as in the address of its pages")
+        parser.add_argument("--to", type=Path, required=True, help="a new file, readable by you alone")
+
+    def handle(self, *, code: str, to: Path, **options: Any) -> None:
+        customer = Customer.objects.filter(code=code).first()
+        if customer is None:
+            raise CommandError(f"There is no customer with the code {code}.")
+        try:
+            to.touch(mode=0o600, exist_ok=False)
+        except OSError as problem:
+            raise CommandError(f"{to} cannot be made: {problem.strerror}.") from None
+        audit.record("customer.exported", customer=customer)
+        # No bar where nobody watches (disable=None).
+        with to.open("w", encoding="ascii") as file, tqdm(unit="line", disable=None, file=sys.stderr) as bar:
+            for line in exporting.lines(customer):
+                file.write(line)
+                bar.update()
+        self.stdout.write(f"Written: {to}")
