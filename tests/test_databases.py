@@ -1,0 +1,45 @@
+"""Row 44 of the check-list: SQLite as it is asked for, read back from a connection, not from the settings."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+
+from accounts.models import Customer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def embedded() -> None:
+    if database.vendor != "sqlite":
+        pytest.skip("PostgreSQL has its own ways of all these.")
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("journal_mode", "wal"),  # readers and the writer do not wait for each other
+        ("synchronous", 2),  # FULL: a commit survives a power cut
+        ("secure_delete", 1),  # an erased token is overwritten in the file
+        ("busy_timeout", 20_000),  # milliseconds that a writer waits for its turn
+        ("foreign_keys", 1),
+    ],
+)
+def test_a_connection_has_the_modes_that_the_documents_name(pragma: str, value: object) -> None:
+    with database.cursor() as cursor:
+        cursor.execute(f"PRAGMA {pragma}")
+        assert cursor.fetchone() == (value,)
+
+
+def test_a_transaction_takes_its_turn_at_its_start_and_not_half_way(acme: Customer) -> None:
+    """Otherwise two that have read would both want to write, and one of them would fail without waiting."""
+    with closing(sqlite3.connect(database.settings_dict["NAME"], timeout=0, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        another.execute("ROLLBACK")
+        with transaction.atomic():
+            with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+                another.execute("BEGIN IMMEDIATE")
+            assert another.execute("SELECT name FROM accounts_customer").fetchall() == [("Acme Property",)]
