@@ -2,8 +2,10 @@
 
 import os
 import sys
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
 try:
@@ -38,3 +40,8 @@ logger_class = "connectapp.redaction.RedactingGunicornLogger"
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(L)s'
 # gunicorn would keep a control socket in the home folder: nothing is written outside the checkout.
 control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """The app is loaded, in one of the web processes: it looks after this host's disk, where no worker may run."""
+    import_string("integrations.homecoming.watch")()  # by name: Django had to be set up first

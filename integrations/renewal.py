@@ -137,11 +137,17 @@ def _conclude(held: Held, ending: exchanging.Ending) -> None:
         breaker.works_again(held.connection)
         if held.connection.state != State.CONNECTED:
             held.connection.ask_soon()
-    elif verdict.refused:
+    elif verdict.refused and _never_worked(held.pair):
         return _needs_person(held, verdict.error_kind)
     else:
-        held.connection.ask_soon()  # nobody knows yet whether the new pair works
+        # Nobody knows yet whether the new pair works; or it did, for a caller who was faster, and this is another 401.
+        held.connection.ask_soon()
     return None
+
+
+def _never_worked(new: TokenPair) -> bool:
+    """Whether this pair, fresh from an exchange, has answered nobody until now."""
+    return TokenPair.objects.filter(pk=new.pk, version=new.version, proved_at=None).exists()
 
 
 def _needs_person(held: Held, error_kind: str) -> None:

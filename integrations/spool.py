@@ -92,6 +92,11 @@ def found() -> Iterator[tuple[Slot, Entry]]:
             yield slot, entry
 
 
+def is_empty() -> bool:
+    """Whether no slot is in use, which is how it is between exchanges."""
+    return not any(_folder().glob("*.json"))
+
+
 def forget(connection: str) -> int:
     """Removes what this host keeps for the connection of this code; returns how many pairs that were."""
     slots = [slot for slot, entry in found() if entry.connection == connection]

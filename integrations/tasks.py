@@ -7,6 +7,7 @@ time in each process (`limits.trial`), while the other threads pass by.
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ JOBS = [
 NUDGES_APART = 0.1
 LINGER = 0.3
 _nudged_at = 0.0
+# Set when this process is told to end: what is under way is finished, and the rest is left to other workers.
+told_to_stop = threading.Event()
 
 
 @task()
@@ -114,7 +117,7 @@ def _drain() -> None:
         more = _do_jobs(seen, time.monotonic() + JOBS_SECONDS)
         inbox_until = time.monotonic() + INBOX_SECONDS
         worked = work_through_inbox(inbox_until)
-        if time.monotonic() > stop_at:
+        if _is_over(stop_at):
             return nudge()
         if not (more or worked):
             return None
@@ -134,7 +137,7 @@ def _do_jobs(seen: set[tuple[Job, int]], stop_at: float) -> bool:
             tried.append((job, rows.filter(job.on_trial)))
             rows = rows.exclude(job.on_trial)
         for pk in list(rows.values_list("pk", flat=True)[:BATCH]):
-            if time.monotonic() > stop_at:
+            if _is_over(stop_at):
                 return True
             if (job, pk) not in seen:
                 seen.add((job, pk))
@@ -150,10 +153,14 @@ def _do_jobs(seen: set[tuple[Job, int]], stop_at: float) -> bool:
     return False
 
 
+def _is_over(stop_at: float) -> bool:
+    return told_to_stop.is_set() or time.monotonic() > stop_at
+
+
 def work_through_inbox(stop_at: float) -> int:
     """Places what was delivered and serves the lanes, until nothing is due; returns how much there was."""
     done = 0
-    while time.monotonic() < stop_at:
+    while not _is_over(stop_at):
         # Many at a time, so that a lane's turn is worth its queries.
         worked = _place(stop_at) + _serve(stop_at) + _try_one()
         if not worked:
@@ -169,7 +176,7 @@ def _serve(stop_at: float) -> int:
     served = 0
     look_again_at = min(stop_at, time.monotonic() + LOOK_AGAIN)
     for pk in due_lanes:
-        if served and time.monotonic() > look_again_at:
+        if served and _is_over(look_again_at):
             break
         _isolated(lanes.serve, pk)
         served += 1
@@ -188,7 +195,7 @@ def _try_one() -> int:
 
 def _place(stop_at: float) -> int:
     placed = 0
-    while placed < PLACED_AT_ONCE and time.monotonic() < stop_at and (batch := placing.place()):
+    while placed < PLACED_AT_ONCE and not _is_over(stop_at) and (batch := placing.place()):
         placed += batch
     return placed
 

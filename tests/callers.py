@@ -10,6 +10,7 @@ A job names a function below in `do`, with its arguments in `with`. Beside them 
     lease       seconds that a lease lasts in this process
     skew        seconds by which this process's clock is wrong
     busy        seconds that SQLite waits for a lock
+    spool       the folder where the host that this process plays keeps what its exchanges bring
 """
 
 import json
@@ -67,13 +68,21 @@ PATIENCE = 60.0
 Go = Callable[[], None]
 
 
-def make(go: Go, *, number: int, bystanders: int = 0) -> list[int]:
-    """A customer with so many connections; bystanders are rows that keep a few refusals from looking like an outage."""
+def make(go: Go, *, number: int, bystanders: int = 0, code: str = "", first: int = fleet.FIRST_COMPANY) -> list[int]:
+    """So many connections of a new customer, or of the one with this code.
+
+    Bystanders are rows that keep a few refusals from looking like an outage.
+    """
     go()
-    owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
-    customer = Customer.objects.open("Acme Property", owner=owner)
+    if code:
+        customer = Customer.objects.get(code=code)
+        owner = User.objects.get(memberships__customer=customer)
+    else:
+        owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
+        customer = Customer.objects.open("Acme Property", owner=owner)
     Connection.objects.bulk_create(Connection(customer=customer, state=State.CONNECTED) for _ in range(bystanders))
-    return [made.pk for made in fleet.connect(Sandbox(settings.SNAPINSPECT_API_URL), customer, owner, number)]
+    sandbox = Sandbox(settings.SNAPINSPECT_API_URL)
+    return [made.pk for made in fleet.connect(sandbox, customer, owner, number, first=first)]
 
 
 def settle(go: Go, *, customers: int) -> list[int]:
@@ -245,6 +254,8 @@ def run(job: dict[str, Any], go: Go) -> Any:
         leasing.LEASE = timedelta(seconds=job["lease"])
     if "skew" in job:
         set_clock(job["skew"])
+    if "spool" in job:
+        settings.SPOOL_DIR = Path(job["spool"])
     if "busy" in job and database.vendor == "sqlite":
         database.settings_dict["OPTIONS"]["timeout"] = job["busy"]
     return JOBS[job["do"]](go, **job.get("with", {}))

@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from tests.postgres import free_port
 from tests.settings import SENTINEL
-from tests.world import ROOT, Visitor, World, wait_until
+from tests.world import ROOT, World, wait_until
 
 GUIDE = ROOT / "docs" / "deploy.md"
 UNITS = ROOT / "deploy" / "systemd"
@@ -39,19 +40,52 @@ def command_of(unit: str) -> list[str]:
     return shlex.split(line[1])
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where the app is installed, as far as its processes can tell: a checkout with its `var/`, and a settings file."""
+
+    home: Path
+    settings_file: Path
+
+    def settings(self) -> dict[str, str]:
+        """As systemd reads an EnvironmentFile: a later line wins."""
+        lines = self.settings_file.read_text().splitlines()
+        return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+    def add_settings(self, **settings: object) -> None:
+        with self.settings_file.open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in settings.items())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], **self.settings()}
+
+    def start_unit(self, unit: str, log: Path) -> subprocess.Popen[bytes]:
+        """The process of a systemd unit, in its folder and with its environment only."""
+        command = [part.replace("/srv/connect", str(self.home)) for part in command_of(unit)]
+        with log.open("ab") as written:
+            return subprocess.Popen(
+                command, cwd=self.home, env=self.environment, stdout=written, stderr=written, start_new_session=True
+            )
+
+
 class Deployment(World):
     """The guide followed in `folder`, with PostgreSQL at `database_url`; the stand-in plays SnapInspect.
 
     `fresh_packages` installs the pinned packages anew, as the guide says; otherwise this environment's are used.
     """
 
+    certificate: Path
+
     def __init__(self, folder: Path, database_url: str, *, fresh_packages: bool) -> None:
         super().__init__(folder, database_url)
-        self.home, self.settings_file = folder / "srv", folder / "etc" / "environment"
+        self.machine = Machine(folder / "srv", folder / "etc" / "environment")
+        self.settings_files = [f"{folder.name}/etc/environment"]
         self.https_port, self.http_port = free_port(), free_port()
         self.app = f"https://localhost:{self.https_port}/"
         self.plain = f"http://localhost:{self.http_port}/"
         self._fresh_packages = fresh_packages
+        self.web_ports = [self.port]
         self.certificate = folder / "tls" / "fullchain.pem"
         self.webhook_secret = f"{SENTINEL}-webhook-new"
 
@@ -59,18 +93,19 @@ class Deployment(World):
         for name in CLONED:
             there = ROOT / name
             if there.is_dir():
-                shutil.copytree(there, self.home / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(there, self.machine.home / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
-                self.home.mkdir(exist_ok=True)
-                shutil.copy(there, self.home / name)
+                self.machine.home.mkdir(exist_ok=True)
+                shutil.copy(there, self.machine.home / name)
         (self.folder / "nginx").mkdir()
-        script = steps(GUIDE.read_text())
+        script = self.script()
         if not self._fresh_packages:
             here = f"ln -s {Path(sys.prefix)} .venv"
             script = re.sub(r"^python3 -m venv .*\n.*pip install.*$", here, script, flags=re.MULTILINE)
         # What the reader is asked to change, and what differs on a machine that is nobody's server.
         own = {
-            "APP": self.home, "ETC": self.settings_file.parent, "NGINX": self.folder / "nginx", "HOST": "localhost",
+            "APP": self.machine.home, "ETC": self.machine.settings_file.parent,
+            "NGINX": self.folder / "nginx", "HOST": "localhost",
             "DATABASE_URL": self.environment["DATABASE_URL"], "EMAIL_URL": self.environment["EMAIL_URL"],
             "OPERATOR_EMAIL": "operator@example.com",
         }  # fmt: skip
@@ -86,6 +121,10 @@ class Deployment(World):
         self._make_certificate()
         return self
 
+    def script(self) -> str:
+        """What is run of the guide."""
+        return steps(GUIDE.read_text())
+
     def _point_at_the_stand_in(self) -> None:
         """SnapInspect's answer to the registration mail, and the addresses of this machine."""
         names = ["SNAPINSPECT_CLIENT_ID", "SNAPINSPECT_CLIENT_SECRET", "SNAPINSPECT_CONNECT_URL",
@@ -99,10 +138,9 @@ class Deployment(World):
             "EMAIL_VERIFICATION": "none",
             "LOG_LEVEL": "DEBUG",
         }
-        with self.settings_file.open("a") as settings:
-            settings.writelines(f"{name}={value}\n" for name, value in lines.items())
+        self.machine.add_settings(**lines)
         self.environment |= {
-            "SECRET_KEY": self.settings()["SECRET_KEY"],
+            "SECRET_KEY": self.machine.settings()["SECRET_KEY"],
             "SANDBOX_REDIRECT_URI": lines["SNAPINSPECT_REDIRECT_URI"],
             "SANDBOX_WEBHOOK_URL": f"http://localhost:{self.port}/webhooks/snapinspect/{self.webhook_secret}/",
         }
@@ -116,19 +154,9 @@ class Deployment(World):
             check=True, capture_output=True,
         )  # fmt: skip
 
-    def settings(self) -> dict[str, str]:
-        """As systemd reads an EnvironmentFile: a later line wins."""
-        lines = self.settings_file.read_text().splitlines()
-        return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
-    def start_unit(self, unit: str) -> subprocess.Popen[bytes]:
-        """The process of a systemd unit, in its folder and with its environment only."""
-        command = [part.replace("/srv/connect", str(self.home)) for part in command_of(unit)]
-        with (self.folder / f"{unit}.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, cwd=self.home, env={"PATH": os.environ["PATH"], **self.settings()},
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+    def start_unit(self, unit: str, on: Machine | None = None) -> subprocess.Popen[bytes]:
+        """`on`: one of several machines, when there are more than the one of the guide."""
+        process = (on or self.machine).start_unit(unit, self.folder / f"{unit}.log")
         self.processes.append(process)
         return process
 
@@ -138,7 +166,9 @@ class Deployment(World):
         for there, here in {
             "listen 80;": f"listen 127.0.0.1:{self.http_port};",
             "listen 443 ssl http2;": f"listen 127.0.0.1:{self.https_port} ssl http2;",
-            "127.0.0.1:8000": f"127.0.0.1:{self.port}",
+            "server 127.0.0.1:8000;": "\n    ".join(
+                f"server 127.0.0.1:{port} fail_timeout=1s;" for port in self.web_ports
+            ),
             "/etc/ssl/connect": str(self.certificate.parent),
             "/var/log/nginx": str(self.folder),
         }.items():
@@ -171,15 +201,10 @@ class Deployment(World):
         wait_until(lambda: self._answers(200))
         return self
 
-    def visitor(self) -> Visitor:
-        visitor = Visitor(self)
-        visitor.http.verify = str(self.certificate)
-        return visitor
-
     def manage(self, *arguments: str) -> str:
         finished = subprocess.run(
-            [self.home / ".venv/bin/python", "manage.py", *arguments],
-            cwd=self.home, env={"PATH": os.environ["PATH"], **self.settings()},
+            [self.machine.home / ".venv/bin/python", "manage.py", *arguments],
+            cwd=self.machine.home, env=self.machine.environment,
             capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         assert finished.returncode == 0, finished.stdout + finished.stderr

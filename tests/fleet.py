@@ -19,7 +19,10 @@ FIRST_COMPANY = 20_000
 def connect(
     sandbox: Sandbox, customer: Customer, by: User, number: int, *, first: int = FIRST_COMPANY
 ) -> list[Connection]:
-    """So many connections of this customer, each to a company of its own, with the pairs that they were given."""
+    """So many connections of this customer, with the pairs that they were given.
+
+    Each is to a company of its own; `first` is the number of the first of them.
+    """
     made = []
     for company in range(first, first + number):
         account = sandbox.control("POST", "accounts", {"company": company})["account"]

@@ -23,10 +23,19 @@ class End:
 
 
 def job(
-    do: str, *, at: str = "", then: str = "die", lease: float = 0, skew: float = 0, busy: float = 0, **of: Any
+    do: str,
+    *,
+    at: str = "",
+    then: str = "die",
+    lease: float = 0,
+    skew: float = 0,
+    busy: float = 0,
+    spool: Path | None = None,
+    **of: Any,
 ) -> Job:
     """See `tests.callers`."""
     options = {"lease": lease, "skew": skew, "busy": busy} | ({"at": at, "then": then} if at else {})
+    options["spool"] = str(spool or "")
     return {"do": do, "with": of} | {name: value for name, value in options.items() if value}
 
 

@@ -73,7 +73,7 @@ def run(database: str, rows: list[str], url: str) -> int:
         if failed := [case for case, bad in cases(first) if bad]:
             print(f"--- {DATABASES[database]}: {len(failed)} FAILED, AND GET A SECOND TRY, ALONE", flush=True)
             _pytest(database, environment, second, [node(case) for case in failed])
-        shown, lost = gather(figures, [first, second], engine(database, url))
+        shown, lost = gather(figures, [first, second], database, engine(database, url))
     with (LOGS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         every = json.dumps(results(database) | shown, indent=1, sort_keys=True)
@@ -107,8 +107,11 @@ def node(case: ElementTree.Element) -> str:
     return f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
 
 
-def gather(figures: Path, reports: list[Path], software: str) -> tuple[Results, int]:
-    """What each row has shown, and how many tests failed whenever they were tried."""
+def gather(figures: Path, reports: list[Path], database: str, software: str) -> tuple[Results, int]:
+    """What each row has shown, and how many tests failed whenever they were tried.
+
+    A figure that was measured on another database than this run's is left to the other run.
+    """
     ended = {node(case): "failed" if bad else "passed" for case, bad in cases(reports[0])}
     for case, bad in cases(reports[1]):
         ended[node(case)] = "failed" if bad else "passed_alone"
@@ -123,7 +126,7 @@ def gather(figures: Path, reports: list[Path], software: str) -> tuple[Results, 
         for row, counted in tests.items()
     }
     for figure in map(json.loads, lines):
-        if figure["row"] in seen:
+        if figure["row"] in seen and figure["database"] == database:
             seen[figure["row"]]["figures"][figure["injected"]] = figure["observed"]
     return seen, sum(how == "failed" for how in ended.values())
 

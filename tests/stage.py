@@ -4,11 +4,13 @@ Each test posts types that begin with a word of its own, so that tests can share
 """
 
 import json
+import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from tests.world import World, wait_until
 LANE_LEASE = {} if size(0, 1) else {"LANE_LEASE": "6"}
 # Printed by tests.counting_handler, which is not imported here: that would register its handler with the tests.
 NO_SOCKET_HERE = "A socket is used inside a transaction."
+TIMEOUT_STOP = 40  # seconds, of deploy/systemd
 SETTINGS = {"EVENT_HANDLERS": "tests.counting_handler", **LANE_LEASE}
 
 
@@ -30,6 +33,7 @@ class Sender:
     """SnapInspect's server: posts each message until it is acknowledged with exactly 200."""
 
     def __init__(self, world: World) -> None:
+        self._world = world
         self.url = f"{world.app}webhooks/snapinspect/{NEW}/"
         self.acknowledged: set[str] = set()
         self.tries = 0
@@ -63,8 +67,7 @@ class Sender:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._kept, "session"):
-            self._kept.session = requests.Session()
-            self._kept.session.trust_env = False
+            self._kept.session = self._world.session()
         session: requests.Session = self._kept.session
         return session
 
@@ -87,12 +90,12 @@ class Found:
 
 
 class Stage:
-    """A world that is connected, with one web process group and two workers."""
+    """A world that is connected, with so many web process groups (one without a proxy before them) and two workers."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, webs: int = 1) -> None:
         self.world = world
         self._sandbox = world.start_sandbox()
-        self._web = world.start_web()
+        self._webs = [world.start_web() for _ in range(webs)]
         self._workers = [world.start_worker(), world.start_worker()]
         self.visitor = world.visitor().sign_up().connect()
 
@@ -100,15 +103,38 @@ class Stage:
         return Sender(self.world)
 
     def kill_web(self) -> None:
-        self.world.kill(self._web)
+        """The one that has run longest."""
+        self.world.kill(self._webs.pop(0))
 
     def start_web(self) -> None:
-        self._web = self.world.start_web()
+        self._webs.append(self.world.start_web())
+
+    @contextmanager
+    def without_web(self) -> Iterator[None]:
+        """One web fewer; afterwards it is back, where it was."""
+        self.kill_web()
+        yield
+        self.start_web()
 
     def kill_worker(self) -> None:
         """The one that has run longest; another takes its place at once."""
         self.world.kill(self._workers.pop(0))
         self._workers.append(self.world.start_worker())
+
+    def restart(self) -> None:
+        """What systemd does for a new version: SIGTERM to the process that has run longest, and another in its place.
+
+        First a web process group, then a worker. Fails when one does not end in good order within its TimeoutStopSec.
+        """
+        self._end(self._webs.pop(0))
+        self._webs.append(self.world.start_web())
+        self._end(self._workers.pop(0))
+        self._workers.append(self.world.start_worker())
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        assert process.wait(TIMEOUT_STOP) == 0, process.args
 
     def kill_workers(self) -> int:
         """All of them; others take their place. Returns how many."""

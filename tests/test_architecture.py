@@ -52,6 +52,7 @@ ARROWS = {
     " integrations.meters integrations.snapinspect",
     "integrations.tokens": f"{ROWS} integrations.leasing integrations.sealing integrations.spool"
     " integrations.snapinspect",
+    "integrations.homecoming": "django integrations.spool integrations.tokens",
     "integrations.guest_tokens": (
         f"{ROWS} integrations.tokens integrations.leasing integrations.sealing integrations.snapinspect"
     ),

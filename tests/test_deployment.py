@@ -41,8 +41,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     folder = tmp_path_factory.mktemp("deployment")
     with ExitStack() as opened:
         database_url = opened.enter_context(postgres.server())
-        yield opened.enter_context(deployed(folder, database_url, fresh_packages=size(0, 1) == 1))
-    assert sweep.leaks([folder]) == [f"{folder.name}/etc/environment"], "the settings hold secrets, nothing else may"
+        running = opened.enter_context(deployed(folder, database_url, fresh_packages=size(0, 1) == 1))
+        yield running
+    assert sweep.leaks([folder]) == running.settings_files, "the settings hold secrets, nothing else may"
 
 
 def test_a_stranger_who_follows_the_guide_gets_a_connected_account_and_a_processed_webhook(

@@ -12,15 +12,17 @@ import pytest
 from django.core import mail
 from django.db import connection as database
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, leasing, proving, renewal, resealing, spool, tasks, tokens
+from integrations import health, homecoming, leasing, proving, renewal, resealing, sealing, spool, tasks, tokens
 from integrations.encryption import parse_keys
 from integrations.models import Check, Connection, State, TokenPair
+from integrations.snapinspect import pair
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.figures import record
-from tests.fleet import fails, newest_live, pass_time, state, work_until_idle
+from tests.fleet import fails, newest_live, pass_time, refuse, state, work_until_idle
 from tests.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -161,6 +163,41 @@ def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_tw
 
     assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
     assert list(spool.found()) == []
+
+
+def test_R4_a_web_process_brings_home_what_lies_on_its_disk_and_else_leaves_the_database_alone(
+    sandbox: Sandbox, connected: Connection
+) -> None:
+    row, brought = TokenPair.objects.get(), pair.TokenPair(**sandbox.grant())
+    spool.reserve(row.pk, row.version).fill(sealing.to_spool(row, sealing.columns(brought, connected)))
+
+    assert homecoming.look() == 1
+    assert TokenPair.objects.get().fingerprint == pair.fingerprint(brought.access_token)
+    with CaptureQueriesContext(database) as asked:
+        assert homecoming.look() == 0
+    assert len(asked) == 0
+
+
+def test_R16_a_new_pair_that_answered_a_faster_caller_and_is_refused_again_needs_no_person(
+    sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = leasing.Held._commit
+
+    def commit_and_be_overtaken(held: leasing.Held, sealed: dict[str, Any]) -> None:
+        commit(held, sealed)
+        monkeypatch.undo()
+        assert tokens.client_for(connected).user()
+        tokens.note_proof(tokens.in_use(connected) or (0, 0))
+        refuse(sandbox)
+
+    refuse(sandbox)
+    monkeypatch.setattr(leasing.Held, "_commit", commit_and_be_overtaken)
+    fails(connected)
+
+    assert state(connected) == State.CONNECTED
+    work_until_idle()
+    assert health.get(connected, "user").status == 200
+    assert (state(connected), sandbox.exchanges()) == (State.CONNECTED, 2)
 
 
 def test_what_another_database_has_left_in_the_folder_overwrites_nothing(

@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import requests
 
-from tests import sweep
+from tests import sweep, trials
 from tests.conftest import OpenWorld
 from tests.deliveries import INSPECTION, NEW
 from tests.driving import COMPANY_OF_PAT
@@ -31,41 +31,8 @@ PER_SECOND = 50
 REDIS = shutil.which("redis-server")
 
 
-def storm(stage: Stage, word: str, *, deliveries: int, kills: int, before_kill: Callable[[int], None]) -> Sender:
-    """SnapInspect posts while web and worker are killed, each so many times; the sender, when all is acknowledged."""
-    sender = stage.sender()
-    turns = [[f"{word}_{number}" for number in range(turn, deliveries, kills)] for turn in range(kills)]
-    for turn, types in enumerate(turns):
-        with ThreadPoolExecutor(1) as beside:
-            posting = beside.submit(sender.post_all, types)
-            threading.Event().wait(random.uniform(0, 0.2))
-            before_kill(turn)
-            stage.kill_web()
-            stage.kill_worker()
-            stage.start_web()
-            posting.result()
-    return sender
-
-
-def show(row: str, injected: str, stage: Stage, word: str, sender: Sender, deliveries: int) -> None:
-    found = stage.wait_until_done(word, deliveries)
-    lost = sender.acknowledged - found.stored
-    record(
-        row,
-        injected,
-        f"{len(sender.acknowledged)} acknowledged in {sender.tries} tries, {len(lost)} lost, {found.done} done, "
-        f"{len(found.effects)} effects, at most {found.most_effects} each",
-    )
-    assert not lost
-    assert len(sender.acknowledged) == found.done == len(found.effects) == deliveries
-    assert found.most_effects == 1
-    assert sweep.leaks([stage.world.folder]) == []
-
-
 def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_each(stage: Stage) -> None:
-    deliveries, kills = size(120, 1000), size(2, 20)
-    sender = storm(stage, "W1", deliveries=deliveries, kills=kills, before_kill=lambda turn: None)
-    show("W1", "kill -9 of gunicorn and of a worker, again and again", stage, "W1", sender, deliveries)
+    trials.kill_while_posting(stage, "kill -9 of gunicorn and of a worker, again and again")
 
 
 # More than may wait at a time (integrations.replays), so that the replay has to come back for the rest.
@@ -134,8 +101,8 @@ def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
             redis.start()
 
     try:
-        sender = storm(stage, "Huey", deliveries=deliveries, kills=kills, before_kill=redis_goes)
-        show(
+        sender = trials.storm(stage, "Huey", deliveries=deliveries, kills=kills, before_kill=redis_goes)
+        trials.show(
             "W1",
             "the same with huey; Redis is killed too, and started empty in the middle",
             stage,

@@ -72,6 +72,8 @@ class World:
         self._sandbox_port = sandbox_port
         self.processes: list[subprocess.Popen[bytes]] = []
         self.under: tuple[str, ...] = ()  # the command that starts what is started, if any
+        self.certificate: Path | None = None  # what its https is proven by, if it has any
+        self.settings_files: list[str] = []  # where its secrets have to stand, as `sweep.leaks` names them
         self.environment = {
             **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH"}},
             "DEBUG": "true",
@@ -139,6 +141,11 @@ class World:
     def is_on_postgresql(self) -> bool:
         return self.environment["DATABASE_URL"].startswith("postgres")
 
+    @property
+    def vendor(self) -> str:
+        """What kind of database it runs on, as Django calls it."""
+        return "postgresql" if self.is_on_postgresql else "sqlite"
+
     def _dump(self) -> Iterator[str]:
         """Every row of every table, and the sessions decoded: Django keeps them compressed."""
         tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -199,6 +206,13 @@ class World:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
+    def session(self) -> requests.Session:
+        """Whoever speaks to this world over HTTP: trusts its certificate, and nothing of this machine's environment."""
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(self.certificate) if self.certificate else True
+        return session
+
     def visitor(self) -> "Visitor":
         return Visitor(self)
 
@@ -222,8 +236,7 @@ class Visitor:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.http = requests.Session()
-        self.http.trust_env = False
+        self.http = world.session()
         self.http.hooks["response"] = self._keep
         self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
         self.code = ""
@@ -240,9 +253,11 @@ class Visitor:
     def get(self, path: str = "", **options: Any) -> requests.Response:
         return self.http.get(self.world.app + path.lstrip("/"), timeout=60, **options)
 
-    def post(self, path: str, fields: dict[str, str] | None = None, **options: Any) -> requests.Response:
+    def post(
+        self, path: str, fields: dict[str, str] | None = None, *, token: str = "", **options: Any
+    ) -> requests.Response:
         """Sends a form with its CSRF token, which is taken from the page of that form or the visitor's own page."""
-        token = self._csrf_token(path)
+        token = token or self.csrf_token(path)
         return self.http.post(
             self.world.app + path.lstrip("/"),
             data={**(fields or {}), "csrfmiddlewaretoken": token},
@@ -280,7 +295,7 @@ class Visitor:
             with (self.world.folder / "pages.log").open("a") as pages:
                 print(answer.status_code, dict(answer.headers), answer.text, file=pages)
 
-    def _csrf_token(self, path: str) -> str:
+    def csrf_token(self, path: str) -> str:
         for page in (path, f"c/{self.code}/", "accounts/login/"):
             found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(page).text)
             if found:

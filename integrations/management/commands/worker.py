@@ -52,6 +52,7 @@ class Command(BaseCommand):
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping.set()
+        tasks.told_to_stop.set()
         for worker in self.workers:
             worker.running = False
 
