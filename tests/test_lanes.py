@@ -236,3 +236,19 @@ def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
 
     print(f"fairness: the other customer's event came as number {order.index(COMPANY_OF_OTHER) + 1} of {len(order)}")
     assert order.index(COMPANY_OF_OTHER) < 30
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_rest_to_others(
+    connection: Connection, sandbox: Sandbox, visit: Visit, charlie: User
+) -> None:
+    visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
+    handlers.on("*")(lambda _: tasks.told_to_stop.set())
+    post(payload())
+    post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
+    try:
+        work()
+        assert sorted(Event.objects.values_list("state", flat=True)) == ["done", "received"]
+    finally:
+        tasks.told_to_stop.clear()
+    work()
+    assert set(Event.objects.values_list("state", flat=True)) == {"done"}

@@ -168,11 +168,12 @@ def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_tw
 def test_R4_a_web_process_brings_home_what_lies_on_its_disk_and_else_leaves_the_database_alone(
     sandbox: Sandbox, connected: Connection
 ) -> None:
-    row, brought = TokenPair.objects.get(), pair.TokenPair(**sandbox.grant())
-    spool.reserve(row.pk, row.version).fill(sealing.to_spool(row, sealing.columns(brought, connected)))
+    row, granted = TokenPair.objects.get(), sandbox.grant()
+    fresh = pair.TokenPair(granted["access_token"], granted["refresh_token"])
+    spool.reserve(row.pk, row.version).fill(sealing.to_spool(row, sealing.columns(fresh, connected)))
 
     assert homecoming.look() == 1
-    assert TokenPair.objects.get().fingerprint == pair.fingerprint(brought.access_token)
+    assert TokenPair.objects.get().fingerprint == pair.fingerprint(fresh.access)
     with CaptureQueriesContext(database) as asked:
         assert homecoming.look() == 0
     assert len(asked) == 0
