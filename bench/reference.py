@@ -1,0 +1,125 @@
+"""Reference points behind the same gunicorn: what a view costs that does the least a framework can do.
+
+    /insert/          one raw INSERT of the body, committed; no middleware, no model
+    /page/<code>/     the dashboard by hand: raw SQL and string formatting, the same facts, a page of the same length
+"""
+
+import html
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core import signing
+from django.core.wsgi import get_wsgi_application
+from django.db import connection as database
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+
+SESSION_COOKIE = "__Host-sessionid"
+DAYS = 30
+
+
+@csrf_exempt
+def insert(request: HttpRequest) -> HttpResponse:
+    with database.cursor() as cursor:
+        cursor.execute("INSERT INTO bench_inbox (body) VALUES (%s)", [request.body])
+    return HttpResponse(headers={"Content-Length": "0"})
+
+
+def page(request: HttpRequest, code: str) -> HttpResponse:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT session_data FROM django_session WHERE session_key = %s AND expire_date > %s",
+            [request.COOKIES[SESSION_COOKIE], datetime.now(UTC)],
+        )
+        session = signing.loads(cursor.fetchone()[0], salt="django.contrib.sessions.SessionStore")
+        cursor.execute("SELECT id, email FROM accounts_user WHERE id = %s", [session["_auth_user_id"]])
+        user, email = cursor.fetchone()
+        cursor.execute(
+            "SELECT c.id, c.code, c.name, m.role FROM accounts_membership m"
+            " JOIN accounts_customer c ON c.id = m.customer_id WHERE m.user_id = %s ORDER BY c.name",
+            [user],
+        )
+        companies = cursor.fetchall()
+        customer = next(row for row in companies if row[1] == code)
+        cursor.execute(
+            "SELECT id, code, state, company_name, proved_at, (SELECT max(received_at) FROM integrations_event e"
+            " WHERE e.connection_id = c.id) FROM integrations_connection c WHERE customer_id = %s",
+            [customer[0]],
+        )
+        connections = cursor.fetchall()
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        day = "received_at::date" if database.vendor == "postgresql" else "date(received_at)"
+        cursor.execute(
+            f"SELECT {day}, state, count(*) FROM integrations_event"  # noqa: S608
+            " WHERE connection_id = %s AND received_at >= %s GROUP BY 1, 2",
+            [connections[0][0], today - timedelta(days=DAYS - 1)],
+        )
+        counted = cursor.fetchall()
+        cursor.execute("SELECT code, title FROM integrations_panel WHERE is_active")
+        panels = cursor.fetchall()
+    return HttpResponse(_drawn(email, companies, customer, connections, counted, panels, today))
+
+
+Rows = list[tuple[Any, ...]]
+
+
+def _drawn(
+    email: str, companies: Rows, customer: tuple[Any, ...], connections: Rows, counted: Rows, panels: Rows, today: datetime
+) -> str:
+    days: dict[str, Counter[str]] = {}
+    for date, state, events in counted:
+        days.setdefault(str(date), Counter())[state] += events
+    dates = [today - timedelta(days=DAYS - 1 - number) for number in range(DAYS)]
+    by_day = [(date, days.get(f"{date:%Y-%m-%d}", Counter())) for date in dates]
+    top = max(max(counts.total() for _, counts in by_day), 5)
+    return "".join(
+        [
+            _FRAME,
+            f"<title>{html.escape(customer[2])}</title><span>{html.escape(email)}</span><ul>",
+            *(f'<li><a class="dropdown-item" href="/c/{one[1]}/">{html.escape(one[2])}</a></li>' for one in companies),
+            "</ul>",
+            *(_card(connection, panels) for connection in connections),
+            '<svg viewBox="0 0 30 100">',
+            *(_bar(number, date, counts, top) for number, (date, counts) in enumerate(by_day)),
+            "</svg><table>",
+            *(_row(date, counts) for date, counts in reversed(by_day)),
+            "</table></html>",
+        ]
+    )
+
+
+def _card(connection: tuple[Any, ...], panels: Rows) -> str:
+    _, code, state, company, proved_at, last = connection
+    places = "".join(f'<section hx-get="/panels/{panel}/">{html.escape(title)}</section>' for panel, title in panels)
+    return (
+        f'<section id="connection-{code}"><h2>{html.escape(company)}</h2><span data-badge>{state}</span>'
+        f"last proved working <time>{proved_at}</time> last event <time>{last}</time>{places}</section>"
+    )
+
+
+def _bar(number: int, date: datetime, counts: Counter[str], top: int) -> str:
+    failed, total = counts["failed"], counts.total()
+    height, red = 100 * total / top, 100 * failed / top
+    return (
+        f"<g>\n<title>{date:%a %d %b}: {total} events</title>\n"
+        f'<rect class="chart-space" x="{number + 0.15:.3f}" y="0" width="0.7" height="100" />\n'
+        f'<rect class="chart-processed" x="{number + 0.15:.3f}" y="{100 - height:.2f}" width="0.7"'
+        f' height="{height - red:.2f}" />\n'
+        f'<rect class="chart-failed" x="{number + 0.15:.3f}" y="{100 - red:.2f}" width="0.7" height="{red:.2f}" />\n</g>\n'
+    )
+
+
+def _row(date: datetime, counts: Counter[str]) -> str:
+    total, failed, waiting = counts.total(), counts["failed"], counts["received"] + counts["retrying"]
+    cells = "".join(f'<td class="text-end">{number:,}</td>\n' for number in (total, total - failed, waiting, failed))
+    return f'<tr>\n<th scope="row" class="fw-normal text-nowrap">{date:%a %d %b %Y}</th>\n{cells}</tr>\n'
+
+
+# Markup that is the same on every page, by its length.
+_FRAME = "<!DOCTYPE html>\n<html>" + "<!-- markup that never changes, as much as a page has of it -->\n" * 330
+
+urlpatterns = [path("insert/", insert), path("page/<slug:code>/", page)]
+
+application = get_wsgi_application()

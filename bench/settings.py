@@ -1,0 +1,14 @@
+"""Django's settings for the reference views: nothing but a database, and that as the product has it."""
+
+from connectapp.settings import DATABASES, LOG_FORMAT, LOGGING, SECRET_KEY
+
+DATABASES["default"].pop("CONN_HEALTH_CHECKS", None)
+DATABASES["default"]["CONN_MAX_AGE"] = 600
+
+ROOT_URLCONF = "bench.reference"
+ALLOWED_HOSTS = ["localhost"]
+MIDDLEWARE: list[str] = []
+USE_TZ = True
+USE_I18N = False
+
+__all__ = ["ALLOWED_HOSTS", "DATABASES", "LOGGING", "LOG_FORMAT", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY"]
