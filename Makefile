@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations tests
+SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations bench tests
 
-.PHONY: help install run test soak pictures check lock sbom
+.PHONY: help install run test bench soak pictures check lock sbom
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -21,6 +21,9 @@ run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C
 
 test: install ## the whole test suite, on SQLite and on PostgreSQL
 	@$(PY) -m tests
+
+bench: install ## how fast it is, beside reference points measured in turn; table into docs/performance.md
+	@$(PY) -m bench
 
 soak: install ## the score card at its full size, figures into docs/reliability.md; ROWS="R1 R3" for some
 	@ROWS="$(ROWS)" $(PY) -m tests.soak

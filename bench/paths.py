@@ -99,9 +99,7 @@ def beside(path: str, seen: dict[str, list[Sample]], targets: list[Target]) -> L
 
 def webhook(stand: Stand, connections: int, targets: list[Target]) -> Line:
     """A delivery stored and acknowledged. No worker runs: it would take the processors from one side only."""
-    seen = stand.compare(
-        post("/insert/"), post(f"/webhooks/snapinspect/{WEBHOOK_SECRET}/"), connections=connections
-    )
+    seen = stand.compare(post("/insert/"), post(f"/webhooks/snapinspect/{WEBHOOK_SECRET}/"), connections=connections)
     name = f"{connections} connection{'s' if connections > 1 else ''}"
     return beside(f"A webhook, {name}, {stand.database}", seen, targets)
 
@@ -146,7 +144,9 @@ def drain(stand: Stand) -> Line:
 
 def _ends(at: Deployment, events: int) -> list[float]:
     """The moments at which the events were finished, once all of them are."""
-    seconds = "extract(epoch FROM finished_at)" if at.is_on_postgresql else "(julianday(finished_at) - 2440587.5) * 86400"
+    seconds = (
+        "extract(epoch FROM finished_at)" if at.is_on_postgresql else "(julianday(finished_at) - 2440587.5) * 86400"
+    )
     give_up_at = time.monotonic() + 300
     while True:
         time.sleep(0.25)
@@ -226,7 +226,14 @@ def on_postgresql(stand: Stand, opened: ExitStack, tls: tuple[str, str], tell: C
     """Everything, in an order in which no path finds what another has left behind."""
     secure, ca_file = tls
     tell(api_call(stand, "plain", 0.80))
-    tell(api_call(replace(stand, deployment=stand.deployment.with_settings(SNAPINSPECT_API_URL=secure)), "TLS", 0.85, ca_file=ca_file))
+    tell(
+        api_call(
+            replace(stand, deployment=stand.deployment.with_settings(SNAPINSPECT_API_URL=secure)),
+            "TLS",
+            0.85,
+            ca_file=ca_file,
+        )
+    )
     stand = serving(stand, opened)
     tell(dashboard(stand))
     tell(explorer(stand))

@@ -1,7 +1,7 @@
 """Reference points behind the same gunicorn: what a view costs that does the least a framework can do.
 
-    /insert/          one raw INSERT of the body, committed; no middleware, no model
-    /page/<code>/     the dashboard by hand: raw SQL and string formatting, the same facts, a page of the same length
+/insert/          one raw INSERT of the body, committed; no middleware, no model
+/page/<code>/     the dashboard by hand: raw SQL and string formatting, the same facts, a page of the same length
 """
 
 import html
@@ -66,7 +66,13 @@ Rows = list[tuple[Any, ...]]
 
 
 def _drawn(
-    email: str, companies: Rows, customer: tuple[Any, ...], connections: Rows, counted: Rows, panels: Rows, today: datetime
+    email: str,
+    companies: Rows,
+    customer: tuple[Any, ...],
+    connections: Rows,
+    counted: Rows,
+    panels: Rows,
+    today: datetime,
 ) -> str:
     days: dict[str, Counter[str]] = {}
     for date, state, events in counted:

@@ -49,13 +49,18 @@ def prove_sealing(connection: Connection) -> None:
 
 def client(row: TokenPair | Introduction, home: Home) -> Client:
     """An API client that calls with this pair's access token. Raises CannotUnseal."""
+    return client_of(row.sealed_access, row.sealed_refresh, home)
+
+
+def client_of(sealed_access: bytes | memoryview, sealed_refresh: bytes | memoryview, home: Home) -> Client:
+    """The client of `client`, from the sealed tokens alone."""
     try:
-        refresh = encryption.unseal(row.sealed_refresh, _place(home, "refresh"))
+        refresh = encryption.unseal(sealed_refresh, _place(home, "refresh"))
     except encryption.CannotUnseal:
         refresh = ""  # none, or spoilt: calls do without
     return Client(
         settings.SNAPINSPECT_API_URL,
-        token=encryption.unseal(row.sealed_access, _place(home, "access")),
+        token=encryption.unseal(sealed_access, _place(home, "access")),
         refresh_token=refresh,
         client_id=settings.SNAPINSPECT_CLIENT_ID,
         allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
