@@ -140,6 +140,7 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     # WAL: readers and the one writer do not wait for each other. FULL: a commit survives power loss. IMMEDIATE: a
     # transaction takes its write lock at the start, so it waits its turn instead of failing half-way.
     # secure_delete: erased tokens are overwritten in the file, not just unlinked.
+    DATABASE["ENGINE"] = "connectapp.sqlite3"
     DATABASE.setdefault("OPTIONS", {}).update(
         timeout=20,
         transaction_mode="IMMEDIATE",
@@ -150,9 +151,9 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
             Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise ImproperlyConfigured(f"DATABASE_URL: its folder cannot be made ({problem.strerror}).") from None
-else:
-    DATABASE["CONN_MAX_AGE"] = 600
-    DATABASE["CONN_HEALTH_CHECKS"] = True
+# Opening a connection costs more than most requests do.
+DATABASE["CONN_MAX_AGE"] = 600
+DATABASE["CONN_HEALTH_CHECKS"] = True
 # Where the answer of an exchange waits for the database: beside it, or in this host's own folder.
 SPOOL_DIR = BASE_DIR / (
     env.str("SPOOL_DIR", default="").strip()
