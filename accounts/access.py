@@ -16,16 +16,19 @@ def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY
     Raises Http404 for who is not a member: to a stranger an existing customer and a made-up code look the same.
     Raises PermissionDenied for a member whose role is not among `roles`.
     """
-    membership = (
-        Membership.objects.select_related("customer").filter(user_id=request.user.pk or 0, customer__code=code).first()
+    # All of this person's at once: the header of the page names them, too.
+    memberships = list(
+        Membership.objects.select_related("customer").filter(user_id=request.user.pk or 0).order_by("customer__name")
     )
+    membership = next((one for one in memberships if one.customer.code == code), None)
     if membership is None:
         raise Http404
     if membership.role not in roles:
         raise PermissionDenied
     customer = membership.customer
     customer.role = membership.role
-    request.customer = customer  # type: ignore[attr-defined]  # for the header: accounts.context_processors
+    # For the header, see accounts.context_processors.
+    request.customer, request.memberships = customer, memberships  # type: ignore[attr-defined]
     return customer
 
 

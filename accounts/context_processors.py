@@ -12,6 +12,9 @@ def whereabouts(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
 
     def memberships() -> list[Membership]:
+        known: list[Membership] | None = getattr(request, "memberships", None)
+        if known is not None:
+            return known
         if not isinstance(user, User):
             return []
         return list(user.memberships.select_related("customer").order_by("customer__name"))

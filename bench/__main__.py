@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bench import paths, report
-from bench.deployment import Deployment, answering
+from bench.deployment import ROOT, Deployment, answering
 from bench.paths import Size, Stand
 from bench.result import Line
 from tests import postgres
@@ -35,7 +35,9 @@ def main() -> int:
         lines.append(line)
         print(report.spoken(line), flush=True)
 
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[1]
+    if load > (os.cpu_count() or 1) / 2:
+        print(f"This machine is busy (load average {load:.1f}): trust ratios a little, and the rest not at all.")
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="connect-bench-")))
         certificate, key = certified(folder)
@@ -57,9 +59,9 @@ def main() -> int:
         missed = [line for line in lines if line.missed]
         print(f"{len(missed)} of {sum(bool(line.targets) for line in lines)} targets are missed.")
         if not short and postgres.binaries():
-            run = report.as_run(lines, minutes=(time.monotonic() - began) / 60, postgresql=url)
+            run = report.as_run(lines, minutes=(time.monotonic() - began) / 60, load=load, postgresql=url)
             report.keep(run)
-            print(f"Written: {report.PAGE.relative_to(report.ROOT)}, {report.KEPT.relative_to(report.ROOT)}")
+            print(f"Written: {report.PAGE.relative_to(ROOT)}, {report.KEPT.relative_to(ROOT)}")
     return 0
 
 

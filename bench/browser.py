@@ -18,7 +18,7 @@ _AGAIN = re.compile(r'hx-get="[^"]+/panels/[^"]+"\s+hx-trigger="load delay:(\d+)
 
 
 def main(*, port: int, path: str, headers: dict[str, str]) -> dict[str, float]:
-    """Milliseconds until the page was there, and until the last panel was; how many panels, and in how many requests."""
+    """Milliseconds until the page was there, and until the last panel was; how many panels, in how many requests."""
     slots = threading.Semaphore(CONNECTIONS)
     headers_of_part = headers | {"HX-Request": "true"}
 

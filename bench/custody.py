@@ -96,5 +96,4 @@ def reseal(*, pairs: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     job = json.load(sys.stdin)
-    what = {"herd": herd, "reseal": reseal}[job.pop("what")]
-    print(json.dumps(what(**job)))
+    print(json.dumps(herd(**job) if job.pop("what") == "herd" else reseal(**job)))

@@ -126,7 +126,7 @@ def drain(stand: Stand) -> Line:
 
     def ours() -> Sample:
         for table in ("attempt", "eventdelivery", "event", "delivery"):
-            at.sql(f"DELETE FROM integrations_{table}")  # noqa: S608
+            at.sql(f"DELETE FROM integrations_{table}")
         rows = ((BODY.replace("1000000000", str(n)).replace("7000", str(7000 + n % 5)).encode(),)
                 for n in range(2_000_000, 2_000_000 + stand.size.deliveries))  # fmt: skip
         at.sql("INSERT INTO integrations_delivery (body) VALUES (?)", rows)
@@ -151,7 +151,7 @@ def _ends(at: Deployment, events: int) -> list[float]:
     while True:
         time.sleep(0.25)
         if at.sql("SELECT count(*) FROM integrations_event WHERE state = 'done'") == [(events,)]:
-            rows = at.sql(f"SELECT {seconds} FROM integrations_event ORDER BY finished_at, id")  # noqa: S608
+            rows = at.sql(f"SELECT {seconds} FROM integrations_event ORDER BY finished_at, id")
             return [float(row[0]) for row in rows]
         if time.monotonic() > give_up_at:
             raise TimeoutError("The inbox was not drained.")

@@ -52,34 +52,29 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         day = "received_at::date" if database.vendor == "postgresql" else "date(received_at)"
         cursor.execute(
-            f"SELECT {day}, state, count(*) FROM integrations_event"  # noqa: S608
+            f"SELECT {day}, state, count(*) FROM integrations_event"
             " WHERE connection_id = %s AND received_at >= %s GROUP BY 1, 2",
             [connections[0][0], today - timedelta(days=DAYS - 1)],
         )
         counted = cursor.fetchall()
         cursor.execute("SELECT code, title FROM integrations_panel WHERE is_active")
         panels = cursor.fetchall()
-    return HttpResponse(_drawn(email, companies, customer, connections, counted, panels, today))
+    return HttpResponse(_drawn((email, companies, customer, connections, counted, panels, today)))
 
 
 Rows = list[tuple[Any, ...]]
+# E-mail address, companies, this company, connections, events by day and state, panels, today.
+Facts = tuple[str, Rows, tuple[Any, ...], Rows, Rows, Rows, datetime]
 
 
-def _drawn(
-    email: str,
-    companies: Rows,
-    customer: tuple[Any, ...],
-    connections: Rows,
-    counted: Rows,
-    panels: Rows,
-    today: datetime,
-) -> str:
+def _drawn(facts: Facts) -> str:
+    email, companies, customer, connections, counted, panels, today = facts
     days: dict[str, Counter[str]] = {}
     for date, state, events in counted:
         days.setdefault(str(date), Counter())[state] += events
     dates = [today - timedelta(days=DAYS - 1 - number) for number in range(DAYS)]
     by_day = [(date, days.get(f"{date:%Y-%m-%d}", Counter())) for date in dates]
-    top = max(max(counts.total() for _, counts in by_day), 5)
+    top = max(5, *(counts.total() for _, counts in by_day))
     return "".join(
         [
             _FRAME,
@@ -113,7 +108,8 @@ def _bar(number: int, date: datetime, counts: Counter[str], top: int) -> str:
         f'<rect class="chart-space" x="{number + 0.15:.3f}" y="0" width="0.7" height="100" />\n'
         f'<rect class="chart-processed" x="{number + 0.15:.3f}" y="{100 - height:.2f}" width="0.7"'
         f' height="{height - red:.2f}" />\n'
-        f'<rect class="chart-failed" x="{number + 0.15:.3f}" y="{100 - red:.2f}" width="0.7" height="{red:.2f}" />\n</g>\n'
+        f'<rect class="chart-failed" x="{number + 0.15:.3f}" y="{100 - red:.2f}" width="0.7"'
+        f' height="{red:.2f}" />\n</g>\n'
     )
 
 

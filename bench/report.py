@@ -4,7 +4,6 @@ import json
 import sqlite3
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from bench.deployment import ROOT
@@ -20,7 +19,7 @@ BEGINS, ENDS = "<!-- written by make bench -->\n", "<!-- until here -->"
 Run = dict[str, Any]
 
 
-def as_run(lines: list[Line], *, minutes: float, postgresql: str) -> Run:
+def as_run(lines: list[Line], *, minutes: float, load: float, postgresql: str) -> Run:
     software = [soak.engine("postgresql", postgresql), f"SQLite {sqlite3.sqlite_version}"]
     software += [f"{name} {version(name)}" for name in ("gunicorn", "psycopg", "requests", "urllib3")]
     return {
@@ -29,6 +28,7 @@ def as_run(lines: list[Line], *, minutes: float, postgresql: str) -> Run:
         "minutes": round(minutes, 1),
         "software": ", ".join(software),
         "machine": soak.machine(),
+        "load": round(load, 1),
         "lines": [line.as_json() for line in lines],
     }
 
@@ -49,7 +49,8 @@ def table(run: Run) -> str:
     rows = [
         f"### {run['date']}, commit {run['commit']}",
         "",
-        f"{run['software']}. {run['machine']}. It took {run['minutes']} minutes.",
+        f"{run['software']}. {run['machine']}; load average before it began: {run['load']}."
+        f" It took {run['minutes']} minutes.",
         "",
         "| path | reference | product | ratio | target | |",
         "|---|---|---|---:|---|---|",

@@ -39,7 +39,7 @@ def main(*, tasks: int) -> dict[str, float]:
     cursor.execute(MAKE)
     cursor.execute(INDEX)
     cursor.execute("BEGIN")
-    insert = f"INSERT INTO bench_task (id, state) VALUES ({words['value']}, 'ready')"  # noqa: S608
+    insert = f"INSERT INTO bench_task (id, state) VALUES ({words['value']}, 'ready')"
     cursor.executemany(insert, [(number,) for number in range(tasks)])
     cursor.execute("COMMIT")
     claim, finish = CLAIM.format(**words), FINISH.format(**words)

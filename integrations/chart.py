@@ -1,4 +1,4 @@
-"""Days as bars: where each rectangle of the chart stands. Drawn by templates/integrations/partials/chart.html."""
+"""Days as bars: where each rectangle of the chart stands. Drawn by integrations/templatetags/drawing.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BAR, STEP = 0.7, 1.0  # widths; the drawing is as many steps wide as there are d
 
 @dataclass(frozen=True)
 class Block:
-    kind: str  # processed, waiting or failed
+    kind: str  # processed, waiting or failed; or the space that a bar stands in
     y: float
     height: float
 

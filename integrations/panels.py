@@ -22,7 +22,7 @@ class Sight:
     """What there is to see now.
 
     table: the last good answer. error_kind: why there is no newer one, empty if there is; detail says it to staff.
-    is_waiting: somebody is asking at this moment, or too many are; look again in a second.
+    is_waiting: somebody is asking at this moment, or too many are; look again soon.
     """
 
     table: Table | None = None

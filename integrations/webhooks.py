@@ -127,7 +127,8 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
 
 def _answer(status: int, **headers: str) -> HttpResponse:
     meters.door_answered(status)
-    response = HttpResponse(status=status, content_type="text/plain")
+    # Without a length gunicorn would send the nothing that follows in chunks, by a second packet.
+    response = HttpResponse(status=status, content_type="text/plain", headers={"Content-Length": "0"})
     for name, value in headers.items():
         response[name.replace("_", "-")] = value
     return response

@@ -42,7 +42,7 @@ def rows_read(asked: CaptureQueriesContext) -> int:
 
 
 def _is_about_events(sql: str) -> bool:
-    return sql.startswith("SELECT") and "integrations_event" in sql
+    return sql.startswith(("SELECT", "WITH")) and "integrations_event" in sql
 
 
 def _touched(sql: str) -> int:

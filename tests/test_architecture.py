@@ -133,7 +133,7 @@ ARROWS = {
     "integrations.chart": "integrations.numbers",
     "integrations.wording": "integrations.snapinspect.errors",
     "integrations.context_processors": "django accounts.models integrations.models",
-    "integrations.templatetags": "django integrations.models integrations.wording",
+    "integrations.templatetags": "django integrations.models integrations.wording integrations.chart",
     "integrations.spreadsheets": "django.http",
     "integrations.selection": ROWS,
     "integrations.replays": f"{ROWS} integrations.inbox integrations.selection",

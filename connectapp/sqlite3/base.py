@@ -5,6 +5,7 @@ away, or that a backup has replaced since: what it acknowledges would be lost.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from django.db.backends.sqlite3 import base
@@ -24,7 +25,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 def _file_at(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """What tells a file from any other; None where there is none, or a database in memory."""
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

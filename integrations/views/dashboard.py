@@ -35,6 +35,8 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
         "integrations/dashboard.html",
         {
             "connections": connections,
+            # As every page tells it, from what is here already: see integrations.context_processors.
+            "needing_a_person": [connection for connection in connections if connection.needs_a_person],
             "as_cards": len(connections) <= CARDS_AT_MOST,
             "panels": panels.offered(),
             "working": sum(connection.badge == State.CONNECTED for connection in connections),

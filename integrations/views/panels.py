@@ -8,6 +8,10 @@ from django.views.decorators.http import require_GET
 from accounts.access import customer_for
 from integrations import panels
 
+# Milliseconds after which a panel that has to wait is asked for again, twice as long each time: a call takes some
+# hundred as a rule, and a browser is not to knock all the time while SnapInspect hangs.
+FIRST_LOOK_AGAIN, LAST_LOOK_AGAIN = 250, 4000
+
 
 @never_cache
 @require_GET
@@ -21,4 +25,11 @@ def panel(request: HttpRequest, code: str, connection_code: str, panel_code: str
     is_part = request.htmx  # type: ignore[attr-defined]
     template = "integrations/partials/panel.html" if is_part else "integrations/panel.html"
     sight = panels.look(found, connection)
-    return render(request, template, {"connection": connection, "panel": found, "sight": sight})
+    looks = _number(request.GET.get("looks", ""))
+    again = {"looks": looks + 1, "again_in": min(FIRST_LOOK_AGAIN << looks, LAST_LOOK_AGAIN)}
+    return render(request, template, {"connection": connection, "panel": found, "sight": sight, **again})
+
+
+def _number(text: str) -> int:
+    """How often this panel was looked at in vain; whatever cannot be that is 0."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 3 else 0
