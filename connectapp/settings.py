@@ -30,6 +30,7 @@ from connectapp.environment import (
     unguessable,
 )
 from connectapp.logs import log_configuration
+from connectapp.sqlite3 import OPTIONS as SQLITE_OPTIONS
 from integrations.encryption import parse_keys
 
 STATE_DIR = BASE_DIR / "var"
@@ -137,15 +138,8 @@ if not DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://")):
 DATABASES: dict[str, Any] = {"default": parsed("DATABASE_URL", env.db_url_config, default=DATABASE_URL)}
 DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
-    # WAL: readers and the one writer do not wait for each other. FULL: a commit survives power loss. IMMEDIATE: a
-    # transaction takes its write lock at the start, so it waits its turn instead of failing half-way.
-    # secure_delete: erased tokens are overwritten in the file, not just unlinked.
     DATABASE["ENGINE"] = "connectapp.sqlite3"
-    DATABASE.setdefault("OPTIONS", {}).update(
-        timeout=20,
-        transaction_mode="IMMEDIATE",
-        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;",
-    )
+    DATABASE.setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
     if DATABASE["NAME"] != ":memory:":
         try:
             Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
