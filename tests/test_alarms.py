@@ -276,8 +276,12 @@ def test_O12_a_fault_sets_off_its_own_alarm_within_two_minutes_and_no_other(scen
         if took and step * SCRAPES_APART > took + size(30, 120):
             break
 
-    record("O12", f"{alarm}: {FAULTS[alarm].__name__.replace('_', ' ')}", f"{sorted(seen)} after {took:.0f} s")
+    record("O12", FAULTS[alarm].__name__.replace("_", " "), told(seen, took))
     assert seen == {alarm}
+
+
+def told(alarms: set[str], seconds_after: float = 0.0) -> str:
+    return f"{', '.join(sorted(alarms))} after {seconds_after:.0f} s" if alarms else "no alarm"
 
 
 def _other_minutes(scene: Scene, minute: int) -> None:
@@ -314,7 +318,8 @@ def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
             fired |= scene.pass_time(apart)
             scrapes += 1
 
-    record("O12", "a healthy day, time made up", f"{minutes} minutes, {scrapes} scrapes, alarms: {sorted(fired)}")
+    spell = f"{minutes // 60} h {minutes % 60} min, {scrapes} scrapes"
+    record("O12", "a healthy day, time made up", f"{spell}: {told(fired)}")
     assert fired == set()
     assert samples(scene.scrape())["connect_exchanges_total", frozenset({("outcome", "ok")})] >= 4
 
@@ -358,8 +363,8 @@ def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_
     done = {"state": "done"}
     wait_until(lambda: counted("event_tries_total", **done) + counted("event_tries_total", state="joined") >= 20)
     # Whichever of the web processes is asked, it tells of all: the exchange was a worker's, the answers were the web's.
-    told = {(counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) for _ in range(6)}
-    assert told == {(1, 20)}
+    sums = {(counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) for _ in range(6)}
+    assert sums == {(1, 20)}
     assert watch() == (set(), 0.0)
 
     with without_database(world):
@@ -374,8 +379,8 @@ def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_
 
     assert (counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) == (1, 20)
     files = len(list((world.folder / "metrics").glob("*.db")))
-    record("O12", "ConnectDatabaseGone: the database is gone", f"{sorted(gone[0])} after {gone[1]:.0f} s")
-    record("O12", "ConnectDown: kill -9 of web and worker", f"{sorted(down[0])} after {down[1]:.0f} s")
+    record("O12", "the database is gone", told(*gone))
+    record("O12", "kill -9 of web and worker", told(*down))
     assert (gone[0], down[0]) == ({"ConnectDatabaseGone"}, {"ConnectDown"})
     assert files <= 2 * 3, "two web processes and a worker, killed and started anew"
 
