@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
+from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -120,6 +122,19 @@ RULES = [
     ),
     Rule("sessions", timedelta(0), "their end", lambda kept: Session.objects.filter(expire_date__lt=Now() - kept)),
     Rule(
+        "addresses and browsers of sessions",
+        timedelta(0),
+        "the session's end",
+        # allauth's list of where somebody is signed in; nothing else ever clears it.
+        lambda kept: UserSession.objects.exclude(Exists(Session.objects.filter(session_key=OuterRef("session_key")))),
+    ),
+    Rule(
+        "entries of the admin's own log",
+        timedelta(days=730),
+        "what they tell",
+        lambda kept: LogEntry.objects.filter(action_time__lt=Now() - kept),
+    ),
+    Rule(
         "entries of the audit trail",
         timedelta(days=730),
         "what they tell",
@@ -138,9 +153,13 @@ def prune(rule: Rule, *, batch: int = BATCH) -> Iterator[int]:
 
     Oldest first where keys grow with time; of two that prune at once, each row goes with one of them.
     """
-    while keys := list(rule.rows(rule.kept).order_by("pk").values_list("pk", flat=True)[:batch]):
+    rows = rule.rows(rule.kept).order_by("pk")
+    found = rows
+    while keys := list(found.values_list("pk", flat=True)[:batch]):
         with transaction.atomic():
             # Once more by the rule: a row may have become open work again since it was found.
-            found = rule.rows(rule.kept).filter(pk__in=keys)
-            rule.rows(rule.kept).model._default_manager.filter(pk__in=list(found.values_list("pk", flat=True))).delete()
+            still = list(rows.filter(pk__in=keys).values_list("pk", flat=True))
+            rows.model._default_manager.filter(pk__in=still).delete()
         yield len(keys)
+        # From here on: what stays is not looked at again for every batch.
+        found = rows.filter(pk__gt=keys[-1])

@@ -99,7 +99,7 @@ ARROWS = {
     # Keys: which are needed, and moving everything to the newest without reading it.
     "integrations.keys": f"{ROWS} integrations.encryption",
     # What goes by its age.
-    "integrations.retention": ROWS,
+    "integrations.retention": f"{ROWS} allauth.usersessions.models.UserSession",
     "integrations.resealing": (
         f"{ROWS} integrations.encryption integrations.keys integrations.tokens integrations.spool"
     ),
