@@ -63,6 +63,20 @@ def metrics_can_be_told(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     ]
 
 
+@register(Tags.caches)
+def limits_are_counted_once_for_all(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    kind = settings.CACHES["default"]["BACKEND"].rsplit(".", 1)[-1]
+    if settings.DEBUG or kind not in {"LocMemCache", "FileBasedCache", "DummyCache"}:
+        return []
+    return [
+        Warning(
+            "Sign-in limits are counted by each process or host for itself, or not at all.",
+            hint="Leave CACHE_URL out, which counts in the database, or name a Redis that all hosts share.",
+            id="integrations.W006",
+        )
+    ]
+
+
 @register(Tags.database)
 def needed_keys_are_configured(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any

@@ -8,8 +8,10 @@ import pytest
 import requests
 from django.core.cache import cache
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.models import User
+from integrations import checks
 from tests.driving import Visitor
 from tests.figures import record
 from tests.world import World
@@ -107,3 +109,10 @@ def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(world:
     assert isinstance(right, requests.Response)
     assert "Sign out" not in right.text
     assert owner.get(f"c/{owner.code}/").status_code == 200
+
+
+def test_H4_limits_that_each_process_counts_for_itself_are_warned_about(settings: Settings) -> None:
+    settings.DEBUG = False
+    assert [warning.id for warning in checks.limits_are_counted_once_for_all(None)] == ["integrations.W009"]
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}}
+    assert checks.limits_are_counted_once_for_all(None) == []
