@@ -131,15 +131,16 @@ def _do_jobs(seen: set[tuple[Job, int]], stop_at: float) -> bool:
     Who is on trial comes last, and one at a time: it may take long.
     """
     tried: list[tuple[Job, QuerySet[Any]]] = []
+    before = len(seen)
     for job in JOBS:
         rows = job.rows()
         if job.on_trial is not None:
             tried.append((job, rows.filter(job.on_trial)))
             rows = rows.exclude(job.on_trial)
         for pk in list(rows.values_list("pk", flat=True)[:BATCH]):
-            if _is_over(stop_at):
-                return True
             if (job, pk) not in seen:
+                if told_to_stop.is_set() or (time.monotonic() > stop_at and len(seen) > before):
+                    return True
                 seen.add((job, pk))
                 _isolated(job.work, pk)
     for job, rows in random.sample(tried, len(tried)):

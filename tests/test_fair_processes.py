@@ -17,7 +17,7 @@ from tests.town import TOWN, Flood, Town, p95
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("town")]
 
 TROUBLED, OTHERS = size(2, 6), size(4, 20)
-EACH, PER_SECOND = size(3, 60), size(12, 20)
+EACH, PER_SECOND = size(3, 20), size(12, 6)
 PARKED = "SELECT count(*) FROM integrations_delivery WHERE state IN ('unmatched', 'quarantined', 'received')"
 OPEN = "SELECT count(*) FROM integrations_event WHERE type = 'Flood'"
 words = itertools.count()

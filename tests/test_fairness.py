@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Customer, User
-from integrations import handlers, health, inbox, lanes, limits, placing, proving, tasks
+from integrations import handlers, health, inbox, lanes, limits, patience, placing, proving, tasks
 from integrations.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State
 from integrations.snapinspect import client
@@ -154,7 +154,7 @@ def test_A11_while_jobs_wait_for_snapinspect_the_inbox_has_its_turn(
 
     paths = [call["path"] for call in sandbox.calls()]
     assert Counter(paths) == {"/user": 4, f"/inspections/{INSPECTION_OF_OTHER}": 1}
-    assert paths.index(f"/inspections/{INSPECTION_OF_OTHER}") == 1
+    assert paths.index(f"/inspections/{INSPECTION_OF_OTHER}") == 1, "after the first of the checks"
 
 
 def test_A11_connections_that_were_not_answered_are_checked_one_at_a_time_and_after_all_others(
@@ -174,19 +174,26 @@ def test_A11_connections_that_were_not_answered_are_checked_one_at_a_time_and_af
     assert {one.failed_checks for one in Connection.objects.all()} == {0}
 
 
+# Seconds, the least and the most, and the number of calls. Of rubbish nothing is known, so the usual waits hold.
 DAY = 24 * 3600
 ASKED = {
-    "120": (100, 120, 1),
-    "a date in two minutes": (90, 120, 1),
-    "in a while": (3, 5, client.MOST_TRIES),
-    str(DAY): (880, 900, 1),
+    "120": (60, 120, 1),
+    "a date in two minutes": (60, 120, 1),
+    "in a while": (12, 40, client.MOST_TRIES),
+    str(DAY): (840, 900, 1),
 }
 
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_A6_a_customer_who_is_asked_for_fewer_calls_waits_as_long_and_nobody_else_does(
-    asked: str, sandbox: Sandbox, connection: Connection, other: Connection, heard: list[Happening]
+    asked: str,
+    sandbox: Sandbox,
+    connection: Connection,
+    other: Connection,
+    heard: list[Happening],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(patience, "FIRST_RETRY", timedelta(seconds=40))
     least, most, calls = ASKED[asked]
     header = format_datetime(timezone.now() + timedelta(minutes=2), usegmt=True) if "date" in asked else asked
     for path in ("/inspections*", "/user"):
@@ -212,7 +219,7 @@ def test_A6_a_customer_who_is_asked_for_fewer_calls_waits_as_long_and_nobody_els
     )
     assert called == {int(COMPANY_OF_PAT): calls, int(COMPANY_OF_OTHER): 10}
     assert least <= waits[0] <= most
-    assert waits[1] >= min(least, 7)
+    assert waits[1] >= least
     assert heard_of(heard) == [COMPANY_OF_OTHER] * 10
     assert set(Event.objects.filter(connection=connection).values_list("attempts", flat=True)) == {0}
 
