@@ -193,6 +193,7 @@ def _connect(held: leasing.Held) -> None:
     told = {name: value for name, value in row.profile.items() if value}
     told["kind"] = Kind.CONNECT if row.sealed_refresh else Kind.PERSONAL
     with transaction.atomic():
+        leasing.hold_still(connection)
         held.promote()
         connection.move_to(
             State.CONNECTED,
@@ -229,6 +230,7 @@ def _give_up(held: leasing.Held, error_kind: str) -> bool:
     """SnapInspect refuses what it gave us: only a person can connect again. What worked before stays as it is."""
     connection = held.connection
     with transaction.atomic():
+        leasing.hold_still(connection)
         held.discard()
         if connection.state == State.CONNECTING:
             connection.move_to(State.NEEDS_RECONNECT, error_kind=error_kind)

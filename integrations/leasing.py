@@ -80,6 +80,15 @@ def hold_for_burning(connection: Connection) -> list["Held | None"]:
     return [_claim(free.filter(pk=pk), pk) for pk in mine.values_list("pk", flat=True)]
 
 
+def hold_still(connection: Connection) -> None:
+    """Keeps others from changing this connection and its pairs until the caller commits.
+
+    Whoever changes both takes the connection first: in two orders they would wait for each other, and the database
+    would end one of them.
+    """
+    list(Connection.objects.select_for_update().filter(pk=connection.pk).values_list("pk"))
+
+
 def _claim(claimable: "QuerySet[TokenPair]", pk: int) -> "Held | None":
     owner = secrets.token_hex(16)
     won = claimable.update(lease_owner=owner, lease_until=Now() + LEASE)

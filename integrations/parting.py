@@ -43,6 +43,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
                 ended.append(held.burn(deadline=max(0.1, give_up_at - time.monotonic())))
     finally:
         with transaction.atomic():
+            leasing.hold_still(connection)
             tokens.forget(connection)
             _forget_answers(connection)
             # A worker may have connected it anew while we waited for SnapInspect; who disconnects has the last word.

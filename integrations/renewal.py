@@ -155,6 +155,7 @@ def _needs_person(held: Held, error_kind: str) -> None:
     connection = held.connection
     again = patience.until_refused_check()
     with transaction.atomic():
+        leasing.hold_still(connection)
         # First the guarded write: who lost the lease must not judge a pair that somebody else has renewed.
         held.write(error_kind=error_kind, next_try_at=Now() + again)
         connection.refresh_from_db()

@@ -33,7 +33,7 @@ def receive(attempt: ConnectAttempt, received: pair.TokenPair) -> Connection:
     """
     connection = attempt.connection
     if connection is not None:
-        _one_at_a_time(connection)
+        leasing.hold_still(connection)  # two tabs that come back replace its candidate one after the other
     else:
         connection = Connection.objects.create(customer=attempt.for_customer, connected_by=attempt.user)
     TokenPair.objects.candidates().filter(connection=connection).delete()
@@ -43,23 +43,18 @@ def receive(attempt: ConnectAttempt, received: pair.TokenPair) -> Connection:
 
 def receive_exchanged(connection: Connection, sealed: sealing.Columns, *, by: User) -> None:
     """Makes a pair that was exchanged already this connection's candidate, in the caller's transaction."""
-    _one_at_a_time(connection)
+    leasing.hold_still(connection)
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(connection=connection, brought_by=by, exchanged_at=Now(), **sealed)
 
 
 def receive_personal(connection: Connection, token: str, *, by: User) -> None:
     """Seals a personal access token as the connection's candidate, in the caller's transaction."""
-    _one_at_a_time(connection)
+    leasing.hold_still(connection)
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(
         connection=connection, brought_by=by, sealed_refresh=b"", **sealing.access_columns(token, connection)
     )
-
-
-def _one_at_a_time(connection: Connection) -> None:
-    """Two tabs that come back for one connection replace its candidate one after the other."""
-    list(Connection.objects.select_for_update().filter(pk=connection.pk).values_list("pk"))
 
 
 def lend(connection: Connection) -> tuple[Client, InUse]:

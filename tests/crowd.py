@@ -117,6 +117,8 @@ class Crowd:
     def _somebody(self, company: str) -> Visitor:
         visitor = self.world.visitor().sign_up(company).connect(OTHER)
         visitor.http.hooks["response"] = []  # twenty minutes of pages: others are searched for secrets
+        # A kept connection may be closed at the moment of its next use, which no browser would take for an answer.
+        visitor.http.headers["Connection"] = "close"
         return visitor
 
     def _press(self, where: str, /, **fields: str) -> None:

@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.db import connections, transaction
 from django.db.models.functions import Now
 from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations import finishing, leasing, proving, tasks, tokens
-from integrations.models import Connection, State, TokenPair
+from integrations.models import ConnectAttempt, Connection, State, TokenPair
+from integrations.snapinspect.pair import TokenPair as TokenPairOf
 from integrations.snapinspect.pair import fingerprint
 from tests.driving import Sandbox, Visitor, audited, everything_kept, work, work_as_if_later
+from tests.world import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -68,6 +73,39 @@ def test_an_api_that_is_down_is_trouble_and_ends_by_itself(
     sandbox.clear_faults()
     work_as_if_later()
     assert badge(returned) == State.CONNECTED
+
+
+def test_who_comes_back_while_a_worker_settles_the_pair_before_waits_for_it_or_it_for_them(
+    sandbox: Sandbox, returned: Connection, alice: User
+) -> None:
+    pair = TokenPair.objects.get()
+    TokenPair.objects.update(proved_at=Now(), exchanged_at=Now(), profile={"company_id": "6847"})
+    granted = sandbox.grant()
+    attempt = ConnectAttempt.objects.create(
+        state_hash="x", session_hash="", user=alice, customer=returned.customer, connection=returned, issued_at=Now()
+    )
+
+    def worker() -> None:
+        try:
+            finishing.finish(pair.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            leasing.hold_still(returned)  # as `tokens.receive` does first
+            settling = pool.submit(worker)
+            if database.vendor == "postgresql":
+                wait_until(lambda: bool(waiting_for_locks()))
+            tokens.receive(attempt, TokenPairOf(granted["access_token"], granted["refresh_token"]))
+        settling.result()
+    assert TokenPair.objects.candidates().get().brought_by == alice
+
+
+def waiting_for_locks() -> int:
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize("kind", ["lost_answer", "unavailable_after_work"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from integrations import replays
 from tests.conftest import OpenWorld
 from tests.crowd import Crowd, Scales
 from tests.figures import record
@@ -34,7 +35,6 @@ def test_O15_under_mixed_load_memory_and_queue_stay_flat_and_nothing_fails(open_
         f"{did}; memory: {weights}; {left} waited at the end, all done; {len(crowd.failures)} wrong answers, "
         f"{len(crowd.errors())} errors logged",
     )
-    assert crowd.failures == []
-    assert crowd.errors() == []
-    assert left <= 100, "the queue has grown"
+    assert (crowd.failures, crowd.errors()) == ([], [])
+    assert left <= replays.MOST_WAITING + replays.STEP + 100, "more waits than a replay keeps waiting"
     assert max(more for _, more in growth.values()) <= MOST_GROWTH
