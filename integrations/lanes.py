@@ -14,14 +14,14 @@ own, and stops without having written anything."""
 import logging
 import secrets
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 
@@ -38,6 +38,10 @@ QUICK_SECONDS = 5.0  # for SnapInspect to answer a lane that is not on trial
 BATCH = 500
 # What was finished without a look-up is written together, this often: a killed worker repeats no more than this.
 WRITE_AFTER = 0.2
+
+
+# Shifts that lost the database. Threads append; the one that sweeps takes away.
+_interrupted: "deque[Shift]" = deque()
 
 
 class LostLane(Exception):
@@ -79,6 +83,20 @@ def serve(lane_id: int) -> None:
         shift.end()
     except LostLane:
         logger.info("Left lane %s to whoever has it now.", lane_id)
+    except (OperationalError, InterfaceError):
+        _interrupted.append(shift)
+        raise
+
+
+def end_interrupted() -> None:
+    """Gives back the lanes that this process had when the database went away: nobody waits for their leases to lapse.
+
+    Nor do their events count as what may have killed a worker: this one lives.
+    """
+    while _interrupted:
+        with suppress(LostLane):  # the database was away for longer than the lease
+            _interrupted[0].end()
+        _interrupted.popleft()
 
 
 def take(lane: "QuerySet[Lane]", **changes: Any) -> "Shift | None":

@@ -240,6 +240,7 @@ def sweep(*, by: str = "") -> int:
     many rows are due.
     """
     tokens.take_home()
+    lanes.end_interrupted()
     # In this order: what is taken up does not count, and some of it may be parked again.
     inbox.throw_out_parked()
     inbox.take_up_parked()

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,9 +35,11 @@ class Sender:
     def __init__(self, world: World) -> None:
         self._world = world
         self.url = f"{world.app}webhooks/snapinspect/{NEW}/"
+        self._trusting = trusting  # a certificate of the world's own
         self.acknowledged: set[str] = set()
         self.tries = 0
         self.statuses: list[int] = []
+        self.failures: list[str] = []  # of tries, acknowledged later or not
         self.seconds: list[float] = []
         self._kept = threading.local()
 
@@ -49,20 +51,43 @@ class Sender:
             begun = time.monotonic()
             try:
                 answer = self._session().post(self.url, json=body, timeout=30, allow_redirects=False)
-            except requests.RequestException:
+            except requests.RequestException as problem:
                 answer = None
+                self.failures.append(type(problem).__name__)
             if answer is not None:
                 self.statuses.append(answer.status_code)
                 if answer.status_code == 200:
                     self.seconds.append(time.monotonic() - begun)
                     self.acknowledged.add(type_)
                     return
+                self.failures.append(str(answer.status_code))
             assert time.monotonic() < give_up_at, "never acknowledged"
             time.sleep(0.1)
 
     def post_all(self, types: Iterable[str], *, threads: int = 6) -> None:
         with ThreadPoolExecutor(threads) as pool:
             for job in [pool.submit(self.post, type_) for type_ in types]:
+                job.result()
+
+    @contextmanager
+    def steadily(self, word: str, per_second: int) -> Iterator[None]:
+        """Posts at this pace, whatever the answers; at the end waits until each is acknowledged."""
+        ended = threading.Event()
+
+        def keep_the_pace(pool: ThreadPoolExecutor) -> list[Future[None]]:
+            jobs: list[Future[None]] = []
+            begun = time.monotonic()
+            while not ended.wait(max(0.0, begun + len(jobs) / per_second - time.monotonic())):
+                jobs.append(pool.submit(self.post, f"{word}_{len(jobs)}"))
+            return jobs
+
+        with ThreadPoolExecutor(32) as pool, ThreadPoolExecutor(1) as pacer:
+            pace = pacer.submit(keep_the_pace, pool)
+            try:
+                yield
+            finally:
+                ended.set()
+            for job in pace.result():
                 job.result()
 
     def _session(self) -> requests.Session:

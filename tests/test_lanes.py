@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import OperationalError
+from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -252,3 +255,26 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_
         tasks.told_to_stop.clear()
     work()
     assert set(Event.objects.values_list("state", flat=True)) == {"done"}
+
+
+def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_next_sweep(
+    connection: Connection, heard: list[Happening]
+) -> None:
+    def gone_once_the_handler_has_run(execute: Any, *arguments: Any) -> Any:
+        if heard:
+            raise OperationalError("the connection is closed")
+        return execute(*arguments)
+
+    assert post(payload()).status_code == 200
+    with database.execute_wrapper(gone_once_the_handler_has_run), pytest.raises(OperationalError):
+        tasks.work_through_inbox(float("inf"))
+    held = Lane.objects.exclude(lease_owner="").count()
+    heard.clear()
+
+    tasks.sweep()
+
+    event = only_event()
+    assert (held, Lane.objects.exclude(lease_owner="").count()) == (1, 0)
+    assert (event.state, event.attempts) == (Event.State.RECEIVED, 0), "nothing says that this event kills workers"
+    tasks.work_through_inbox(float("inf"))
+    assert state_of(event) == Event.State.DONE
