@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.driving import COMPANY_OF_PAT
+from tests.figures import record
 from tests.world import ROOT, World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -87,6 +88,29 @@ def picture(page: Page, name: str, scheme: Scheme) -> None:
 
 def badge(page: Page, word: str) -> None:
     expect(page.locator("[data-badge]")).to_have_text(word, timeout=30_000)
+
+
+@pytest.mark.parametrize("same_site", ["Lax", "Strict"])
+def test_H3_the_session_comes_along_on_the_way_back_from_snapinspect_and_would_not_if_it_were_strict(
+    same_site: Literal["Lax", "Strict"], chromium: Browser, world: World
+) -> None:
+    """The stand-in is another site than the app, in a browser's eyes: 127.0.0.1 and localhost."""
+    context = chromium.new_context()
+    page = context.new_page()
+    sign_up(page, world)
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    (session,) = [cookie for cookie in context.cookies() if cookie["name"] == "sessionid"]
+    assert (session["sameSite"], session["httpOnly"]) == ("Lax", True)
+    context.add_cookies(
+        [{"name": "sessionid", "value": session["value"], "domain": "localhost", "path": "/", "httpOnly": True,
+          "sameSite": same_site}]
+    )  # fmt: skip
+    page.get_by_role("button", name="Allow").click()
+    arrived = re.fullmatch(rf"{world.app}c/\w+/", page.url) is not None
+    context.close()
+
+    record("H3", f"a real return from another site, cookies {same_site}", "signed in" if arrived else "not signed in")
+    assert arrived == (same_site == "Lax")
 
 
 def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(

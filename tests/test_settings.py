@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import json
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from integrations.encryption import parse_keys
+from tests.figures import record
 from tests.postgres import free_port
 from tests.production import ENVIRONMENT
 
@@ -184,7 +186,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=lambda text: str(text)[:40])
-def test_a_bad_setting_ends_the_start_in_one_line_that_names_it(name: str, value: str) -> None:
+def test_H1_a_bad_setting_ends_the_start_in_one_line_that_names_it(name: str, value: str) -> None:
     assert_one_line_about(name, start(*MANAGE, "check", **{name: value}))
 
 
@@ -194,14 +196,14 @@ def test_one_half_of_the_client_credentials_is_refused(missing: str) -> None:
 
 
 @pytest.mark.parametrize("key", [STANDARD, URL_SAFE], ids=["standard", "URL-safe"])
-def test_the_key_of_the_tokens_must_not_be_django_s_key(key: str) -> None:
+def test_H1_the_key_of_the_tokens_must_not_be_django_s_key(key: str) -> None:
     finished = start(*MANAGE, "check", SECRET_KEY=STANDARD, TOKEN_ENCRYPTION_KEYS=key)
 
     assert_one_line_about("TOKEN_ENCRYPTION_KEYS", finished)
     assert "SECRET_KEY" in finished.stderr
 
 
-def test_debug_refuses_a_host_that_others_can_reach() -> None:
+def test_H1_debug_refuses_a_host_that_others_can_reach() -> None:
     assert_one_line_about("ALLOWED_HOSTS", start(*MANAGE, "check", DEBUG="true"))
 
 
@@ -252,7 +254,65 @@ def test_a_database_that_cannot_be_opened_ends_a_command_in_one_line(kind: str, 
 
 def test_H1_the_deployment_check_finds_nothing_in_production() -> None:
     finished = start(*MANAGE, "check", "--deploy", "--fail-level", "WARNING")
-    assert finished.returncode == 0, finished.stderr
+    findings = re.findall(r"^\?: \(.*", finished.stderr, re.MULTILINE)
+    record("H1", "check --deploy with the settings of production", f"{len(findings)} findings")
+    assert (finished.returncode, findings) == (0, []), finished.stderr
+
+
+# What a deployment gets that has set only what it must: nothing is open, shown or trusted that nobody has asked for.
+SAFE = {
+    "DEBUG": False,
+    "SIGNUP_OPEN": False,
+    "EMAIL_VERIFICATION": "mandatory",
+    "STAFF_NEED_SECOND_FACTOR": True,
+    "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN": False,
+    "TRUSTED_PROXIES": 0,
+    "SECURE_PROXY_SSL_HEADER": None,
+    "CSRF_TRUSTED_ORIGINS": [],
+    "ALLOW_INSECURE_LOOPBACK": False,
+    "SECRET_KEY_FALLBACKS": [],
+    "SNAPINSPECT_EXCHANGE_ON_CONNECT": True,
+    "SNAPINSPECT_SIGN_IN_FIELD": "",
+    "SNAPINSPECT_FORM_ORIGINS": [],
+    "EVENT_HANDLERS": [],
+    "SECURE_SSL_REDIRECT": True,
+    "SESSION_COOKIE_SECURE": True,
+    "SESSION_COOKIE_HTTPONLY": True,
+    "CSRF_COOKIE_SECURE": True,
+    "CSRF_COOKIE_HTTPONLY": True,
+    "X_FRAME_OPTIONS": "DENY",
+    "SECURE_CONTENT_TYPE_NOSNIFF": True,
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "json",
+}
+READ_BACK = (
+    "import django, json; from django.conf import settings as s; print(json.dumps({n: getattr(s, n) for n in %r}))"
+)
+# Beside a default of its own, each has a word that opens it: those who need it say so.
+OPENED = {
+    "SIGNUP_OPEN": "true",
+    "EMAIL_VERIFICATION": "none",
+    "TRUSTED_PROXIES": "1",
+    "ALLOW_INSECURE_LOOPBACK": "true",
+}
+
+
+def test_H1_what_nobody_has_set_is_the_safe_choice() -> None:
+    show = ("-c", READ_BACK % list(SAFE))
+    shown = json.loads(start(*show, DJANGO_SETTINGS_MODULE="connectapp.settings").stdout)
+    opened = json.loads(start(*show, DJANGO_SETTINGS_MODULE="connectapp.settings", **OPENED).stdout)
+
+    record("H1", "only what has no default is set", f"{len(SAFE)} of {len(SAFE)} defaults are the safe choice")
+    assert shown == SAFE
+    assert all(opened[name] != SAFE[name] for name in OPENED)
+
+
+def test_H1_gunicorn_listens_to_this_machine_only_and_keeps_no_list_of_requests() -> None:
+    shown = start(*GUNICORN[:-1], "--print-config")
+    config = dict(re.findall(r"^(\w+)\s+= (.*)$", shown.stdout, re.MULTILINE))
+
+    assert config["bind"] == "['127.0.0.1:8000']"
+    assert (config["accesslog"], config["reload"], config["forwarded_allow_ips"]) == ("None", "False", "[]")
 
 
 def test_both_spellings_of_base64_are_the_same_key() -> None:
