@@ -35,7 +35,6 @@ class Sender:
     def __init__(self, world: World) -> None:
         self._world = world
         self.url = f"{world.app}webhooks/snapinspect/{NEW}/"
-        self._trusting = trusting  # a certificate of the world's own
         self.acknowledged: set[str] = set()
         self.tries = 0
         self.statuses: list[int] = []
