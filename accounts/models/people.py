@@ -11,11 +11,17 @@ from django.db.models.functions import Lower
 
 # No vowels and nothing that looks like something else: codes are read out on the phone and spell no words.
 CODE_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
+CODE_LENGTH = 12
 
 
 def new_code() -> str:
     """A public identifier for addresses: 12 characters, 57 random bits, never a primary key."""
-    return "".join(secrets.choice(CODE_ALPHABET) for _ in range(12))
+    # One number for all letters: events get their codes by the thousand.
+    left, code = secrets.randbelow(len(CODE_ALPHABET) ** CODE_LENGTH), ""
+    for _ in range(CODE_LENGTH):
+        left, letter = divmod(left, len(CODE_ALPHABET))
+        code += CODE_ALPHABET[letter]
+    return code
 
 
 class UserManager(BaseUserManager["User"]):

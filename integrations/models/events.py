@@ -161,14 +161,16 @@ class PlainRows(models.QuerySet[Any]):
         ]
         if not prepared:
             return
-        into = f"INSERT INTO {self.model._meta.db_table} ({', '.join(field.column for field in fields)}) VALUES "  # noqa: S608
-        place = f"({', '.join(['%s'] * len(fields))})"
+        into = f"INSERT INTO {self.model._meta.db_table} ({', '.join(field.column for field in fields)})"
         with database.cursor() as cursor:
             if database.vendor == "postgresql":
-                places = ", ".join([place] * len(prepared))
-                cursor.execute(f"{into}{places} ON CONFLICT DO NOTHING", [value for row in prepared for value in row])
+                # A list for each column, see `settle` of deliveries. Types without their lengths: a cast would cut.
+                lists = ", ".join(f"%s::{(field.db_type(database) or '').partition('(')[0]}[]" for field in fields)
+                values = [list(column) for column in zip(*prepared, strict=True)]
+                cursor.execute(f"{into} SELECT * FROM unnest({lists}) ON CONFLICT DO NOTHING", values)  # noqa: S608
             else:
-                cursor.executemany(f"{into}{place} ON CONFLICT DO NOTHING", prepared)
+                places = ", ".join(["%s"] * len(fields))
+                cursor.executemany(f"{into} VALUES ({places}) ON CONFLICT DO NOTHING", prepared)
 
 
 class EventDelivery(models.Model):

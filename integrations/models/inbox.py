@@ -79,15 +79,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         table = self.model._meta.db_table
         with database.cursor() as cursor:
             if database.vendor == "postgresql":
-                # One statement: a round of planning for each row would be most of the work.
-                hints = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(rows))
+                # One statement: a round of planning for each row would be most of the work. A list for each column:
+                # a placeholder for each value would have to be found by the driver first, in a text of 30 kB.
                 columns = "(state, problem, type, inspection_id, review_id, company_id, id)"
                 cursor.execute(
                     f"UPDATE {table} SET state = hint.state, problem = hint.problem, type = hint.type,"  # noqa: S608
                     " inspection_id = hint.inspection_id, review_id = hint.review_id, company_id = hint.company_id"
-                    f" FROM (VALUES {hints}) AS hint {columns}"
+                    f" FROM unnest({'%s::text[], ' * 6}%s::bigint[]) AS hint {columns}"
                     f" WHERE {table}.id = hint.id AND {table}.state = 'received'",
-                    [value for row in rows for value in row],
+                    [list(column) for column in zip(*rows, strict=True)],
                 )
             else:
                 cursor.executemany(
