@@ -4,6 +4,7 @@ BENCH_SECONDS=0.2 is over in a minute and keeps nothing: it tells whether everyt
 """
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,8 @@ DURABLE = ["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffer
 
 
 def main() -> int:
+    # Told to stop, it stops what it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     short = os.environ.get("BENCH_SECONDS", "")
     size = Size().shortened(float(short)) if short else Size()
     lines: list[Line] = []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,23 @@ SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "connectapp.settings",
 }
 KEPT = {"PATH", "HOME", "LANG", "PYTHONPATH"}
+
+
+@dataclass(frozen=True)
+class Web:
+    """A gunicorn that answers."""
+
+    port: int
+    pid: int
+
+    def processor_seconds(self) -> float:
+        """What its workers have used so far; always 0 where the system does not tell (it is asked as Linux is)."""
+        try:
+            workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            used = [Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[11:13] for worker in workers]
+        except OSError:
+            return 0.0
+        return sum(int(ticks) for both in used for ticks in both) / os.sysconf("SC_CLK_TCK")
 
 
 class Deployment:
@@ -80,12 +98,12 @@ class Deployment:
         return json.loads(self._finished(["-m", module], json.dumps(job)).splitlines()[-1])
 
     @contextmanager
-    def web(self, application: str = "connectapp.wsgi", **environment: str) -> Iterator[int]:
-        """gunicorn as in production; yields its port."""
+    def web(self, application: str = "connectapp.wsgi", **environment: str) -> Iterator[Web]:
+        """gunicorn as in production."""
         port = free_port()
         command = ["-m", "gunicorn", "--config", "gunicorn.conf.py", application]
-        with self.process("web", command, PORT=str(port), **environment):
-            yield answering(port)
+        with self.process("web", command, PORT=str(port), **environment) as gunicorn:
+            yield Web(answering(port), gunicorn.pid)
 
     @contextmanager
     def process(self, name: str, command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from bench.deployment import NEW_KEY, OLD_KEY, ROOT, WEBHOOK_SECRET, Deployment, answering
+from bench.deployment import NEW_KEY, OLD_KEY, ROOT, WEBHOOK_SECRET, Deployment, Web, answering
 from bench.result import Line, Target, least, most
 from bench.rounds import Sample, in_turn, middle, ratio
 from tests.postgres import free_port
@@ -41,6 +41,9 @@ class Size:
         return replace(self, seconds=seconds, rounds=1, deliveries=600, tasks=100, callers=10, pairs=50)
 
 
+NOBODY = Web(0, 0)
+
+
 @dataclass(frozen=True)
 class Stand:
     """Where it is measured: a deployment with rows in it, the words for its database, and what is running."""
@@ -49,12 +52,13 @@ class Stand:
     database: str
     filled: dict[str, str]
     size: Size
-    product: int = 0
-    reference: int = 0
+    product: Web = NOBODY
+    reference: Web = NOBODY
 
-    def load(self, port: int, request: str, **options: Any) -> Sample:
+    def load(self, web: Web, request: str, **options: Any) -> Sample:
         """What the load generator has seen; whatever was not answered with 200 fails the run."""
-        job = {"port": port, "request": request, "seconds": self.size.seconds, "connections": 1, **options}
+        job = {"port": web.port, "request": request, "seconds": self.size.seconds, "connections": 1, **options}
+        used = web.processor_seconds()
         finished = subprocess.run(
             [sys.executable, "-m", "bench.load"],
             cwd=ROOT, input=json.dumps(job), capture_output=True, text=True, check=True,
@@ -62,6 +66,7 @@ class Stand:
         seen: Sample = json.loads(finished.stdout)
         if set(seen["statuses"]) != {"200"}:
             raise RuntimeError(f"Not every request was answered with 200: {seen['statuses']}")
+        seen["processor_us"] = 1e6 * (web.processor_seconds() - used) / seen["statuses"]["200"]
         return seen
 
     def compare(self, theirs: str, ours: str, **options: Any) -> dict[str, list[Sample]]:
@@ -94,6 +99,8 @@ def beside(path: str, seen: dict[str, list[Sample]], targets: list[Target]) -> L
         "p99 ms": middle(seen["ours"], "p99"),
         "p99 by the reference's": ratio(seen, "p99"),
     }
+    if middle(seen["ours"], "processor_us"):
+        figures["processor"] = middle(seen["theirs"], "processor_us") / middle(seen["ours"], "processor_us")
     return Line(path, words(seen["theirs"]), words(seen["ours"]), figures, targets)
 
 
@@ -160,10 +167,10 @@ def _ends(at: Deployment, events: int) -> list[float]:
 def hanging_api(stand: Stand, seconds: float) -> Line:
     """Row W2 of the score card: 50 deliveries a second while every call of the API hangs."""
     at = stand.deployment.with_settings(SNAPINSPECT_INSPECTION_PATH="hang/{inspection_id}")
-    with at.web() as port, at.process("worker", ["manage.py", "worker"]):
+    with at.web() as web, at.process("worker", ["manage.py", "worker"]):
         path = f"/webhooks/snapinspect/{WEBHOOK_SECRET}/"
-        stand.load(port, post(path), connections=4, seconds=1)
-        seen = stand.load(port, post(path), connections=16, seconds=seconds, rate=50)
+        stand.load(web, post(path), connections=4, seconds=1)
+        seen = stand.load(web, post(path), connections=16, seconds=seconds, rate=50)
     return Line(
         f"W2 acknowledged while the API hangs, 50/s, {stand.database}",
         "", words([seen]), {"p99 ms": seen["p99"]}, [most("p99 ms", 100)],
@@ -176,7 +183,7 @@ def panels(stand: Stand) -> Line:
     headers = {"Host": "localhost", "Cookie": stand.filled["cookie"], "X-Forwarded-Proto": "https",
                "X-Forwarded-For": "203.0.113.7"}  # fmt: skip
     at.sql("UPDATE integrations_panel SET is_active = ?", [(True,)])
-    job = {"port": stand.product, "path": f"/c/{stand.filled['customer']}/", "headers": headers}
+    job = {"port": stand.product.port, "path": f"/c/{stand.filled['customer']}/", "headers": headers}
     seen = []
     for _ in range(stand.size.rounds + 1):
         at.sql("DELETE FROM integrations_panelanswer")

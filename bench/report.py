@@ -52,24 +52,26 @@ def table(run: Run) -> str:
         f"{run['software']}. {run['machine']}; load average before it began: {run['load']}."
         f" It took {run['minutes']} minutes.",
         "",
-        "| path | reference | product | ratio | target | |",
-        "|---|---|---|---:|---|---|",
+        "| path | reference | product | ratio | of processor time | target | |",
+        "|---|---|---|---:|---:|---|---|",
     ]
     return "\n".join([*rows, *(_row(Line.from_json(line)) for line in run["lines"])]) + "\n"
 
 
 def _row(line: Line) -> str:
-    ratio = f"{line.figures['ratio']:.2f}" if "ratio" in line.figures else ""
+    ratio, processor = (f"{line.figures[name]:.2f}" if name in line.figures else "" for name in ("ratio", "processor"))
     wanted = ", ".join(
         str(target) if target.figure in {"ratio"} else f"{target} ({line.figures[target.figure]:.3g})"
         for target in line.targets
     )
     met = "" if not line.targets else "**missed**" if line.missed else "met"
-    return f"| {line.path} | {line.theirs} | {line.ours} | {ratio} | {wanted} | {met} |"
+    return f"| {line.path} | {line.theirs} | {line.ours} | {ratio} | {processor} | {wanted} | {met} |"
 
 
 def spoken(line: Line) -> str:
     """A line for the terminal, as soon as it is known."""
     ratio = f"  ratio {line.figures['ratio']:.2f}" if "ratio" in line.figures else ""
+    if "processor" in line.figures:
+        ratio += f" (of processor time {line.figures['processor']:.2f})"
     missed = f"  MISSED: {', '.join(map(str, line.missed))}" if line.missed else ""
     return f"{line.path:58} {line.theirs:38} {line.ours}{ratio}{missed}"
