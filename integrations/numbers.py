@@ -120,10 +120,9 @@ def _statement(days: list[Day], connection_ids: list[int]) -> tuple[str, list[An
     """By hand, and the days as a table: by a function of the time, to group by, every single row would pass through it,
     and thirty queries of the ORM in a union took longer to spell than to answer."""
     received_at = Event._meta.get_field("received_at")
-    moments = [
-        (number, *(received_at.get_db_prep_value(_midnight(at), database) for at in (day.date, day.date + _A_DAY)))
-        for number, day in enumerate(days)
-    ]
+    midnights = [_midnight(date) for date in (*(day.date for day in days), days[-1].date + _A_DAY)]
+    bounds = [received_at.get_db_prep_value(midnight, database) for midnight in midnights]
+    moments = [(number, *bounds[number : number + 2]) for number in range(len(days))]
     rows = ", ".join(["(%s, %s, %s)"] * len(moments))
     mine, every, still_open = (
         f"({', '.join(['%s'] * len(values))})" for values in (connection_ids, _EVERY_STATE, Event.OPEN)
