@@ -5,6 +5,7 @@ The rooms of custody are this one, `leasing` (a pair is changed only under its l
 """
 
 import logging
+from collections.abc import Sequence
 
 from django.db import connection as database
 from django.db import transaction
@@ -54,6 +55,18 @@ def receive_personal(connection: Connection, token: str, *, by: User) -> None:
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(
         connection=connection, brought_by=by, sealed_refresh=b"", **sealing.access_columns(token, connection)
+    )
+
+
+def receive_made_up(connections: Sequence[Connection]) -> None:
+    """Seals for each of these a pair that nobody ever issued, as the one in use: for data that is made up."""
+    TokenPair.objects.bulk_create(
+        TokenPair(
+            connection=connection,
+            role=TokenPair.Role.CURRENT,
+            **sealing.columns(pair.TokenPair(f"seeded-{connection.code}", f"seeded-too-{connection.code}"), connection),
+        )
+        for connection in connections
     )
 
 

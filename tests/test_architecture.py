@@ -100,6 +100,8 @@ ARROWS = {
     "integrations.keys": f"{ROWS} integrations.encryption",
     # What goes by its age.
     "integrations.retention": f"{ROWS} allauth.usersessions.models.UserSession",
+    # Rows that are made up, to try things out at size.
+    "integrations.seeding": f"{ROWS} integrations.tokens",
     "integrations.resealing": (
         f"{ROWS} integrations.encryption integrations.keys integrations.tokens integrations.spool"
     ),
@@ -162,7 +164,7 @@ ARROWS = {
     "integrations.management": (
         f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"
         " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
-        " integrations.webhook_addresses integrations.exporting"
+        " integrations.webhook_addresses integrations.exporting integrations.seeding"
     ),
     "integrations.checks": "django integrations.encryption integrations.keys integrations.limits integrations.meters",
     "integrations.apps": "django integrations.checks integrations.handlers",
