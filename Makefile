@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations bench tests
 
-.PHONY: help install run test bench soak pictures check lock sbom
+.PHONY: help install run test bench growth soak pictures check lock sbom
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -24,6 +24,9 @@ test: install ## the whole test suite, on SQLite and on PostgreSQL
 
 bench: install ## how fast it is, beside reference points measured in turn; table into docs/performance.md
 	@$(PY) -m bench
+
+growth: install ## what a million events cost, as ratios against a thousand, on PostgreSQL; table into docs/growth.md
+	@$(PY) -m bench.growth
 
 soak: install ## the score card at its full size, figures into docs/reliability.md; ROWS="R1 R3" for some
 	@ROWS="$(ROWS)" $(PY) -m tests.soak

@@ -42,7 +42,12 @@ def company_connected(connection: Connection) -> None:
 
 def take_up_parked() -> int:
     """Has unmatched deliveries placed that belong to somebody by now; returns how many."""
-    found = list(Delivery.objects.placeable().order_by("pk").values_list("pk", flat=True)[:BATCH])
+    # Asked one by one: for both at once, a database goes through all connections.
+    found = [
+        pk
+        for kind in (Delivery.objects.of_a_company(), Delivery.objects.of_their_connection())
+        for pk in kind.order_by("pk").values_list("pk", flat=True)[:BATCH]
+    ]
     return Delivery.objects.unmatched().filter(pk__in=found).update(state=Delivery.State.RECEIVED) if found else 0
 
 

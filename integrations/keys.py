@@ -8,11 +8,11 @@ concerned say "Setup problem", and nothing that is stored gets overwritten until
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 
 from integrations import encryption
 from integrations.encryption import Purpose
@@ -49,19 +49,27 @@ STORES = (
 )
 
 
-def in_use() -> Counter[str]:
-    """How many stored rows each key has sealed, by key id."""
+def in_use(most: int | None = None) -> Counter[str]:
+    """How many stored rows each key has sealed, by key id; of each kind of row counted no further than `most`."""
     used: Counter[str] = Counter()
     for store in STORES:
-        sealed = store.rows.exclude(key_id="").order_by().values_list("key_id")
-        used.update(dict(sealed.annotate(Count("pk"))))
+        for key_id in _names(store):
+            used[key_id] += store.rows.filter(key_id=key_id).order_by()[:most].count()
     return used
 
 
 def missing() -> dict[str, int]:
     """The keys that sealed something and are not configured, with how many rows need each."""
     configured = encryption.key_ids()
-    return {key_id: rows for key_id, rows in sorted(in_use().items()) if key_id not in configured}
+    gone = {key_id for store in STORES for key_id in _names(store)} - set(configured)
+    return {key_id: rows for key_id, rows in sorted(in_use().items()) if key_id in gone} if gone else {}
+
+
+def _names(store: Store) -> Iterator[str]:
+    """The ids of the keys that rows of this kind are sealed by: one look into the index for each, however many rows."""
+    name: str | None = ""
+    while name := store.rows.filter(key_id__gt=name).order_by("key_id").values_list("key_id", flat=True).first():
+        yield name
 
 
 def require() -> None:
@@ -74,7 +82,7 @@ def require() -> None:
 class Watch:
     """Tells the log once when keys are missing, and once when they are back, however often it is asked to look.
 
-    every: seconds between two looks. One reads a column of all sealed rows (10,000 rows: about 10 ms).
+    every: seconds between two looks. One costs a few looks into an index, however many rows are sealed.
     """
 
     def __init__(self, every: float = 60.0) -> None:

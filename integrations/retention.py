@@ -12,8 +12,9 @@ from allauth.usersessions.models import UserSession
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Max, Min, Model, OuterRef, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.models import AuditEntry, Invitation
 from integrations.models import (
@@ -42,12 +43,43 @@ def events_kept_until(connection: Connection) -> datetime | None:
 
 @dataclass(frozen=True)
 class Rule:
-    """`rows`: those older than `kept`, in any order; `kept` is counted from what `since` says."""
+    """`rows`: those older than `kept`, in any order; `kept` is counted from what `since` says.
+
+    came: the column that says when a row came, where there may be millions, and their keys grow with it. Then only the
+    old end of the table is looked at: no index has to be kept up for what happens once a day.
+    """
 
     what: str
     kept: timedelta
     since: str
     rows: Callable[[timedelta], "QuerySet[Any]"]
+    came: str = ""
+
+    def old(self) -> "QuerySet[Any]":
+        """The rows that go now."""
+        rows = self.rows(self.kept)
+        if not self.came:
+            return rows
+        return rows.filter(pk__lt=_first_younger(rows.model, self.came, timezone.now() - self.kept + SLACK))
+
+
+# Rows that came at about one moment may have got their keys in another order, and clocks differ.
+SLACK = timedelta(hours=1)
+
+
+def _first_younger(model: type[Model], came: str, than: datetime) -> int:
+    """The key from which on rows came later: found by halving, in some twenty looks at a million rows."""
+    rows = model._default_manager.order_by("pk").values_list("pk", came)
+    ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
+    low, high = ends["first"] or 0, (ends["last"] or -1) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = rows.filter(pk__gte=middle).first()
+        if found is None or found[1] >= than:
+            high = middle
+        else:
+            low = found[0] + 1
+    return low
 
 
 def _unfinished_work() -> Exists:
@@ -68,6 +100,7 @@ RULES = [
         timedelta(days=400),
         "their end",
         lambda kept: Event.objects.filter(finished_at__lt=Now() - kept),
+        came="received_at",
     ),
     Rule(
         "deliveries",
@@ -79,13 +112,21 @@ RULES = [
             .exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
             .exclude(_unfinished_work())
         ),
+        came="received_at",
     ),
-    Rule("results of tests", timedelta(days=90), "the test", lambda kept: Check.objects.filter(at__lt=Now() - kept)),
+    Rule(
+        "results of tests",
+        timedelta(days=90),
+        "the test",
+        lambda kept: Check.objects.filter(at__lt=Now() - kept),
+        came="at",
+    ),
     Rule(
         "calls of the explorer",
         timedelta(days=90),
         "the call",
         lambda kept: ExplorerCall.objects.filter(at__lt=Now() - kept),
+        came="at",
     ),
     Rule(
         "replays",
@@ -101,6 +142,7 @@ RULES = [
         lambda kept: ConnectAttempt.objects.filter(issued_at__lt=Now() - kept).exclude(
             Exists(Introduction.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b""))
         ),
+        came="issued_at",
     ),
     Rule(
         "invitations",
@@ -145,7 +187,7 @@ RULES = [
 
 def due(rule: Rule) -> int:
     """How many rows this rule would delete now."""
-    return rule.rows(rule.kept).order_by().count()
+    return rule.old().order_by().count()
 
 
 def prune(rule: Rule, *, batch: int = BATCH) -> Iterator[int]:
@@ -153,7 +195,7 @@ def prune(rule: Rule, *, batch: int = BATCH) -> Iterator[int]:
 
     Oldest first where keys grow with time; of two that prune at once, each row goes with one of them.
     """
-    rows = rule.rows(rule.kept).order_by("pk")
+    rows = rule.old().order_by("pk")
     found = rows
     while keys := list(found.values_list("pk", flat=True)[:batch]):
         with transaction.atomic():

@@ -45,12 +45,29 @@ def _is_about_events(sql: str) -> bool:
     return sql.startswith(("SELECT", "WITH")) and "integrations_event" in sql
 
 
-def _touched(sql: str) -> int:
+def tables_read_whole(sql: str) -> set[str]:
+    """The tables that PostgreSQL reads without an index to answer this, further than a look at their first rows."""
+    nodes = _plan(sql) if sql.startswith("SELECT") else []
+    return {
+        node["Relation Name"]
+        for node in nodes
+        if node["Node Type"] == "Seq Scan"
+        and node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) > FIRST_ROWS
+    }
+
+
+FIRST_ROWS = 1000
+
+
+def _plan(sql: str) -> list[dict[str, Any]]:
     with database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}".replace("%", "%%"))
         answer = cursor.fetchone()[0]
-    plan = json.loads(answer) if isinstance(answer, str) else answer
-    nodes = [node for node in _nodes(plan[0]["Plan"]) if node.get("Relation Name") == "integrations_event"]
+    return _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+
+
+def _touched(sql: str) -> int:
+    nodes = [node for node in _plan(sql) if node.get("Relation Name") == "integrations_event"]
     assert not [node for node in nodes if node["Node Type"] == "Seq Scan"], sql
     return sum(
         round(node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))) for node in nodes

@@ -4,14 +4,19 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection as database
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import tasks, wording
+from integrations import keys, operations, placing, retention, seeding, tasks, wording
 from integrations.finishing import ASKS_FOR
-from integrations.models import Check, Connection, TokenPair
+from integrations.models import Attempt, Check, Connection, Delivery, Event, Lane, TokenPair, Turn
 from integrations.views import connect as connect_view
 from tests.driving import OTHER, Sandbox, Visitor, audited, callback, work
+from tests.events import make_events, tables_read_whole
+from tests.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -91,3 +96,75 @@ def test_a_session_cookie_that_holds_a_nul_is_no_session(acme: Customer) -> None
     for odd in ('"\\000"', "a\u00e9", "x" * 41):
         answer = Visitor(HTTP_COOKIE=f"sessionid={odd}").get(f"/c/{acme.code}/")
         assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/accounts/login/")
+
+
+def test_what_goes_by_its_age_is_looked_for_at_the_old_end_of_its_table_only(acme: Customer) -> None:
+    connection = Connection.objects.create(customer=acme)
+    made = make_events(connection, 40)
+    rule = next(rule for rule in retention.RULES if rule.what == "events")
+    kept = rule.kept + timedelta(days=2)
+    for number, event in enumerate(made):
+        came = timezone.now() - kept if number < 25 else timezone.now()
+        Event.objects.filter(pk=event.pk).update(received_at=came, finished_at=came)
+    Event.objects.filter(pk=made[3].pk).update(finished_at=None)
+
+    assert retention.due(rule) == 24
+    with CaptureQueriesContext(database) as asked:
+        assert list(retention.prune(rule, batch=10)) == [10, 10, 4]
+    assert set(Event.objects.all()) == {made[3], *made[25:]}
+    bound = [query["sql"] for query in asked.captured_queries if '"id" <' in query["sql"]]
+    assert str(made[25].pk) in bound[0]
+
+
+def test_of_sealed_rows_one_is_read_for_each_key(acme: Customer) -> None:
+    connections = Connection.objects.bulk_create(Connection(customer=acme, company_id=str(n)) for n in range(30))
+    TokenPair.objects.bulk_create(
+        TokenPair(connection=each, sealed_access=b"x", sealed_refresh=b"y", key_id="bbbb" if each.pk % 2 else "aaaa")
+        for each in connections
+    )
+    with CaptureQueriesContext(database) as asked:
+        names = set(keys.missing())
+    assert names == {"aaaa", "bbbb"}
+    assert all("LIMIT 1" in query["sql"] for query in asked.captured_queries[:3])
+    assert keys.in_use(10) == {"aaaa": 10, "bbbb": 10}
+    assert keys.in_use() == {"aaaa": 15, "bbbb": 15}
+
+
+@pytest.fixture
+def town() -> None:
+    """Enough of everything for PostgreSQL to have to choose."""
+    if database.vendor != "postgresql":
+        pytest.skip("Plans are PostgreSQL's.")
+    now = timezone.now()
+    asked = seeding.plan(customers=size(2_000, 50_000), events=size(4_000, 500_000))
+    list(seeding.add_customers(asked.customers, seed=1, now=now))
+    list(seeding.add_events(asked.events, seed=1, now=now))
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    Turn.objects.take("sweep")
+
+
+# What is asked again and again, by every worker, balancer and member of staff.
+ASKED_OFTEN: dict[str, Callable[[], object]] = {
+    "the sweep": tasks.sweep,
+    "how much waits": tasks.due,
+    "the operations page": operations.look,
+    "which keys are needed": keys.missing,
+    "whose deliveries are": placing.place,
+    "what is old": lambda: [retention.due(rule) for rule in retention.RULES if rule.came],
+}
+# Each stays as small as the number of connections that are disconnected, or whose events wait: docs/growth.md.
+AS_MANY_AS_THERE_ARE = {("integrations_tokenpair", "disconnected"), ("integrations_connection", "processing")}
+
+
+def test_what_is_asked_often_reads_no_big_table_from_end_to_end(town: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "MOST", 500)  # as far behind what there is as in life
+    big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, Lane)}
+    Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')
+    for what, ask in ASKED_OFTEN.items():
+        with CaptureQueriesContext(database) as asked:
+            ask()
+        for query in asked.captured_queries:
+            for table in tables_read_whole(query["sql"]) & big:
+                words = {word for name, word in AS_MANY_AS_THERE_ARE if name == table}
+                assert any(word in query["sql"] for word in words), f"{what}: {table}: {query['sql']}"

@@ -48,7 +48,15 @@ def test_when_all_is_well_it_says_so(
 
     assert set(tones(staff).values()) == {"success"}
     page = staff.get(PAGE).text
-    for words in ("Operations", "host-1, process 7", "Nothing waits.", "Connected", "newest", "Django", "0002_"):
+    for words in (
+        "Operations",
+        "host-1, process 7",
+        "Nothing waits.",
+        "Connected",
+        "newest",
+        "Django",
+        "Schema of accounts",
+    ):
         assert words in page
     seen = told(staff)
     assert (seen["connections"]["connected"], seen["delivery_waiting_since"], seen["event_waiting_since"]) == (
@@ -162,7 +170,7 @@ def test_it_asks_the_same_few_questions_however_many_rows_there_are(staff: Visit
             operations.look()
         counted.append(len(asked))
 
-    assert counted[0] == counted[1] <= 18
+    assert counted[0] == counted[1] <= 24
 
 
 def test_the_page_asks_for_itself_anew_and_gets_only_that_part(staff: Visitor) -> None:

@@ -53,7 +53,7 @@ def test_events_and_deliveries_go_with_all_that_hangs_on_them(
     for _ in range(5):
         announce(stranger, upload(sandbox))
     kept = everything_kept()
-    age(Event, "finished_at")
+    age(Event, "received_at", "finished_at")
     age(Delivery, "received_at")
 
     gone = prune()

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts import audit
 from accounts.access import person
 from accounts.admin.confirming import confirmed
-from accounts.admin.rows import linked
+from accounts.admin.rows import FirstPages, linked
 from accounts.models import Customer, Membership, User
 
 # In a customer's trail, what staff changed about who belongs to it.
@@ -69,6 +69,7 @@ class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
     list_filter = ["is_active", "is_staff", "is_superuser"]
     search_fields = ["email", "first_name", "last_name"]
     date_hierarchy = "date_joined"
+    paginator = FirstPages
     show_full_result_count = False
     change_form_template = "admin/row.html"
     filter_horizontal = ()  # its script makes boxes that screen readers cannot name
@@ -137,6 +138,7 @@ class MembershipAdmin(admin.ModelAdmin[Membership]):
     autocomplete_fields = ["user", "customer"]
     list_select_related = ["user", "customer"]
     date_hierarchy = "created_at"
+    paginator = FirstPages
     show_full_result_count = False
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:

@@ -127,6 +127,11 @@ class Connection(models.Model):
             models.Index(fields=["next_check_at"], name="connection_next_check"),
             models.Index(fields=["next_notice_at"], name="connection_next_notice"),
             models.Index(fields=["refused_at"], name="connection_refused"),
+            # Whose a delivery is, asked for every batch of them.
+            models.Index(fields=["company_id"], name="connection_company"),
+            # Counted by the operations page, and looked for by the sweep.
+            models.Index(fields=["state", "state_since"], name="connection_state"),
+            models.Index(fields=["error_kind"], condition=~Q(error_kind=""), name="connection_troubled"),
         ]
 
     def __str__(self) -> str:
@@ -332,7 +337,15 @@ class TokenPair(models.Model):
             models.UniqueConstraint(fields=["connection", "role"], name="one_pair_per_role"),
             models.CheckConstraint(condition=Q(role__in=["candidate", "current"]), name="pair_role_is_known"),
         ]
-        indexes = [models.Index(fields=["role", "next_try_at"], name="pair_next_try")]
+        indexes = [
+            models.Index(fields=["role", "next_try_at"], name="pair_next_try"),
+            # Which keys are needed, asked by every look at /health/ready.
+            models.Index(fields=["key_id"], name="pair_key"),
+            # Those that the sweep looks for: an exchange takes a second, so there is hardly ever one.
+            models.Index(
+                fields=["exchange_sent_at"], condition=Q(exchange_sent_at__isnull=False), name="pair_in_exchange"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_role_display()} pair {self.fingerprint}"

@@ -280,6 +280,7 @@ class Lane(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["gap_since"], condition=Q(gap_since__isnull=False), name="lane_gap"),
+            models.Index(fields=["paused_until"], condition=Q(paused_until__isnull=False), name="lane_paused"),
         ]
 
     def __str__(self) -> str:

@@ -35,6 +35,7 @@ class WebhookAddress(models.Model):
                 fields=["connection"], condition=Q(valid_until=None), name="one_webhook_address_in_use"
             )
         ]
+        indexes = [models.Index(fields=["key_id"], name="webhook_address_key")]
 
     def __str__(self) -> str:
         return f"webhook address of {self.connection}"
@@ -51,16 +52,20 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Those that wait for a company or a person: what is capped and aged out."""
         return self.filter(state__in=Delivery.PARKED)
 
-    def placeable(self) -> Self:
-        """Unmatched ones that belong to somebody by now."""
+    def of_a_company(self) -> Self:
+        """Unmatched ones, sent to the application's address, whose company somebody has connected by now."""
         of_company = Connection.objects.exclude(state=State.DISCONNECTED).filter(
             company_id=models.OuterRef("company_id")
         )
-        application = Q(connection=None) & ~Q(company_id="") & models.Exists(of_company)
-        own = ~Q(connection__state=State.DISCONNECTED) & (
+        to_application = self.unmatched().filter(connection=None).exclude(company_id="")
+        return to_application.filter(models.Exists(of_company))
+
+    def of_their_connection(self) -> Self:
+        """Unmatched ones, sent to a connection's own address, that are its own by now."""
+        to_own = self.unmatched().filter(connection__isnull=False).exclude(connection__state=State.DISCONNECTED)
+        return to_own.filter(
             Q(company_id="") | Q(connection__company_id="") | Q(connection__company_id=models.F("company_id"))
         )
-        return self.unmatched().filter(application | (Q(connection__isnull=False) & own))
 
     def store(self, *, connection_id: int | None, content_type: str, body: bytes) -> None:
         """Writes one delivery in one statement, committed when this returns: the only thing the door does."""
