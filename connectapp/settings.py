@@ -161,6 +161,9 @@ SPOOL_DIR = BASE_DIR / (
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": parsed("CACHE_URL", env.cache_url_config, default="dbcache://cache")}
+if CACHES["default"]["BACKEND"].endswith("DatabaseCache"):
+    # Beyond Django's 300 it throws out what still counts: a flood of addresses would clear others' sign-in limits.
+    CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 10_000)
 
 TASKS_ENGINE = parsed("TASKS_ENGINE", str, default="db")
 REDIS_URL = parsed("REDIS_URL", str, default="redis://127.0.0.1:6379/0")

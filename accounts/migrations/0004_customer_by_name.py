@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_people_and_invitations'),
+        ('accounts', '0003_trail_of_names'),
     ]
 
     operations = [

@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_customer_by_name'),
-        ('integrations', '0009_custody'),
+        ('accounts', '0004_customer_by_name'),
+        ('integrations', '0010_event_by_day'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
