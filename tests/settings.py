@@ -28,10 +28,16 @@ os.environ |= {
 
 from connectapp.environment import BASE_DIR  # noqa: E402
 from connectapp.settings import *  # noqa: E402, F403
-from connectapp.settings import DATABASES  # noqa: E402
+from connectapp.settings import DATABASES, INSTALLED_APPS  # noqa: E402
 
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # for its `flush`
 # A file, not memory: threads of one test see each other's rows, as in life.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
+    # Nobody takes its power away (tests/test_power_loss.py does that to worlds with the product's own settings).
+    OPTIONS = DATABASES["default"]["OPTIONS"]
+    OPTIONS["init_command"] = OPTIONS["init_command"].replace("synchronous=FULL", "synchronous=OFF")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# A file is looked for when it is asked for: each test's browser would begin with a search of all static folders.
+WHITENOISE_AUTOREFRESH = True
