@@ -13,6 +13,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
+from integrations import proving, tasks
 from integrations import sandbox as standin
 from tests import sweep
 from tests.driving import Sandbox, Visitor
@@ -24,6 +25,13 @@ FORGET = "from accounts.models import Customer; Customer.objects.all().delete()"
 
 class OpenWorld(Protocol):
     def __call__(self, **settings: str) -> World: ...
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within one process nothing happens during a pause. Worlds, which are processes, keep the product's own."""
+    monkeypatch.setattr(tasks, "LINGER", 0)
+    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0)
 
 
 @pytest.fixture(scope="session")

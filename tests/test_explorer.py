@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import checks, exploring, health, limits, proving, tasks
+from integrations import checks, exploring, health, limits, tasks
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall, State
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.settings import SENTINEL
@@ -188,9 +188,8 @@ def test_a_web_process_with_no_thread_beside_the_places_is_warned_about(settings
 
 
 def test_a_dead_token_is_renewed_on_the_way(
-    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
     sandbox.control("POST", "revoke_all", {"kind": "access"})
 
     assert "12 Harbour Street" in ask(visit(alice), connection, "inspections")

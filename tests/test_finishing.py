@@ -14,7 +14,7 @@ from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import finishing, leasing, proving, tasks, tokens
+from integrations import finishing, leasing, tasks, tokens
 from integrations.models import ConnectAttempt, Connection, State, TokenPair
 from integrations.snapinspect.pair import TokenPair as TokenPairOf
 from integrations.snapinspect.pair import fingerprint
@@ -25,11 +25,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
 UNKNOWN_COMPANY = "701"
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

@@ -52,9 +52,8 @@ def test_states_that_nobody_issued_are_noted_twenty_times_an_hour_for_each_perso
 
 
 def test_a_company_that_nobody_decided_on_within_seven_days_is_forgotten(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    monkeypatch.setattr(tasks, "LINGER", 0)
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import handlers, inbox, tasks
+from integrations import handlers, inbox
 from integrations.apps import IntegrationsConfig
 from integrations.handlers import Happening, on
 from integrations.models import Connection, Event, HandlerRun
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(handlers, "registry", {})
-    monkeypatch.setattr(tasks, "LINGER", 0)
     settings.SNAPINSPECT_INSPECTION_PATH = ""
 
 

@@ -8,7 +8,6 @@ import pytest
 from django.db import connection as database
 
 from accounts.models import Customer, User
-from integrations import proving
 from integrations.models import Connection, State
 from integrations.models.connections import MOST_TESTS
 from tests.driving import OTHER, Sandbox, Visitor, audited, work
@@ -16,11 +15,6 @@ from tests.fleet import pass_time, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

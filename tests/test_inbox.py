@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import handlers, inbox, placing, proving, tasks, webhook_addresses
+from integrations import handlers, inbox, placing, tasks, webhook_addresses
 from integrations.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State
 from tests.deliveries import (
@@ -30,12 +30,6 @@ from tests.figures import record
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 UNKNOWN_COMPANY = "701"
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "LINGER", 0)
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
-from integrations import handlers, inbox, lanes, lookups, placing, processing, proving, tasks
+from integrations import handlers, inbox, lanes, lookups, placing, processing, tasks
 from integrations.handlers import Happening
 from integrations.models import Connection, Event, Lane, ProbeLimit
 from tests import fleet
@@ -34,12 +34,6 @@ from tests.sizes import size
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 UNKNOWN_COMPANY = "701"
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "LINGER", 0)
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

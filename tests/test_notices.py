@@ -10,18 +10,13 @@ from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import health, proving, tasks
+from integrations import health, tasks
 from integrations.models import Connection, State
 from tests.driving import OTHER, Sandbox, Visitor, work, work_as_if_later
 from tests.fleet import fails, pass_time, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

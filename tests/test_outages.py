@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import breaker, health, leasing, proving, sealing, tasks, tokens
+from integrations import breaker, health, leasing, sealing, tasks, tokens
 from integrations.models import Breaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
 from tests.driving import PAT, Sandbox, Visitor, audited, work, work_as_if_later
@@ -26,11 +26,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
 SHORT_DEADLINE = 0.3  # seconds
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, limits, panels, proving, shaping, tasks
+from integrations import health, limits, panels, shaping, tasks
 from integrations.management.commands import demo_panel
 from integrations.models import Connection, Panel, PanelAnswer, State
 from tests.driving import OTHER, Sandbox, Visitor, audited, work
@@ -393,9 +393,8 @@ def test_a_definition_that_no_form_let_in_breaks_nothing(
 
 
 def test_a_refused_token_is_left_to_a_worker(
-    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
     panel = define()
     part(visit(alice), connection, panel)
     sandbox.control("POST", "revoke_all", {"kind": "access"})

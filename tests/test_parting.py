@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import health, leasing, parting, proving, sealing, spool, tasks, tokens
+from integrations import health, leasing, parting, sealing, spool, tasks, tokens
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect import pair
 from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
@@ -21,11 +21,6 @@ from tests.fleet import pass_time, state, work_until_idle
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

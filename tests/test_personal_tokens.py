@@ -6,17 +6,11 @@ import pytest
 from django.core import mail
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import proving
 from integrations.models import Connection, Kind, State, TokenPair
 from tests.driving import COMPANY_OF_PAT, PAT, Sandbox, Visitor, work, work_as_if_later
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 def issued(sandbox: Sandbox) -> str:

@@ -29,7 +29,6 @@ AGO = "2020-01-01T00:00:00"
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
     """What a handler of everything has heard."""
-    monkeypatch.setattr(tasks, "LINGER", 0)
     monkeypatch.setattr(handlers, "registry", {})
     happenings: list[Happening] = []
     handlers.on("*")(happenings.append)

@@ -14,7 +14,7 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, leasing, patience, proving, tasks
+from integrations import health, leasing, patience, tasks
 from integrations.encryption import parse_keys
 from integrations.models import Connection, State, TokenPair
 from tests.driving import Sandbox, Visitor, audited, work, work_as_if_later
@@ -27,11 +27,6 @@ Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
 TOO_LATE_TO_ANSWER = 0.3  # seconds
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, homecoming, leasing, proving, renewal, resealing, sealing, spool, tasks, tokens
+from integrations import health, homecoming, leasing, renewal, resealing, sealing, spool, tasks, tokens
 from integrations.encryption import parse_keys
 from integrations.models import Check, Connection, State, TokenPair
 from integrations.snapinspect import pair
@@ -29,11 +29,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
 
 
 @pytest.fixture

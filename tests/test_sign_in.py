@@ -17,7 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
-from integrations import introductions, proving, wording
+from integrations import introductions, wording
 from integrations.encryption import CannotUnseal, GuestPlace, Place, unseal
 from integrations.models import ConnectAttempt, Connection, Introduction, LinkedUser, Outcome, State, TokenPair
 from integrations.snapinspect.profile import read_user, user_id
@@ -36,8 +36,7 @@ NAMELESS_COMPANY = "701"
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+def afresh() -> Iterator[None]:
     cache.clear()  # sign-ins are counted
     yield
     assert Introduction.objects.exclude(sealed_refresh=b"").count() == 0, "a guest's pair was left behind"

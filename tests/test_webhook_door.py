@@ -27,11 +27,6 @@ from tests.settings import SENTINEL
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "LINGER", 0)
-
-
 @pytest.fixture
 def connection(acme: Customer) -> Connection:
     return Connection.objects.create(customer=acme, company_id="6847")
