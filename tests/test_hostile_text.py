@@ -18,9 +18,9 @@ from tests.driving import Sandbox, Visitor
 from tests.figures import record
 from tests.sizes import size
 from tests.test_browser import CHROMIUM
-from tests.test_screens import chromium, context, listen, playwright, sign_in
+from tests.test_screens import chromium, context, listen, playwright, profile, sign_in
 
-__all__ = ["chromium", "context", "playwright"]  # fixtures
+__all__ = ["chromium", "context", "playwright", "profile"]  # fixtures
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
