@@ -40,7 +40,7 @@ def main() -> int:
 def _pytest(database: str, arguments: list[str], **environment: str) -> int:
     """The exit code of a run. What failed beside other tests gets a second try alone, and is named loudly for it."""
     print(f"--- {database}", flush=True)
-    command, together = [sys.executable, "-m", "pytest"], ["-n", "2", "--dist", "loadgroup"]
+    command, together = [sys.executable, "-m", "pytest"], ["-n", "2"]
     first = _run([*command, *together, *arguments], environment)
     if first != pytest.ExitCode.TESTS_FAILED:
         return first

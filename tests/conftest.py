@@ -6,7 +6,8 @@ see anything of Acme's.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from django.test import Client
@@ -18,13 +19,31 @@ from integrations import sandbox as standin
 from tests import sweep
 from tests.driving import Sandbox, Visitor
 from tests.stage import SETTINGS, Stage
+from tests.together import Together
 from tests.world import Blank, World
 
 FORGET = "from accounts.models import Customer; Customer.objects.all().delete()"
 
 
+# Who asks for none of these is refused the database by pytest-django.
+DATABASE = {"db", "transactional_db", "live_server"}
+
+
 class OpenWorld(Protocol):
     def __call__(self, **settings: str) -> World: ...
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks with `once` what can touch no data: it neither may use the database nor starts processes that do."""
+    for item in items:
+        asks = DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db")
+        if not asks and not item.get_closest_marker("processes"):
+            item.add_marker("once")
 
 
 @pytest.fixture(autouse=True)
@@ -112,33 +131,41 @@ def stranger() -> Client:
 
 
 @pytest.fixture(scope="session")
-def open_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
-    """Opens worlds of real processes on a fresh database of the kind this run is about.
+def made_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
+    """Makes worlds of real processes on a fresh database of the kind this run is about, to be entered.
 
-    Row T1: when all tests are done they are closed, and whatever they wrote is searched for secrets.
+    Row T1: when all tests are done, whatever they wrote is searched for secrets.
     """
-    folders = []
+    folders: list[Path] = []
     blank = Blank(tmp_path_factory.mktemp("blank"))
-    with ExitStack() as opened:
 
-        def opener(**settings: str) -> World:
-            folders.append(tmp_path_factory.mktemp("world"))
-            return opened.enter_context(World(folders[-1], blank.copied(folders[-1]), **settings))
+    def make(**settings: str) -> World:
+        folders.append(tmp_path_factory.mktemp("world"))
+        return World(folders[-1], blank.copied(folders[-1]), **settings)
 
-        yield opener
+    yield make
     leaks = sweep.leaks(folders)
     assert not leaks, f"Secrets were written to: {leaks}"
 
 
+@pytest.fixture
+def open_world(made_world: OpenWorld) -> Iterator[OpenWorld]:
+    """Opens a world that ends with the test: a worker that nobody needs any more would go on looking for work."""
+    with ExitStack() as opened:
+        yield lambda **settings: opened.enter_context(made_world(**settings))
+
+
 @pytest.fixture(scope="session")
-def stage(open_world: OpenWorld) -> Stage:
+def stage(made_world: OpenWorld) -> Iterator[Stage]:
     """Shared by the tests that kill what runs on it: each finds it running, and connected."""
-    return Stage(open_world(**SETTINGS))
+    with made_world(**SETTINGS) as world:
+        yield Stage(world)
 
 
 @pytest.fixture(scope="session")
-def shared_world(open_world: OpenWorld) -> World:
-    return open_world().start_all()
+def shared_world(made_world: OpenWorld) -> Iterator[World]:
+    with made_world() as world:
+        yield world.start_all()
 
 
 @pytest.fixture

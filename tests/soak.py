@@ -68,7 +68,7 @@ def run(database: str, rows: list[str], url: str) -> int:
         figures, first, second = (Path(folder, name) for name in ("figures.jsonl", "first.xml", "second.xml"))
         environment = os.environ | {"DATABASE_URL": url, "SOAK": "1", "FIGURES": str(figures)}
         wanted = " or ".join(f"{row}_" for row in rows) or "test_"
-        together = ["-n", "2", "--dist", "loadgroup", "-k", wanted, "-m", "not browser", "tests"]
+        together = ["-n", "2", "-k", wanted, "-m", "not browser", "tests"]
         _pytest(database, environment, first, together)
         if failed := [case for case, bad in cases(first) if bad]:
             print(f"--- {DATABASES[database]}: {len(failed)} FAILED, AND GET A SECOND TRY, ALONE", flush=True)

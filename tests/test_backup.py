@@ -12,7 +12,7 @@ from tests.conftest import OpenWorld
 from tests.postgres import binaries
 from tests.world import ROOT, World, fresh_database
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture

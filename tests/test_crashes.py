@@ -17,7 +17,7 @@ from tests.nursery import Nursery, freeze, job, kill, thaw
 from tests.sizes import size
 from tests.world import World, database_file, wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 EXCHANGE = "/integration/ExchangeToken"
 PROCESSES, THREADS = 4, 25
 LEASE = 3.0  # seconds: longer than the work that it is for, shorter than the patience of a test
@@ -25,11 +25,11 @@ HOUR = 3600.0
 
 
 @pytest.fixture(scope="module")
-def standin_world(open_world: OpenWorld) -> World:
+def standin_world(made_world: OpenWorld) -> Iterator[World]:
     """A database and a stand-in; the processes are the nursery's."""
-    world = open_world()
-    world.start_sandbox()
-    return world
+    with made_world() as world:
+        world.start_sandbox()
+        yield world
 
 
 @pytest.fixture(scope="module")

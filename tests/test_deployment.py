@@ -28,7 +28,6 @@ from tests.world import ROOT, wait_until
 pytestmark = [
     pytest.mark.once,
     pytest.mark.processes,
-    pytest.mark.xdist_group("deployment"),
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is missing (apt-get install nginx)"),
     pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is missing (apt-get install postgresql)"),
 ]

@@ -25,7 +25,6 @@ from tests.world import World, wait_until
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(not small_disk.can_be_mounted(), reason="a small disk can be mounted by root only"),
 ]
 KNOCKS = size(20, 200)

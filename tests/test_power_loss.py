@@ -23,7 +23,7 @@ from tests.sizes import size
 from tests.stage import Sender
 from tests.world import World, database_file, wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 STRACE = shutil.which("strace")
 # The suite's own server is fast and forgetful; this one is as PostgreSQL comes.
 DURABLE = ("-c", "fsync=on")

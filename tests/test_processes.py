@@ -1,7 +1,7 @@
 """Rows C3, C9, C12, C13, C14, T1, T2 and T3 of the score card, on real gunicorn, worker and stand-in processes."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.settings import SENTINEL
 from tests.sizes import size
 from tests.world import World, wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 REPLAYS, REPLAY_ROUNDS = 20, size(10, 50)
 CONNECTS = size(30, 100)
@@ -124,15 +124,15 @@ def test_C14_over_plain_http_the_callback_answers_400_and_repeats_nothing(browse
 
 
 @pytest.fixture(scope="module")
-def production(open_world: OpenWorld) -> World:
-    world = open_world(
+def production(made_world: OpenWorld) -> Iterator[World]:
+    with made_world(
         **{name: value for name, value in ENVIRONMENT.items() if name not in {"DATABASE_URL", "EMAIL_URL"}},
         TRUSTED_PROXIES="1",
         ALLOW_INSECURE_LOOPBACK="true",
-    )
-    world.manage("collectstatic", "--noinput", "--verbosity", "0")
-    world.start_web()
-    return world
+    ) as world:
+        world.manage("collectstatic", "--noinput", "--verbosity", "0")
+        world.start_web()
+        yield world
 
 
 def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world: OpenWorld) -> None:

@@ -15,7 +15,6 @@ from tests.world import World
 __all__ = ["playwright"]  # the fixture
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
 ]
 PASSWORD = "correct horse battery"

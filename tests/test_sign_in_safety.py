@@ -90,7 +90,6 @@ def test_H4_a_new_password_ends_all_other_sessions(alice: User, visit: Visit) ->
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(world: World) -> None:
     owner = world.visitor()
     email = f"{secrets.token_hex(5)}@example.com"

@@ -25,7 +25,7 @@ from tests.sizes import size
 from tests.stage import SETTINGS, Sender, Stage
 from tests.world import World, wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 PER_SECOND = 50
 REDIS = shutil.which("redis-server")

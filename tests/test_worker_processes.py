@@ -14,21 +14,17 @@ from tests.sizes import size
 from tests.stage import NO_SOCKET_HERE, SETTINGS, Stage
 
 pytestmark = pytest.mark.processes
-on_the_stage = pytest.mark.xdist_group("processes")
 
 
-@on_the_stage
 def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running(stage: Stage) -> None:
     trials.kill_workers_at_work(stage, "kill -9 of workers in the middle of tasks")
 
 
-@on_the_stage
 def test_O13_schedulers_beside_each_other_do_nothing_twice(stage: Stage) -> None:
     """Two workers sweep already; two more processes do nothing else."""
     trials.schedule_beside_each_other(stage, "four schedulers at once")
 
 
-@pytest.mark.xdist_group("writers")
 def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_locked(open_world: OpenWorld) -> None:
     stage = Stage(open_world(**SETTINGS))
     sender, statuses, seconds = stage.sender(), list[int](), size(4, 600)

@@ -115,15 +115,9 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Told to end, gunicorn would first wait for the browsers that keep a connection open.
         for process in self.processes:
-            if process.poll() is None:
-                process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.kill(process)
         (self.folder / "dump.txt").write_text("\n".join(self._dump()))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
