@@ -138,12 +138,14 @@ def production(made_world: OpenWorld) -> Iterator[World]:
 def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world: OpenWorld) -> None:
     world = open_world(WEB_WORKERS="1")
     world.start_sandbox()
+    patient = world.start_web()
+    visitor = world.visitor().sign_up()
+    address = world.sandbox.decide(visitor.leave())
+    world.kill(patient)
     world.start_web(
         "tests.kill_points:application", "--worker-class", "sync", "--threads", "1", "--timeout", "2",
         KILL_FOLDER=str(world.folder),
     )  # fmt: skip
-    visitor = world.visitor().sign_up()
-    address = world.sandbox.decide(visitor.leave())
     (world.folder / "point").write_text("hang")
 
     with suppress(requests.ConnectionError):
