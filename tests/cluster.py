@@ -67,8 +67,9 @@ class Cluster(Deployment):
         self._wait_until_answers(f"http://127.0.0.1:{port}/health/live", process)
         return process
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         """On the machine that has none running."""
+        assert not environment, "a unit takes none"
         machine = self.idle(self.workers)
         process = self._running[machine] = self.start_unit(WORKER, machine)
         return process

@@ -325,7 +325,6 @@ def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 @pytest.mark.django_db
 def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_that_was_done_is_counted(
     open_world: OpenWorld,

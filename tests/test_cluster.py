@@ -22,7 +22,6 @@ from tests.world import Visitor, wait_until
 pytestmark = [
     pytest.mark.once,
     pytest.mark.processes,
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is missing (apt-get install nginx)"),
     pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is missing (apt-get install postgresql)"),
 ]
@@ -41,24 +40,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def stage(cluster: Cluster) -> Stage:
+def cluster_stage(cluster: Cluster) -> Stage:
     return Stage(cluster, webs=2)
 
 
 @pytest.fixture(scope="module")
-def nursery(stage: Stage) -> Iterator[Nursery]:
-    with Nursery(stage.world) as nursery:
+def nursery(cluster_stage: Stage) -> Iterator[Nursery]:
+    with Nursery(cluster_stage.world) as nursery:
         yield nursery
 
 
 def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
-    cluster: Cluster, stage: Stage, nursery: Nursery
+    cluster: Cluster, cluster_stage: Stage, nursery: Nursery
 ) -> None:
     """Beside them the webs answer pages, and the workers check: they meet the same 401."""
     rounds, sandbox = size(3, 20), cluster.sandbox
     ((connection, code),) = cluster.rows("SELECT id, code FROM integrations_connection WHERE company_id = '6847'")
     hosts = [*cluster.webs, *cluster.workers]
-    exchanges, outcomes, explorer = [], Counter[str](), Explorer(stage.visitor)
+    exchanges, outcomes, explorer = [], Counter[str](), Explorer(cluster_stage.visitor)
     for _ in range(rounds):
         refuse(sandbox)
         before = sandbox.exchanges()
@@ -86,11 +85,11 @@ def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
 
 
 def test_R4_what_a_host_has_on_its_disk_comes_home_when_that_host_is_back(
-    cluster: Cluster, stage: Stage, nursery: Nursery
+    cluster: Cluster, cluster_stage: Stage, nursery: Nursery
 ) -> None:
     """A web host is lost between an answer and its commit. No worker can see its disk: it looks itself."""
     (connection,) = nursery.do("make", number=1, bystanders=60, first=40_000)
-    with stage.without_web():
+    with cluster_stage.without_web():
         host = cluster.idle(cluster.webs)
         refuse(cluster.sandbox)
         before = cluster.sandbox.exchanges()
@@ -117,23 +116,23 @@ def _state(cluster: Cluster, connection: int) -> str:
     return str(state)
 
 
-def test_W1_deliveries_survive_kill_minus_9_of_hosts_with_one_effect_each(stage: Stage) -> None:
-    trials.kill_while_posting(stage, f"kill -9 of webs and workers, again and again: {HOSTS}")
+def test_W1_deliveries_survive_kill_minus_9_of_hosts_with_one_effect_each(cluster_stage: Stage) -> None:
+    trials.kill_while_posting(cluster_stage, f"kill -9 of webs and workers, again and again: {HOSTS}")
 
 
-def test_O2_what_killed_hosts_held_is_done_by_others_and_no_task_stays_running(stage: Stage) -> None:
-    trials.kill_workers_at_work(stage, f"kill -9 of workers in the middle of tasks: {HOSTS}")
+def test_O2_what_killed_hosts_held_is_done_by_others_and_no_task_stays_running(cluster_stage: Stage) -> None:
+    trials.kill_workers_at_work(cluster_stage, f"kill -9 of workers in the middle of tasks: {HOSTS}")
 
 
-def test_O13_sweeps_on_several_hosts_do_nothing_twice(stage: Stage) -> None:
-    trials.schedule_beside_each_other(stage, f"four schedulers at once: {HOSTS}")
+def test_O13_sweeps_on_several_hosts_do_nothing_twice(cluster_stage: Stage) -> None:
+    trials.schedule_beside_each_other(cluster_stage, f"four schedulers at once: {HOSTS}")
 
 
 def test_R16_restarts_under_constant_refresh_lose_no_connection(
-    cluster: Cluster, stage: Stage, nursery: Nursery
+    cluster: Cluster, cluster_stage: Stage, nursery: Nursery
 ) -> None:
     rounds, companies = size(2, 25), range(30_000, 30_008)
-    visitor, sender, asked = cluster.visitor().sign_up("Charlie's Lettings"), stage.sender(), Counter[int]()
+    visitor, sender, asked = cluster.visitor().sign_up("Charlie's Lettings"), cluster_stage.sender(), Counter[int]()
     connections = nursery.do("make", number=len(companies), bystanders=200, code=visitor.code, first=companies[0])
     ours = ", ".join(map(str, connections))
     codes = [code for (code,) in cluster.rows(f"SELECT code FROM integrations_connection WHERE id IN ({ours})")]
@@ -158,7 +157,7 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
 
     with meanwhile(look, deliver, refuse_what_works):
         for _ in range(rounds):
-            stage.restart()
+            cluster_stage.restart()
     exchanges = cluster.sandbox.exchanges() - before
     found = nursery.do("look", at_connections=connections)
     works = sum(state["works"] and state["state"] == "connected" for state in found)

@@ -14,7 +14,7 @@ from tests.figures import record
 from tests.sizes import size
 from tests.town import TOWN, Flood, Town, p95
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("town")]
+pytestmark = [pytest.mark.processes]
 
 TROUBLED, OTHERS = size(2, 6), size(4, 20)
 EACH, PER_SECOND = size(3, 20), size(12, 6)
@@ -24,8 +24,9 @@ words = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def town(open_world: OpenWorld) -> Town:
-    return Town(open_world(**TOWN), TROUBLED + OTHERS)
+def town(made_world: OpenWorld) -> Iterator[Town]:
+    with made_world(**TOWN) as world:
+        yield Town(world, TROUBLED + OTHERS)
 
 
 @pytest.fixture(scope="module")

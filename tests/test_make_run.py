@@ -21,7 +21,7 @@ from tests.figures import record
 from tests.postgres import free_port
 from tests.world import LONG_ENOUGH, ROOT, Visitor, World, wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.once, pytest.mark.xdist_group("processes")]
+pytestmark = [pytest.mark.processes, pytest.mark.once]
 NOT_CLONED = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", "__pycache__", ".hypothesis")
 
 

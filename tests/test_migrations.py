@@ -152,7 +152,6 @@ def run(world: World, lines: str) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_O11_they_can_be_taken_back_and_run_again_with_rows_in_the_tables(open_world: OpenWorld) -> None:
     world = open_world()
     whole = schema(world)
@@ -167,7 +166,6 @@ def test_O11_they_can_be_taken_back_and_run_again_with_rows_in_the_tables(open_w
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("processes")
 def test_O11_deliveries_are_written_while_an_index_is_built_and_a_build_that_was_interrupted_is_repeated(
     open_world: OpenWorld,
 ) -> None:

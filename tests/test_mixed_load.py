@@ -10,7 +10,7 @@ from tests.sizes import size
 from tests.town import TOWN, Town
 from tests.world import wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("town")]
+pytestmark = [pytest.mark.processes]
 
 SECONDS = size(8, 20 * 60)
 # What a process may have more in the last quarter than in the second (megabytes): the short form starts cold.

@@ -13,7 +13,6 @@ from tests.world import World
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
 ]
 # As built into a phone or a laptop: asks its owner, who agrees (https://chromedevtools.github.io/devtools-protocol,

@@ -9,12 +9,21 @@ from xdist.scheduler import LoadScopeScheduling
 
 # What is shared, and by whom: the beginnings of tests' names.
 SHARED = {
-    "the world": ("test_processes", "test_browser", "test_ways_in", "test_residue", "test_sign_in_safety.py::test_H4"),
+    "the world": (
+        "test_processes",
+        "test_browser",
+        "test_ways_in",
+        "test_residue",
+        "test_passkeys",
+        "test_sign_in_safety.py::test_H4",
+    ),
     "the stage": ("test_webhook_processes", "test_worker_processes", "test_keys.py::test_O7", "test_backup"),
     "a Chromium": ("test_screens",),
     "another Chromium": ("test_events_browser", "test_hostile_text"),
     "a nursery": ("test_crashes",),
     "a deployment": ("test_deployment",),
+    "a cluster": ("test_cluster",),
+    "a town": ("test_fair_processes",),
     "a world without power": ("test_power_loss",),
 }
 
