@@ -13,7 +13,6 @@ from integrations.snapinspect import pair
 from tests import postgres, sweep, trials
 from tests.cluster import Cluster
 from tests.figures import record
-from tests.fleet import refuse
 from tests.nursery import Nursery, job
 from tests.sizes import size
 from tests.stage import SETTINGS, Stage
@@ -59,7 +58,7 @@ def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
     hosts = [*cluster.webs, *cluster.workers]
     exchanges, outcomes, explorer = [], Counter[str](), Explorer(cluster_stage.visitor)
     for _ in range(rounds):
-        refuse(sandbox)
+        refuse(cluster, [connection])
         before = sandbox.exchanges()
         cluster.rows(f"UPDATE integrations_connection SET next_check_at = now() WHERE id = {connection} RETURNING id")
         with ThreadPoolExecutor(2) as beside:
@@ -91,7 +90,7 @@ def test_R4_what_a_host_has_on_its_disk_comes_home_when_that_host_is_back(
     (connection,) = nursery.do("make", number=1, bystanders=60, first=40_000)
     with cluster_stage.without_web():
         host = cluster.idle(cluster.webs)
-        refuse(cluster.sandbox)
+        refuse(cluster, [connection])
         before = cluster.sandbox.exchanges()
         (end,) = nursery.run(job("call", connection=connection, at="before commit", lease=1, spool=cluster.spool(host)))
         assert end.status == -9
@@ -146,13 +145,7 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
 
     def refuse_what_works(_: int) -> None:
         """A pair that has answered since it was exchanged is refused from now on."""
-        proven = cluster.rows(
-            "SELECT fingerprint FROM integrations_tokenpair WHERE role = 'current' AND proved_at IS NOT NULL"
-            f" AND exchange_sent_at IS NULL AND connection_id IN ({ours})"
-        )
-        for token in cluster.sandbox.tokens():
-            if token["live"] and token["kind"] == "access" and (pair.fingerprint(token["token"]),) in proven:
-                cluster.sandbox.control("POST", "revoke", {"token": token["token"]})
+        refuse(cluster, connections, "proved_at IS NOT NULL AND exchange_sent_at IS NULL")
         cluster.rows(f"UPDATE integrations_connection SET next_check_at = now() WHERE id IN ({ours}) RETURNING id")
 
     with meanwhile(look, deliver, refuse_what_works):
@@ -174,6 +167,17 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
     assert (works, told) == (len(connections), [])
     assert exchanges > 2 * rounds
     assert asked[302]
+
+
+def refuse(cluster: Cluster, connections: list[int], pairs: str = "true") -> None:
+    """Ends the access tokens of these connections, and of no other that shares the stage; `pairs`: which, in SQL."""
+    doomed = cluster.rows(
+        f"SELECT fingerprint FROM integrations_tokenpair WHERE role = 'current' AND {pairs}"
+        f" AND connection_id IN ({', '.join(map(str, connections))})"
+    )
+    for token in cluster.sandbox.tokens():
+        if token["live"] and token["kind"] == "access" and (pair.fingerprint(token["token"]),) in doomed:
+            cluster.sandbox.control("POST", "revoke", {"token": token["token"]})
 
 
 @contextmanager
