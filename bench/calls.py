@@ -18,7 +18,7 @@ import requests  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from bench.rounds import quantiles  # noqa: E402
-from integrations import health, tokens  # noqa: E402
+from integrations import health  # noqa: E402
 from integrations.models import Connection  # noqa: E402
 from integrations.snapinspect import transport  # noqa: E402
 
@@ -53,7 +53,6 @@ def main(*, code: str, rounds: int, seconds: float, ca_file: str = "") -> dict[s
     ways: dict[str, Callable[[], object]] = {
         "theirs": bare_session(ca_file),
         "ours": lambda: health.get(connection, "user"),
-        "lend only": lambda: tokens.lend(connection),
     }
     for way in ways.values():
         timed(way, 0.1)

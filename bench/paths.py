@@ -31,7 +31,7 @@ class Size:
 
     seconds: float = 2.0
     rounds: int = 5
-    deliveries: int = 20_000
+    deliveries: int = 12_000
     tasks: int = 3_000
     callers: int = 100
     pairs: int = 2_000

@@ -33,16 +33,20 @@ def as_run(lines: list[Line], *, minutes: float, load: float, postgresql: str) -
     }
 
 
-def keep(run: Run) -> list[Run]:
-    """Writes the page and the figures; returns the runs that stand there now, the newest first."""
-    before = json.loads(KEPT.read_text()) if KEPT.exists() else []
-    runs: list[Run] = [run, *before][:RUNS_KEPT]
+def kept() -> list[Run]:
+    """The last runs, the newest first."""
+    runs: list[Run] = json.loads(KEPT.read_text()) if KEPT.exists() else []
+    return runs
+
+
+def keep(run: Run) -> None:
+    """Writes the page and the figures anew, with this run and the one before it."""
+    runs = [run, *kept()][:RUNS_KEPT]
     KEPT.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n")
     page = PAGE.read_text()
     head, _, rest = page.partition(BEGINS)
     _, _, tail = rest.partition(ENDS)
     PAGE.write_text(head + BEGINS + "\n" + "\n".join(map(table, runs)) + ENDS + tail)
-    return runs
 
 
 def table(run: Run) -> str:

@@ -1,6 +1,5 @@
 """What makes it fast, counted and never timed: statements, connections, and what is asked of whom. See bench/."""
 
-import json
 import shutil
 import threading
 import time
@@ -214,9 +213,7 @@ def test_the_page_keeps_what_is_written_by_hand_and_the_last_two_runs(
 
 @pytest.mark.once
 def test_every_target_that_was_missed_lately_has_a_section_that_says_why() -> None:
-    runs = json.loads(report.KEPT.read_text())
-    lines = [Line.from_json(line) for run in runs for line in run["lines"]]
-    assert lines
+    lines = [Line.from_json(line) for run in report.kept() for line in run["lines"]]
     reasons = report.PAGE.read_text().partition("## Targets that are missed")[2]
     missed = {line.path.partition(",")[0] for line in lines if line.missed}
     assert {path for path in missed if f"### {path}" not in reasons} == set()
