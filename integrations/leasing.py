@@ -86,7 +86,8 @@ def hold_still(connection: Connection) -> None:
     Whoever changes both takes the connection first: in two orders they would wait for each other, and the database
     would end one of them.
     """
-    list(Connection.objects.select_for_update().filter(pk=connection.pk).values_list("pk"))
+    # Not its key: whoever adds an event holds a lane, which is asked for while this is held.
+    list(Connection.objects.select_for_update(no_key=True).filter(pk=connection.pk).values_list("pk"))
 
 
 def _claim(claimable: "QuerySet[TokenPair]", pk: int) -> "Held | None":
