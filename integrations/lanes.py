@@ -26,7 +26,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 
 from integrations import meters, processing
-from integrations.models import Attempt, Connection, Event, EventDelivery, HandlerRun, Lane, State
+from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, HandlerRun, Lane, State
 from integrations.processing import Outcome
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,6 @@ _interrupted: "deque[Shift]" = deque()
 
 class LostLane(Exception):
     """Another worker serves this lane now: stop, and write nothing more."""
-
-
-USABLE = (State.CONNECTED, State.TROUBLE, State.SETUP_PROBLEM)
 
 
 def due() -> "QuerySet[Lane]":

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from accounts import audit
 from integrations import health, lanes, patience
-from integrations.models import Connection, Event, Lane, Turn
+from integrations.models import USABLE, Connection, Event, Lane, Turn
 from integrations.snapinspect import addresses, events
 from integrations.snapinspect.answers import Json
 from integrations.snapinspect.errors import BadPath
@@ -55,7 +55,7 @@ def due() -> "QuerySet[Lane]":
     """Lanes with a gap that can be closed now."""
     if not possible():
         return Lane.objects.none()
-    return Lane.objects.with_gap().unleased().awake().filter(connection__state__in=lanes.USABLE).order_by("gap_since")
+    return Lane.objects.with_gap().unleased().awake().filter(connection__state__in=USABLE).order_by("gap_since")
 
 
 def close_gap(lane_id: int) -> None:

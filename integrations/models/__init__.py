@@ -3,24 +3,19 @@
 from integrations.models.breaker import Breaker
 from integrations.models.checks import Check
 from integrations.models.connect_attempts import ConnectAttempt, Purpose
-from integrations.models.connections import (
-    SETUP_ERRORS,
-    Connection,
-    Kind,
-    Notice,
-    State,
-    TokenPair,
-)
+from integrations.models.connections import Connection, TokenPair
 from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun, Lane, ProbeLimit, Turn
 from integrations.models.inbox import Delivery, WebhookAddress
 from integrations.models.introductions import Introduction, LinkedUser, Outcome
 from integrations.models.links import ConnectLink
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
+from integrations.models.states import SETUP_ERRORS, USABLE, Kind, Notice, State
 from integrations.models.workers import Worker
 
 __all__ = [
     "SETUP_ERRORS",
+    "USABLE",
     "Attempt",
     "Breaker",
     "Check",

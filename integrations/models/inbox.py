@@ -11,7 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.models.connections import Connection, State
+from integrations.models.connections import Connection
+from integrations.models.states import State
 
 ID_LENGTH = 20
 TYPE_LENGTH = 100
