@@ -21,7 +21,7 @@ from bench import paths, report
 from bench.deployment import ROOT, Deployment, answering
 from bench.paths import Size, Stand
 from bench.result import Line
-from tests import postgres
+from tests import postgres, soak
 
 # As in production; the tests' own server is faster, and forgets everything when the power goes.
 DURABLE = ["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=256MB"]
@@ -38,7 +38,7 @@ def main() -> int:
         lines.append(line)
         print(report.spoken(line), flush=True)
 
-    began, load = time.monotonic(), os.getloadavg()[1]
+    began, load, commit = time.monotonic(), os.getloadavg()[1], soak.commit()
     if load > (os.cpu_count() or 1) / 2:
         print(f"This machine is busy (load average {load:.1f}): trust ratios a little, and the rest not at all.")
     with ExitStack() as opened:
@@ -62,7 +62,9 @@ def main() -> int:
         missed = [line for line in lines if line.missed]
         print(f"{len(missed)} of {sum(bool(line.targets) for line in lines)} targets are missed.")
         if not short and postgres.binaries():
-            run = report.as_run(lines, minutes=(time.monotonic() - began) / 60, load=load, postgresql=url)
+            run = report.as_run(
+                lines, commit=commit, minutes=(time.monotonic() - began) / 60, load=load, postgresql=url
+            )
             report.keep(run)
             print(f"Written: {report.PAGE.relative_to(ROOT)}, {report.KEPT.relative_to(ROOT)}")
     return 0

@@ -19,12 +19,13 @@ BEGINS, ENDS = "<!-- written by make bench -->\n", "<!-- until here -->"
 Run = dict[str, Any]
 
 
-def as_run(lines: list[Line], *, minutes: float, load: float, postgresql: str) -> Run:
+def as_run(lines: list[Line], *, commit: str, minutes: float, load: float, postgresql: str) -> Run:
+    """`commit` and `load` (average) are those that it began with."""
     software = [soak.engine("postgresql", postgresql), f"SQLite {sqlite3.sqlite_version}"]
     software += [f"{name} {version(name)}" for name in ("gunicorn", "psycopg", "requests", "urllib3")]
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "commit": soak.commit(),
+        "commit": commit,
         "minutes": round(minutes, 1),
         "software": ", ".join(software),
         "machine": soak.machine(),
@@ -65,7 +66,7 @@ def table(run: Run) -> str:
 def _row(line: Line) -> str:
     ratio, processor = (f"{line.figures[name]:.2f}" if name in line.figures else "" for name in ("ratio", "processor"))
     wanted = ", ".join(
-        str(target) if target.figure in {"ratio"} else f"{target} ({line.figures[target.figure]:.3g})"
+        str(target) if target.figure in {"ratio"} else f"{target} ({line.figures[target.figure]:,.4g})"
         for target in line.targets
     )
     met = "" if not line.targets else "**missed**" if line.missed else "met"
