@@ -595,11 +595,13 @@ def test_C11_so_is_a_screen_that_strangers_see(
 
 def look_at(page: Page, name: str, address: str) -> None:
     complaints = listen(page)
+    page.emulate_media(reduced_motion="reduce")  # colours change at once: none is looked at halfway
     page.goto(address, wait_until="networkidle")
     assert page.url == address, "this is another page than the one to be looked at"
     axe = Axe()
     photograph(page, f"{name}-light", axe, RULES)
-    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.wait_for_selector("html:not([data-bs-theme=light])")
     photograph(page, f"{name}-dark", axe, RULES | OF_COLOUR)
     assert complaints == []
 
