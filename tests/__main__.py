@@ -26,6 +26,10 @@ def main() -> int:
         missing.append("SKIPPED the tests with Redis: it is missing (apt-get install redis-server)")
     if not shutil.which("strace"):
         missing.append("SKIPPED the proof that fsync comes before the 200: strace is missing (apt-get install strace)")
+    if not _knows_its_history():
+        missing.append(
+            "SKIPPED the version before in the test of an upgrade: the history is cut off (git fetch --unshallow)"
+        )
     results = [_pytest("SQLite", arguments, DATABASE_URL="sqlite:///var/tests.sqlite3")]
     if postgres.binaries() is None:
         missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")
@@ -46,6 +50,14 @@ def _pytest(database: str, arguments: list[str], **environment: str) -> int:
         return first
     print(f"--- {database}: WHAT FAILED ABOVE GETS A SECOND TRY, ALONE. Passing it now means: it is sensitive to load.")
     return _run([*command, "--last-failed", "-v", *arguments], environment)
+
+
+def _knows_its_history() -> bool:
+    asked = ["git", "rev-parse", "--is-shallow-repository"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "false"
+    except FileNotFoundError:
+        return False
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:

@@ -4,25 +4,24 @@ Each has a checkout, settings and a `var/` of its own, and is started from the u
 before both webs. All of them are on this machine, so only their folders and ports differ.
 """
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from tests.deployment import Deployment, Machine
-from tests.postgres import free_port
+from tests import postgres
+from tests.deployment import Deployment, brief
+from tests.machine import WEB, WORKER, Machine
 from tests.world import ROOT
-
-WEB, WORKER = "connect-web.service", "connect-worker@.service"
 
 
 class Cluster(Deployment):
     """`settings` go to every machine. Stages start and kill its units like any world's processes."""
 
-    def __init__(self, folder: Path, database_url: str, **settings: str) -> None:
-        super().__init__(folder, database_url, fresh_packages=False)
+    when_away = "fail_timeout=1s"  # docs/scaling.md
+
+    def __init__(self, folder: Path, database: postgres.Server, **settings: str) -> None:
+        super().__init__(folder, database)
         self._settings = settings | {"SNAPINSPECT_CHANGES_PATH": self.environment["SNAPINSPECT_CHANGES_PATH"]}
-        self.web_ports.append(free_port())
         self._running: dict[Machine, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Cluster":
@@ -30,25 +29,21 @@ class Cluster(Deployment):
         # The operator's own handlers are part of what is installed; here they stand among the tests.
         shutil.copytree(ROOT / "tests", self.machine.home / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         self.machine.add_settings(**self._settings)
-        self.webs = [self.machine, self._another("web-b", PORT=self.web_ports[1])]
-        self.workers = [self._another("worker-a"), self._another("worker-b")]
+        self.web_hosts = [self.machine, self._another("web-b")]
+        self.worker_hosts = [self._another("worker-a"), self._another("worker-b")]
         # Whoever else works on this database (tests.nursery) does so with the same settings.
         self.environment |= {**self.machine.settings(), "DEBUG": "false"}
         self.start_nginx()
         return self
 
     def script(self) -> str:
-        """Without what changes nothing, and is proven in tests.test_deployment."""
-        return re.sub(
-            r"^\.venv/bin/python manage\.py (check|registration_email)\b.*\n", "", super().script(), flags=re.M
-        )
+        return brief(super().script())
 
-    def _another(self, name: str, **settings: object) -> Machine:
+    def _another(self, name: str) -> Machine:
         """A machine that was set up like the first one, and has its own copy of everything."""
         machine = Machine(self.folder / name, self.folder / "etc" / f"{name}.environment")
         shutil.copytree(self.machine.home, machine.home, symlinks=True)
         shutil.copy(self.machine.settings_file, machine.settings_file)
-        machine.add_settings(**settings)
         self.settings_files.append(f"{self.folder.name}/etc/{machine.settings_file.name}")
         return machine
 
@@ -61,17 +56,17 @@ class Cluster(Deployment):
         """On the machine that has none running."""
         assert not options, "a unit takes none"
         assert not environment, "a unit takes none"
-        machine = self.idle(self.webs)
-        process = self._running[machine] = self.start_unit(WEB, machine)
-        port = machine.settings()["PORT"]
-        self._wait_until_answers(f"http://127.0.0.1:{port}/health/live", process)
+        machine = self.idle(self.web_hosts)
+        port = self.web_ports[self.web_hosts.index(machine)]
+        process = self._running[machine] = self.start_unit(WEB, port, on=machine)
+        self.wait_until_lives(port, process)
         return process
 
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         """On the machine that has none running."""
         assert not environment, "a unit takes none"
-        machine = self.idle(self.workers)
-        process = self._running[machine] = self.start_unit(WORKER, machine)
+        machine = self.idle(self.worker_hosts)
+        process = self._running[machine] = self.start_unit(WORKER, on=machine)
         return process
 
     def idle(self, machines: list[Machine]) -> Machine:

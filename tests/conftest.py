@@ -16,8 +16,10 @@ from pytest_django import Settings
 from accounts.models import Customer, Membership, Role, User
 from integrations import proving, tasks
 from integrations import sandbox as standin
-from tests import sweep
+from tests import postgres, sweep
+from tests.deployment import Deployment, deployed
 from tests.driving import Sandbox, Visitor
+from tests.sizes import size
 from tests.stage import SETTINGS, Stage
 from tests.together import Together
 from tests.world import Blank, World
@@ -176,3 +178,12 @@ def world(shared_world: World) -> Iterator[World]:
     shared_world.sandbox.reset()
     yield shared_world
     shared_world.sandbox.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """What the guide makes, on a PostgreSQL of its own; which its tests may stop and start again."""
+    folder = tmp_path_factory.mktemp("deployment")
+    with postgres.running() as database, deployed(folder, database, fresh_packages=size(0, 1) == 1) as running:
+        yield running
+    assert sweep.leaks([folder]) == running.settings_files, "the settings hold secrets, nothing else may"

@@ -7,26 +7,22 @@ started from the ExecStart lines of deploy/systemd, with the environment file th
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-import requests
-
+from tests import postgres
+from tests.machine import WEB, WORKER, Machine
 from tests.postgres import free_port
 from tests.settings import SENTINEL
-from tests.world import ROOT, World, wait_until
+from tests.world import ROOT, World
 
 GUIDE = ROOT / "docs" / "deploy.md"
-UNITS = ROOT / "deploy" / "systemd"
-# What a clone of the repository would hold, for one that has changes not committed yet.
-CLONED = ["manage.py", "gunicorn.conf.py", "requirements.txt", "connectapp", "accounts", "integrations", "templates",
-          "static", "deploy"]  # fmt: skip
 SITE = "connect.example.com"
+TIMEOUT_STOP = 40  # seconds, of deploy/systemd
 
 
 def steps(guide: str) -> str:
@@ -34,69 +30,37 @@ def steps(guide: str) -> str:
     return "set -eu\n" + "\n".join(re.findall(r"^```sh\n(.*?)^```", guide, re.DOTALL | re.MULTILINE))
 
 
-def command_of(unit: str) -> list[str]:
-    line = re.search(r"^ExecStart=(.*)$", (UNITS / unit).read_text(), re.MULTILINE)
-    assert line is not None
-    return shlex.split(line[1])
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where the app is installed, as far as its processes can tell: a checkout with its `var/`, and a settings file."""
-
-    home: Path
-    settings_file: Path
-
-    def settings(self) -> dict[str, str]:
-        """As systemd reads an EnvironmentFile: a later line wins."""
-        lines = self.settings_file.read_text().splitlines()
-        return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
-    def add_settings(self, **settings: object) -> None:
-        with self.settings_file.open("a") as file:
-            file.writelines(f"{name}={value}\n" for name, value in settings.items())
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], **self.settings()}
-
-    def start_unit(self, unit: str, log: Path) -> subprocess.Popen[bytes]:
-        """The process of a systemd unit, in its folder and with its environment only."""
-        command = [part.replace("/srv/connect", str(self.home)) for part in command_of(unit)]
-        with log.open("ab") as written:
-            return subprocess.Popen(
-                command, cwd=self.home, env=self.environment, stdout=written, stderr=written, start_new_session=True
-            )
+def brief(script: str) -> str:
+    """Without what changes nothing, and is proven in tests.test_deployment."""
+    return re.sub(r"^\.venv/bin/python manage\.py (check|registration_email)\b.*\n", "", script, flags=re.M)
 
 
 class Deployment(World):
-    """The guide followed in `folder`, with PostgreSQL at `database_url`; the stand-in plays SnapInspect.
+    """The guide followed in `folder`, with this PostgreSQL; the stand-in plays SnapInspect.
 
     `fresh_packages` installs the pinned packages anew, as the guide says; otherwise this environment's are used.
     """
 
     certificate: Path
+    # What the site says of a web that is away, as shipped.
+    when_away = "max_fails=0"
 
-    def __init__(self, folder: Path, database_url: str, *, fresh_packages: bool) -> None:
-        super().__init__(folder, database_url)
+    def __init__(self, folder: Path, database: postgres.Server, *, fresh_packages: bool = False) -> None:
+        super().__init__(folder, database.url)
+        self.database = database
         self.machine = Machine(folder / "srv", folder / "etc" / "environment")
         self.settings_files = [f"{folder.name}/etc/environment"]
         self.https_port, self.http_port = free_port(), free_port()
         self.app = f"https://localhost:{self.https_port}/"
         self.plain = f"http://localhost:{self.http_port}/"
         self._fresh_packages = fresh_packages
-        self.web_ports = [self.port]
+        self.web_ports = [self.port, free_port()]
+        self.webs: dict[int, subprocess.Popen[bytes]] = {}  # by their ports
         self.certificate = folder / "tls" / "fullchain.pem"
         self.webhook_secret = f"{SENTINEL}-webhook-new"
 
-    def __enter__(self) -> "Deployment":
-        for name in CLONED:
-            there = ROOT / name
-            if there.is_dir():
-                shutil.copytree(there, self.machine.home / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                self.machine.home.mkdir(exist_ok=True)
-                shutil.copy(there, self.machine.home / name)
+    def __enter__(self) -> Self:
+        self.install()
         (self.folder / "nginx").mkdir()
         script = self.script()
         if not self._fresh_packages:
@@ -114,12 +78,16 @@ class Deployment(World):
         finished = subprocess.run(
             ["bash", "-c", script.replace("SETTINGS\n```", "SETTINGS\n")],
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
-            capture_output=True, text=True, check=False, timeout=300,
+            capture_output=True, text=True, check=False, timeout=900 if self._fresh_packages else 300,
         )  # fmt: skip
         assert finished.returncode == 0, finished.stdout + finished.stderr
         self._point_at_the_stand_in()
         self._make_certificate()
         return self
+
+    def install(self) -> None:
+        """The checkout that the guide begins with."""
+        self.machine.pull()
 
     def script(self) -> str:
         """What is run of the guide."""
@@ -128,7 +96,7 @@ class Deployment(World):
     def _point_at_the_stand_in(self) -> None:
         """SnapInspect's answer to the registration mail, and the addresses of this machine."""
         names = ["SNAPINSPECT_CLIENT_ID", "SNAPINSPECT_CLIENT_SECRET", "SNAPINSPECT_CONNECT_URL",
-                 "SNAPINSPECT_EXCHANGE_URL", "SNAPINSPECT_API_URL", "SNAPINSPECT_INSPECTION_PATH", "PORT"]  # fmt: skip
+                 "SNAPINSPECT_EXCHANGE_URL", "SNAPINSPECT_API_URL", "SNAPINSPECT_INSPECTION_PATH"]  # fmt: skip
         lines = {name: self.environment[name] for name in names} | {
             "SNAPINSPECT_REDIRECT_URI": f"{self.app}connect/callback/",
             "SNAPINSPECT_WEBHOOK_SECRETS": self.webhook_secret,
@@ -154,9 +122,9 @@ class Deployment(World):
             check=True, capture_output=True,
         )  # fmt: skip
 
-    def start_unit(self, unit: str, on: Machine | None = None) -> subprocess.Popen[bytes]:
+    def start_unit(self, unit: str, instance: object = 1, *, on: Machine | None = None) -> subprocess.Popen[bytes]:
         """`on`: one of several machines, when there are more than the one of the guide."""
-        process = (on or self.machine).start_unit(unit, self.folder / f"{unit}.log")
+        process = (on or self.machine).start_unit(unit, instance, self.folder / f"{unit}.log")
         self.processes.append(process)
         return process
 
@@ -166,9 +134,8 @@ class Deployment(World):
         for there, here in {
             "listen 80;": f"listen 127.0.0.1:{self.http_port};",
             "listen 443 ssl http2;": f"listen 127.0.0.1:{self.https_port} ssl http2;",
-            "server 127.0.0.1:8000;": "\n    ".join(
-                f"server 127.0.0.1:{port} fail_timeout=1s;" for port in self.web_ports
-            ),
+            "127.0.0.1:8000 max_fails=0": f"127.0.0.1:{self.web_ports[0]} {self.when_away}",
+            "127.0.0.1:8001 max_fails=0": f"127.0.0.1:{self.web_ports[1]} {self.when_away}",
             "/etc/ssl/connect": str(self.certificate.parent),
             "/var/log/nginx": str(self.folder),
         }.items():
@@ -191,33 +158,57 @@ class Deployment(World):
         assert tested.returncode == 0, tested.stderr
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
         self.processes.append(process)
+        self._wait_until_answers(f"{self.plain}connect/", process)
         return process
 
-    def start_all(self) -> "Deployment":
+    def start_all(self) -> Self:
         self.start_sandbox()
-        self.start_unit("connect-web.service")
-        self.start_unit("connect-worker@.service")
+        self.worker = self.start_unit(WORKER)
         self.start_nginx()
-        wait_until(lambda: self._answers(200))
+        self._start_webs()
         return self
 
+    def _start_webs(self) -> None:
+        for port in self.web_ports:
+            self.webs[port] = self.start_unit(WEB, port)
+        for port, process in self.webs.items():
+            self.wait_until_lives(port, process)
+
+    def wait_until_lives(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        self._wait_until_answers(f"http://127.0.0.1:{port}/health/live", process)
+
+    @contextmanager
+    def without_web(self) -> Iterator[None]:
+        """Nobody is there whom nginx could ask."""
+        for process in self.webs.values():
+            self.kill(process)
+        try:
+            yield
+        finally:
+            self._start_webs()
+
+    def restart_web(self, port: int) -> None:
+        """As systemctl and the guide's curl do it: SIGTERM, an end, a start, an answer."""
+        self._end(self.webs[port])
+        self.webs[port] = self.start_unit(WEB, port)
+        self.wait_until_lives(port, self.webs[port])
+
+    def restart_worker(self) -> None:
+        self._end(self.worker)
+        self.worker = self.start_unit(WORKER)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        process.wait(TIMEOUT_STOP)
+
     def manage(self, *arguments: str) -> str:
-        finished = subprocess.run(
-            [self.machine.home / ".venv/bin/python", "manage.py", *arguments],
-            cwd=self.machine.home, env=self.machine.environment,
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+        finished = self.machine.run(".venv/bin/python", "manage.py", *arguments)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
 
-    def _answers(self, status: int) -> bool:
-        try:
-            return requests.get(self.app, verify=str(self.certificate), timeout=5).status_code == status
-        except requests.RequestException:
-            return False
-
 
 @contextmanager
-def deployed(folder: Path, database_url: str, *, fresh_packages: bool = False) -> Iterator[Deployment]:
-    with Deployment(folder, database_url, fresh_packages=fresh_packages) as deployment:
+def deployed(folder: Path, database: postgres.Server, *, fresh_packages: bool = False) -> Iterator[Deployment]:
+    with Deployment(folder, database, fresh_packages=fresh_packages) as deployment:
         yield deployment.start_all()

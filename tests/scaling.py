@@ -178,7 +178,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="connect-scaling-") as folder,
         postgres.running("-c", "fsync=on") as server,
-        Cluster(Path(folder), server.url, LOG_LEVEL="INFO") as cluster,
+        Cluster(Path(folder), server, LOG_LEVEL="INFO") as cluster,
     ):
         for row in measure(cluster, server.pid):
             print(f"| {row.what} | {row.process} | {row.database} |", flush=True)

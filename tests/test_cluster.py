@@ -32,8 +32,8 @@ THREADS = 25
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with ExitStack() as opened:
-        database_url = opened.enter_context(postgres.server())
-        running = opened.enter_context(Cluster(folder, database_url, **SETTINGS))
+        database = opened.enter_context(postgres.running())
+        running = opened.enter_context(Cluster(folder, database, **SETTINGS))
         yield running
     assert sweep.leaks([folder]) == sorted(running.settings_files), "the settings hold secrets, nothing else may"
 
@@ -55,7 +55,7 @@ def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
     """Beside them the webs answer pages, and the workers check: they meet the same 401."""
     rounds, sandbox = size(3, 20), cluster.sandbox
     ((connection, code),) = cluster.rows("SELECT id, code FROM integrations_connection WHERE company_id = '6847'")
-    hosts = [*cluster.webs, *cluster.workers]
+    hosts = [*cluster.web_hosts, *cluster.worker_hosts]
     exchanges, outcomes, explorer = [], Counter[str](), Explorer(cluster_stage.visitor)
     for _ in range(rounds):
         refuse(cluster, [connection])
@@ -89,7 +89,7 @@ def test_R4_what_a_host_has_on_its_disk_comes_home_when_that_host_is_back(
     """A web host is lost between an answer and its commit. No worker can see its disk: it looks itself."""
     (connection,) = nursery.do("make", number=1, bystanders=60, first=40_000)
     with cluster_stage.without_web():
-        host = cluster.idle(cluster.webs)
+        host = cluster.idle(cluster.web_hosts)
         refuse(cluster, [connection])
         before = cluster.sandbox.exchanges()
         (end,) = nursery.run(job("call", connection=connection, at="before commit", lease=1, spool=cluster.spool(host)))

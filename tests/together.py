@@ -21,7 +21,7 @@ SHARED = {
     "a Chromium": ("test_screens",),
     "another Chromium": ("test_events_browser", "test_hostile_text"),
     "a nursery": ("test_crashes",),
-    "a deployment": ("test_deployment",),
+    "a deployment": ("test_deployment", "test_error_pages"),
     "a cluster": ("test_cluster",),
     "a town": ("test_fair_processes",),
     "a world without power": ("test_power_loss",),

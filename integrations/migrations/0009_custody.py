@@ -10,11 +10,13 @@ class Migration(migrations.Migration):
         ('integrations', '0008_names_and_links'),
     ]
 
+    # In the order in which what runs meanwhile takes these tables, so that PostgreSQL finds no deadlock: placing takes the
+    # turn and then points at connections, the breaker is asked by whoever holds one.
     operations = [
         migrations.AddField(
-            model_name='breaker',
-            name='exchanged_at',
-            field=models.DateTimeField(null=True),
+            model_name='turn',
+            name='room',
+            field=models.BinaryField(db_default=b'', default=bytes),
         ),
         migrations.AddField(
             model_name='connection',
@@ -32,8 +34,8 @@ class Migration(migrations.Migration):
             field=models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
         ),
         migrations.AddField(
-            model_name='turn',
-            name='room',
-            field=models.BinaryField(db_default=b'', default=bytes),
+            model_name='breaker',
+            name='exchanged_at',
+            field=models.DateTimeField(null=True),
         ),
     ]
