@@ -4,6 +4,7 @@ On PostgreSQL and behind a real nginx whatever the suite runs on, so once is eno
 """
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -174,7 +175,7 @@ def test_H8_every_error_of_nginx_names_the_request_and_no_version(deployment: De
         seen["429"] = refused[0], 429
     if size(0, 1):  # takes a minute, the time that nginx waits for an answer
         for process in deployment.webs.values():
-            process.send_signal(SIGSTOP)
+            os.killpg(process.pid, SIGSTOP)
         seen["503, the app hangs"] = send(deployment, b"GET /" + head + end), 503
         with deployment.without_web():
             pass

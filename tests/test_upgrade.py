@@ -25,8 +25,8 @@ pytestmark = [
     pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is missing (apt-get install postgresql)"),
 ]
 PER_SECOND = size(10, 50)
-# The version before is the last one without this: the upgrade runs it, and every migration that came later. At full size
-# that is an older one, whose worker takes half a minute to end.
+# The version before is the last one without this: the upgrade runs it, and every migration that came later. At full
+# size that is an older one, whose worker takes half a minute to end.
 FIRST_NEW = "integrations/migrations/0009_custody.py" if size(0, 1) else "bench/growth.py"
 # Of a command that gives up in good order; each costs nothing but another try.
 MOST_TRIES = 5
