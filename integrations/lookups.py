@@ -88,21 +88,21 @@ def look_up(connection: Connection, inspection_id: str, *, deadline: float | Non
     return _newer_of(seen, connection, inspection_id)
 
 
-def last_seen(connection_id: int, inspection_id: str) -> tuple[str, str] | None:
-    """The newest content (canonical JSON) of this inspection that we know, and its SHA-256."""
+def last_seen(connection_id: int, inspection_id: str) -> Event | None:
+    """The event that brought the newest content of this inspection that we know."""
     found = Event.objects.with_content().filter(connection=connection_id, inspection_id=inspection_id)
-    return found.order_by("-fetched_at", "-pk").values_list("content", "content_sha256").first()
+    return found.order_by("-fetched_at", "-pk").first()
 
 
 def _newer_of(seen: Seen, connection: Connection, inspection_id: str) -> Seen:
     known = last_seen(connection.pk, inspection_id)
-    if known is None or known[1] == seen.sha256:
+    if known is None or known.content_sha256 == seen.sha256:
         return seen
-    content = json.loads(known[0])
+    content = json.loads(known.content)
     before, now = events.changed_at(content), events.changed_at(seen.content)
     if before is None or now is None or now >= before:
         return seen
-    return Seen(content, known[0], known[1], events.company_of(content), seen.status)
+    return Seen(content, known.content, known.content_sha256, events.company_of(content), seen.status)
 
 
 def _take(customer_id: int) -> int | None:

@@ -63,7 +63,7 @@ def attempt(
     done: handlers that succeeded at an earlier attempt. hold_on: called before whatever may take long. deadline:
     seconds for the look-up, None for as long as any call may take.
     """
-    target = event.repeat_of
+    target = _stands_behind(event)
     looks_up = lookups.possible(event.inspection_id)
     if target is not None and (not looks_up or (target.look_up_is_to_come and not target.recovered)):
         return Outcome(Event.State.DONE, joins=target)
@@ -76,8 +76,8 @@ def attempt(
             return _nothing_seen(event, nothing)
         if seen.company and connection.company_id and seen.company != connection.company_id:
             return Outcome(Event.State.UNMATCHED, "other_company", seen.status)
-        if target is not None and _repeats(event, target, seen):
-            return Outcome(Event.State.DONE, status=seen.status, joins=target)
+        if (same := _told_before(event, target, seen)) is not None:
+            return Outcome(Event.State.DONE, status=seen.status, joins=same)
     outcome = Outcome(Event.State.DONE, status=seen.status if seen else None, seen=seen)
     for handler in handlers.waiting(event, done):
         hold_on()
@@ -104,12 +104,23 @@ def backoff(attempts: int) -> timedelta:
     return wait * random.uniform(0.8, 1.0)  # noqa: S311  (spreads load, guards nothing)
 
 
-def _repeats(event: Event, target: Event, seen: Seen) -> bool:
+def _stands_behind(event: Event) -> Event | None:
+    """The event that this one may repeat, as it is now: in one batch with it, it may just have been looked up."""
+    if event.repeat_of_id is not None:
+        event.refresh_from_db(fields=["repeat_of"])
+    return event.repeat_of
+
+
+def _told_before(event: Event, target: Event | None, seen: Seen) -> Event | None:
+    """The event that has brought this content already; None if it is news."""
     if not event.recovered:
-        return seen.sha256 == target.content_sha256
-    # Recovery suspected a change. There was none if we know just this content, whatever announced it.
+        return target if target is not None and seen.sha256 == target.content_sha256 else None
+    if event.content_sha256:
+        return None  # done anew because somebody wants it
+    # Recovery suspected a change. There was none if we know just this content, whatever announced it: a delivery that
+    # came while recovery was at work may have been looked up before.
     known = lookups.last_seen(event.connection_id, event.inspection_id)
-    return known is not None and known[1] == seen.sha256
+    return known if known is not None and known.content_sha256 == seen.sha256 else None
 
 
 def _nothing_seen(event: Event, nothing: lookups.NothingSeen) -> Outcome:

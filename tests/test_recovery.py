@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import handlers, recovery, tasks
+from integrations import handlers, placing, recovery, tasks
 from integrations.handlers import Happening
 from integrations.models import Connection, Event, Lane, Turn
 from integrations.sandbox.deliveries import RETRIES_AFTER
@@ -158,6 +158,29 @@ def test_without_a_path_the_command_says_what_it_cannot_do(connection: Connectio
 def test_a_moment_that_is_none_is_refused_in_words() -> None:
     with pytest.raises(CommandError, match="not a date"):
         call_command("recover", "--since", "yesterday")
+
+
+@pytest.mark.parametrize("first", ["together", "the delivery"])
+def test_a_delivery_and_what_recovery_made_of_it_have_one_effect_whichever_is_looked_up_first(
+    first: str, sandbox: Sandbox, connection: Connection, heard: list[Happening]
+) -> None:
+    inspection = upload(sandbox)
+    assert post(payload(inspection=inspection)).status_code == 200
+    recovery.recover(connection, since=timezone.now() - timedelta(days=9))  # the delivery is not placed yet
+    placing.place()
+    ours = Event.objects.filter(inspection_id=inspection)
+    if first == "together":
+        ours.update(next_attempt_at=Now())
+    else:
+        ours.filter(recovered=True).update(next_attempt_at=Now() + timedelta(seconds=30))
+        ours.filter(recovered=False).update(next_attempt_at=Now())
+    assert ours.count() == 2
+
+    work()
+    later(minutes=1)
+
+    assert ours.count() == 1
+    assert [happening.inspection_id for happening in heard].count(inspection) == 1
 
 
 @pytest.mark.parametrize("minutes", [100, 180])
