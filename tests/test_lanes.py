@@ -1,5 +1,6 @@
 """What a worker does with events: look-ups and their limits, outages, poison, fairness. Rows W5, W6 and W15."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -236,17 +237,17 @@ def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_rest_to_others(
-    connection: Connection, sandbox: Sandbox, visit: Visit, charlie: User
+    connection: Connection, sandbox: Sandbox, visit: Visit, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
-    handlers.on("*")(lambda _: tasks.told_to_stop.set())
+    stop = threading.Event()
+    monkeypatch.setattr(tasks, "told_to_stop", stop)
+    handlers.on("*")(lambda _: stop.set())
     post(payload())
     post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
-    try:
-        work()
-        assert sorted(Event.objects.values_list("state", flat=True)) == ["done", "received"]
-    finally:
-        tasks.told_to_stop.clear()
+    work()
+    assert sorted(Event.objects.values_list("state", flat=True)) == ["done", "received"]
+    stop.clear()
     work()
     assert set(Event.objects.values_list("state", flat=True)) == {"done"}
 

@@ -124,6 +124,7 @@ def test_where_somebody_was_signed_in_is_forgotten_with_the_session(visit: Visit
 def test_what_stays_is_not_looked_at_again_for_every_batch(connection: Connection) -> None:
     make_events(connection, 4, state=Event.State.RETRYING)
     make_events(connection, 6, finished_at=LAST - YEARS)
+    age(Event, "received_at", by=YEARS)
     (rule,) = [rule for rule in retention.RULES if rule.what == "events"]
 
     with CaptureQueriesContext(database) as asked:
