@@ -37,5 +37,5 @@ def test_templates_name_only_icons_of_the_sprite() -> None:
     for template in (ROOT / "templates").rglob("*.html"):
         text = template.read_text(encoding="utf-8")
         named.update(re.findall(r'\bicon="([^"{]+)"', text))
-        named.update(re.findall(r'partials/icon\.html" with name="([^"{]+)"', text))
+        named.update(re.findall(r'{% icon "([^"]+)" %}', text))
     assert named <= sprite
