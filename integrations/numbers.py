@@ -6,7 +6,8 @@ Days are those of the time zone that is active: the visitor's, where their brows
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection as database
@@ -20,9 +21,17 @@ DAYS = 30
 _STATE = Event.State
 # SQLite walks the index only when it is told every state.
 _EVERY_STATE = [state.value for state in _STATE]
-_A_DAY = timedelta(days=1)
 # Stands where a day would, for what is counted whatever day it is of.
 _NO_DAY = -1
+# Put together once, not for every page: that takes longer than their answers.
+_LAST_EVENT_AT = Subquery(
+    Event.objects.shown().filter(connection=OuterRef("pk")).order_by("-received_at", "-pk").values("received_at")[:1]
+)
+_DISCONNECTED_BY = Subquery(
+    AuditEntry.objects.filter(customer=OuterRef("customer"), subject=OuterRef("code"), kind="connection.disconnected")
+    .order_by("-at", "-pk")
+    .values("actor_name")[:1]
+)
 
 
 @dataclass
@@ -75,10 +84,8 @@ class Numbers:
 def of(connections: Collection[Connection]) -> Numbers:
     """The figures of these connections. One query, two when something waits."""
     ids = [connection.pk for connection in connections]
-    days, by_connection, count = _counted(ids)
-    waiting = Event.objects.shown().open().filter(connection__in=ids)
-    oldest = waiting.select_related("connection").order_by("received_at", "pk").first() if count else None
-    return Numbers(days, by_connection, count, oldest)
+    days, by_connection, waiting = _counted(ids)
+    return Numbers(days, by_connection, waiting, _oldest_waiting(ids) if waiting else None)
 
 
 def events_of_the_last_days(connections: Collection[Connection]) -> Counter[int]:
@@ -88,25 +95,25 @@ def events_of_the_last_days(connections: Collection[Connection]) -> Counter[int]
 
 def with_history(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
     """The same, with `last_event_at`, and `disconnected_by`: the address of who disconnected it last."""
-    newest = Event.objects.shown().filter(connection=OuterRef("pk")).order_by("-received_at", "-pk")
-    partings = AuditEntry.objects.filter(
-        customer=OuterRef("customer"), subject=OuterRef("code"), kind="connection.disconnected"
-    ).order_by("-at", "-pk")
     return connections.annotate(  # type: ignore[no-redef]  # declared there for readers
-        last_event_at=Subquery(newest.values("received_at")[:1]),
-        disconnected_by=Subquery(partings.values("actor_name")[:1]),
+        last_event_at=_LAST_EVENT_AT, disconnected_by=_DISCONNECTED_BY
     )
+
+
+def _oldest_waiting(connection_ids: list[int]) -> Event | None:
+    waiting = Event.objects.shown().open().filter(connection__in=connection_ids)
+    return waiting.select_related("connection").order_by("received_at", "pk").first()
 
 
 def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
     """Thirty days, the events of each connection within them, and how many events wait now, however old."""
-    today = timezone.localdate()
+    today, zone = timezone.localdate(), timezone.get_current_timezone()
     days = [Day(today - timedelta(days=DAYS - 1 - number)) for number in range(DAYS)]
     by_connection: Counter[int] = Counter()
     waiting = 0
     if connection_ids:
         with database.cursor() as cursor:
-            cursor.execute(*_statement(days, connection_ids))
+            cursor.execute(*_statement(_bounds(today, zone), connection_ids))
             for number, connection, state, events in cursor.fetchall():
                 if number == _NO_DAY:
                     waiting += events
@@ -116,14 +123,19 @@ def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
     return days, by_connection, waiting
 
 
-def _statement(days: list[Day], connection_ids: list[int]) -> tuple[str, list[Any]]:
+@lru_cache(maxsize=64)
+def _bounds(today: date, zone: tzinfo) -> tuple[Any, ...]:
+    """Number, begin and end of each of the thirty days until today, in a row, as values for the database."""
+    received_at = Event._meta.get_field("received_at")
+    midnights = [_midnight(today - timedelta(days=back), zone) for back in range(DAYS - 1, -2, -1)]
+    moments = [received_at.get_db_prep_value(midnight, database) for midnight in midnights]
+    return tuple(value for number in range(DAYS) for value in (number, *moments[number : number + 2]))
+
+
+def _statement(bounds: tuple[Any, ...], connection_ids: list[int]) -> tuple[str, list[Any]]:
     """By hand, and the days as a table: by a function of the time, to group by, every single row would pass through it,
     and thirty queries of the ORM in a union took longer to spell than to answer."""
-    received_at = Event._meta.get_field("received_at")
-    midnights = [_midnight(date) for date in (*(day.date for day in days), days[-1].date + _A_DAY)]
-    bounds = [received_at.get_db_prep_value(midnight, database) for midnight in midnights]
-    moments = [(number, *bounds[number : number + 2]) for number in range(len(days))]
-    rows = ", ".join(["(%s, %s, %s)"] * len(moments))
+    rows = ", ".join(["(%s, %s, %s)"] * (len(bounds) // 3))
     mine, every, still_open = (
         f"({', '.join(['%s'] * len(values))})" for values in (connection_ids, _EVERY_STATE, Event.OPEN)
     )
@@ -136,13 +148,9 @@ def _statement(days: list[Day], connection_ids: list[int]) -> tuple[str, list[An
         f" UNION ALL SELECT {_NO_DAY}, connection_id, state, count(*) FROM integrations_event"
         f" WHERE connection_id IN {mine} AND state IN {still_open} AND repeat_of_id IS NULL"
         " GROUP BY connection_id, state",
-        [
-            *(value for row in moments for value in row),
-            *(*connection_ids, *_EVERY_STATE),
-            *(*connection_ids, *Event.OPEN),
-        ],
+        [*bounds, *connection_ids, *_EVERY_STATE, *connection_ids, *Event.OPEN],
     )
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=zone)

@@ -43,4 +43,4 @@ def _row(bar: Bar) -> str:
 
 
 def _day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
+    return day.strftime(f"%a {day.day} %b")
