@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.db import connection as database
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from accounts.models import AuditEntry
 from integrations.models import Connection, Event
 
 DAYS = 30
@@ -23,25 +22,20 @@ _STATE = Event.State
 _EVERY_STATE = [state.value for state in _STATE]
 # Stands where a day would, for what is counted whatever day it is of.
 _NO_DAY = -1
-# Put together once, not for every page: that takes longer than their answers.
+# Put together once, not for every page: that takes longer than its answer.
 _LAST_EVENT_AT = Subquery(
     Event.objects.shown().filter(connection=OuterRef("pk")).order_by("-received_at", "-pk").values("received_at")[:1]
 )
-_DISCONNECTED_BY = Subquery(
-    AuditEntry.objects.filter(customer=OuterRef("customer"), subject=OuterRef("code"), kind="connection.disconnected")
-    .order_by("-at", "-pk")
-    .values("actor_name")[:1]
-)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Day:
-    """What arrived on one day, by what has become of it since."""
+    """What arrived on one day, by what has become of it since. Looked at once all of it is counted."""
 
     date: date
     by_state: Counter[str] = field(default_factory=Counter)
 
-    @property
+    @cached_property
     def total(self) -> int:
         return self.by_state.total()
 
@@ -49,7 +43,7 @@ class Day:
     def failed(self) -> int:
         return self.by_state[_STATE.FAILED]
 
-    @property
+    @cached_property
     def waiting(self) -> int:
         return sum(self.by_state[state] for state in Event.OPEN)
 
@@ -94,10 +88,8 @@ def events_of_the_last_days(connections: Collection[Connection]) -> Counter[int]
 
 
 def with_history(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
-    """The same, with `last_event_at`, and `disconnected_by`: the address of who disconnected it last."""
-    return connections.annotate(  # type: ignore[no-redef]  # declared there for readers
-        last_event_at=_LAST_EVENT_AT, disconnected_by=_DISCONNECTED_BY
-    )
+    """The same, with `last_event_at`."""
+    return connections.annotate(last_event_at=_LAST_EVENT_AT)  # type: ignore[no-redef]  # declared there for readers
 
 
 def _oldest_waiting(connection_ids: list[int]) -> Event | None:
