@@ -98,10 +98,12 @@ class Deployment:
         return json.loads(self._finished(["-m", module], json.dumps(job)).splitlines()[-1])
 
     @contextmanager
-    def web(self, application: str = "connectapp.wsgi", **environment: str) -> Iterator[Web]:
+    def web(
+        self, application: str = "connectapp.wsgi", *, config: str = "gunicorn.conf.py", **environment: str
+    ) -> Iterator[Web]:
         """gunicorn as in production."""
         port = free_port()
-        command = ["-m", "gunicorn", "--config", "gunicorn.conf.py", application]
+        command = ["-m", "gunicorn", "--config", config, application]
         with self.process("web", command, PORT=str(port), **environment) as gunicorn:
             yield Web(answering(port), gunicorn.pid)
 

@@ -265,5 +265,7 @@ def serving(stand: Stand, opened: ExitStack) -> Stand:
     """The same with the product and the reference views, each behind a gunicorn of its own."""
     at = stand.deployment
     at.sql(TABLE[stand.database])
-    reference = opened.enter_context(at.web("bench.reference", DJANGO_SETTINGS_MODULE="bench.settings"))
+    reference = opened.enter_context(
+        at.web("bench.reference", config="bench/gunicorn.py", DJANGO_SETTINGS_MODULE="bench.settings")
+    )
     return replace(stand, product=opened.enter_context(at.web()), reference=reference)
