@@ -1,4 +1,4 @@
-"""gunicorn for the reference views: as the product has it, but for what that starts beside its pages in each process."""
+"""gunicorn for the reference views: as the product has it, but for what that starts in each process beside pages."""
 
 from runpy import run_path
 
