@@ -21,7 +21,18 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from integrations import encryption, keys, lanes
-from integrations.models import SETUP_ERRORS, Attempt, Breaker, Connection, Delivery, Event, State, TokenPair, Worker
+from integrations.models import (
+    SETUP_ERRORS,
+    Attempt,
+    Breaker,
+    Connection,
+    Delivery,
+    Event,
+    Lane,
+    State,
+    TokenPair,
+    Worker,
+)
 
 MOST = 10_000
 # The newest tries that are looked through for errors.
@@ -155,7 +166,7 @@ def _oldest_event() -> datetime | None:
 
 def _paused_lanes() -> int:
     """Connections whose events wait because SnapInspect does not answer them."""
-    return Connection.objects.filter(lane__paused_until__gt=Now()).count()
+    return Lane.objects.filter(paused_until__gt=Now())[:MOST].count()
 
 
 def _unanswered() -> int:
