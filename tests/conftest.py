@@ -24,7 +24,10 @@ from tests.stage import SETTINGS, Stage
 from tests.together import Together
 from tests.world import Blank, World
 
-FORGET = "from accounts.models import Customer; Customer.objects.all().delete()"
+FORGET = """
+from django.core.cache import cache; from accounts.models import Customer
+cache.clear(); Customer.objects.all().delete()
+"""
 
 
 # Who asks for none of these is refused the database by pytest-django.
@@ -173,7 +176,8 @@ def shared_world(made_world: OpenWorld) -> Iterator[World]:
 @pytest.fixture
 def world(shared_world: World) -> Iterator[World]:
     """Web, worker and stand-in, running; shared by the tests that leave them running."""
-    # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens.
+    # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens. Limits on
+    # signing in are counted for the one address that all tests come from.
     shared_world.manage("shell", "--verbosity", "0", "-c", FORGET)
     shared_world.sandbox.reset()
     yield shared_world

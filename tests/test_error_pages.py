@@ -176,9 +176,11 @@ def test_H8_every_error_of_nginx_names_the_request_and_no_version(deployment: De
     if size(0, 1):  # takes a minute, the time that nginx waits for an answer
         for process in deployment.webs.values():
             os.killpg(process.pid, SIGSTOP)
-        seen["503, the app hangs"] = send(deployment, b"GET /" + head + end), 503
-        with deployment.without_web():
-            pass
+        try:
+            seen["503, the app hangs"] = send(deployment, b"GET /" + head + end), 503
+        finally:
+            with deployment.without_web():
+                pass
 
     judge(deployment, seen)
     assert {one.status for one in refused} == {429}

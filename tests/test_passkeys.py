@@ -34,7 +34,9 @@ def test_a_passkey_is_registered_and_is_the_second_factor_of_the_next_sign_in(ch
     authenticator = device.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})["authenticatorId"]
     sign_up(page, world)
     # As if she had followed the link in the mail of her sign-up, without which nobody gets a second factor.
-    ((email,),) = world.rows("UPDATE account_emailaddress SET verified = TRUE RETURNING email")
+    newest = "SELECT max(id) FROM account_emailaddress"
+    verified = f"UPDATE account_emailaddress SET verified = TRUE WHERE id = ({newest}) RETURNING email"
+    ((email,),) = world.rows(verified)
 
     page.goto(f"{world.app}accounts/2fa/")
     page.get_by_role("link", name="Add", exact=True).click()
