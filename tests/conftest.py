@@ -176,8 +176,8 @@ def shared_world(made_world: OpenWorld) -> Iterator[World]:
 @pytest.fixture
 def world(shared_world: World) -> Iterator[World]:
     """Web, worker and stand-in, running; shared by the tests that leave them running."""
-    # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens. Limits on
-    # signing in are counted for the one address that all tests come from.
+    # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens. Limits
+    # on signing in are counted for the one address that all tests come from.
     shared_world.manage("shell", "--verbosity", "0", "-c", FORGET)
     shared_world.sandbox.reset()
     yield shared_world
