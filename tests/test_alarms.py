@@ -364,6 +364,7 @@ def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_
     # Whichever of the web processes is asked, it tells of all: the exchange was a worker's, the answers were the web's.
     sums = {(counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) for _ in range(6)}
     assert sums == {(1, 20)}
+    wait_until(lambda: counted("workers") == 1)  # its first sweep
     assert watch() == (set(), 0.0)
 
     with without_database(world):

@@ -28,6 +28,8 @@ NOT_CLONED = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", "__pycac
 class Checkout:
     """What a developer has after `git clone`, and the addresses that it is asked to run at."""
 
+    session, certificate = World.session, None  # as far as a visitor's browser goes
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder  # where the visitor keeps the pages
         self.root = folder / "connect"
