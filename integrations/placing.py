@@ -211,7 +211,8 @@ class _Book:
         connections = {pk for letter in letters for pk in letter.connections}
         inspections = {letter.hint.inspection_id for letter in letters}
         of_these = Event.objects.filter(connection__in=connections, inspection_id__in=inspections).order_by()
-        subjects = of_these.values("connection", "inspection_id", "type", "review_id").annotate(newest=Max("pk"))
+        named = of_these.filter(type__in={letter.hint.type for letter in letters})
+        subjects = named.values("connection", "inspection_id", "type", "review_id").annotate(newest=Max("pk"))
         for event in self._read(subjects.values_list("newest", flat=True)):
             self._newest[_subject(event)] = event
         recent = of_these.filter(recovered=True, received_at__gt=timezone.now() - REPEATS_WITHIN)

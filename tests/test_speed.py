@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection as database
+from django.db.models.signals import post_init
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
@@ -18,7 +19,7 @@ from bench.deployment import Deployment
 from bench.paths import Size, Stand
 from bench.result import Line, least
 from connectapp.sqlite3.base import DatabaseWrapper
-from integrations import health, limits, sealing, tasks, webhook_addresses
+from integrations import health, limits, placing, sealing, tasks, webhook_addresses
 from integrations.models import Connection, Event, Panel, State, TokenPair
 from integrations.snapinspect import pair
 from tests.deliveries import path_of, payload, post
@@ -139,6 +140,27 @@ def test_many_deliveries_are_placed_and_finished_by_as_many_statements_as_few(
     assert Event.objects.filter(state=Event.State.DONE).count() == 110
     # Not per delivery; on SQLite rows are written one by one within a statement that is sent once.
     assert counted[1] <= counted[0] + 10, counted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_delivery_is_compared_with_what_says_the_same_and_with_nothing_else_of_its_inspection(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """What was read for it once grew with all that waited, within the transaction that keeps the door waiting."""
+    settings.SNAPINSPECT_INSPECTION_PATH = ""
+    monkeypatch.setattr(tasks, "LINGER", 0)
+    connected(acme)
+    for number in range(30):
+        assert post(payload(f"Type_{number}")).status_code == 200
+    tasks.work_through_inbox(float("inf"))
+    loaded: list[str] = []
+    post_init.connect(note := lambda instance, **_: loaded.append(instance.type), sender=Event)
+    try:
+        assert post(payload("Type_7")).status_code == 200
+        placing.place()
+    finally:
+        post_init.disconnect(note, sender=Event)
+    assert loaded == ["Type_7"]
 
 
 @pytest.mark.once
