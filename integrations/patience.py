@@ -5,7 +5,6 @@ from datetime import timedelta
 
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=5)
-MOST_ASKED = timedelta(minutes=15)
 # A connection that nobody uses is asked once a day, spread out over hours.
 IDLE_CHECK = timedelta(hours=24)
 # One that needs a person is asked once an hour, in case SnapInspect has changed its mind.
@@ -18,8 +17,8 @@ def backoff(failures: int) -> timedelta:
 
 
 def asked(failures: int, retry_after: float) -> timedelta:
-    """The wait when SnapInspect has asked for so many seconds, which is honoured up to MOST_ASKED."""
-    return max(backoff(failures), min(timedelta(seconds=retry_after), MOST_ASKED))
+    """The wait when SnapInspect has asked for so many seconds."""
+    return max(backoff(failures), timedelta(seconds=retry_after))
 
 
 def until_idle_check() -> timedelta:
