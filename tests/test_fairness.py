@@ -318,12 +318,12 @@ def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_s
         post(payload(inspection=9_000_000 + number))
     post(about_other())
     work()
+    assert set(Delivery.objects.parked().values_list("problem", flat=True)) == {"too_many"}
     tasks.sweep()
 
     assert Event.objects.filter(connection=connection).count() == 30
     assert heard_of(heard) == [COMPANY_OF_OTHER]
     assert Delivery.objects.count() == 30 + 40 + 1, "30 are events', 40 are parked"
-    assert set(Delivery.objects.parked().values_list("problem", flat=True)) == {"too_many"}
 
     Event.objects.filter(connection=connection).update(state=Event.State.IGNORED)
     tasks.sweep()
