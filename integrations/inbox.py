@@ -68,8 +68,12 @@ def throw_out_parked() -> int:
 
 def call_lanes() -> None:
     """Has every lane with due events looked at, whatever has been lost on the way."""
-    waiting = Event.objects.due().filter(_nobody_looks()).values_list("connection_id", flat=True).distinct()
-    Lane.objects.call(list(waiting.order_by()))
+    waiting = Event.objects.due().filter(_nobody_looks()).order_by().values_list("connection_id", flat=True)
+    # One after the other: joined to them, PostgreSQL reads every connection there is.
+    if found := list(waiting.distinct()):
+        Lane.objects.call(
+            Connection.objects.filter(pk__in=found).exclude(state=State.DISCONNECTED).values_list("pk", flat=True)
+        )
 
 
 def replay(event: Event, *, by: User) -> bool:
@@ -154,11 +158,7 @@ def _set_state(delivery: Delivery, before: set[Delivery.State], kind: str, by: U
 
 def _nobody_looks() -> Q:
     idle = Q(connection__lane=None) | Q(connection__lane__due_at=None) | Q(connection__lane__due_at__gt=Now())
-    return (
-        idle
-        & (Q(connection__lane=None) | Q(connection__lane__lease_until=None))
-        & ~Q(connection__state=State.DISCONNECTED)
-    )
+    return idle & (Q(connection__lane=None) | Q(connection__lane__lease_until=None))
 
 
 def _audit(kind: str, event: Event, by: User) -> None:

@@ -23,15 +23,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     A process that is killed on the way leaves a connection that says Disconnected: the sweep erases what it
     still keeps.
     """
-    with transaction.atomic():
-        connection.move_to(
-            State.DISCONNECTED,
-            next_check_at=None,
-            failed_checks=0,
-            refused_at=None,
-            disconnects=F("disconnects") + 1,
-        )
-        audit.record("connection.disconnected", customer=connection.customer, actor=by, subject=connection.code)
+    begin(connection, by=by)
     give_up_at = time.monotonic() + LAST_CALLS
     ended = []
     try:
@@ -52,6 +44,20 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     proven = bool(ended) and all(ended)
     audit.record("tokens.erased", customer=connection.customer, subject=connection.code, ended_at_snapinspect=proven)
     return proven
+
+
+def begin(connection: Connection, *, by: User) -> None:
+    """From here on it is disconnected, and its tokens are on their way out."""
+    with transaction.atomic():
+        connection.move_to(
+            State.DISCONNECTED,
+            next_check_at=None,
+            failed_checks=0,
+            refused_at=None,
+            disconnects=F("disconnects") + 1,
+        )
+        tokens.condemn(connection)
+        audit.record("connection.disconnected", customer=connection.customer, actor=by, subject=connection.code)
 
 
 def require_reconnect(connection: Connection, *, by: User) -> None:

@@ -6,6 +6,7 @@ The rooms of custody are this one, `leasing` (a pair is changed only under its l
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.db import connection as database
 from django.db import transaction
@@ -18,6 +19,9 @@ from integrations.snapinspect import pair
 from integrations.snapinspect.client import Client
 
 logger = logging.getLogger(__name__)
+
+# However long the last call of a disconnect takes, the tokens are gone after this.
+ERASED_AFTER_DISCONNECT = timedelta(seconds=10)
 
 InUse = tuple[int, int]  # id and version of a pair
 
@@ -103,6 +107,11 @@ def note_proof(pair_in_use: InUse) -> None:
     """Notes that this pair has answered, unless that is known."""
     pk, version = pair_in_use
     TokenPair.objects.filter(pk=pk, version=version, proved_at=None).update(proved_at=Now())
+
+
+def condemn(connection: Connection) -> None:
+    """Has every token of this connection erased soon, whatever becomes of the process that is about to do so."""
+    TokenPair.objects.filter(connection=connection).update(erase_after=Now() + ERASED_AFTER_DISCONNECT)
 
 
 def forget(connection: Connection) -> None:

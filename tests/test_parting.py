@@ -165,10 +165,10 @@ def test_T9_the_disconnect_of_one_connection_leaves_the_others_alone(
 
 
 def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
-    sandbox: Sandbox, connected: Connection
+    sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
     stored = sealed()
-    connected.move_to(State.DISCONNECTED, next_check_at=None)
+    parting.begin(connected, by=alice)
     tasks.sweep()
     work_until_idle()
     assert TokenPair.objects.count() == 1, "whoever disconnects may still be at it"

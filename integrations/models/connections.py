@@ -205,10 +205,6 @@ class Connection(models.Model):
         self.refresh_from_db()
 
 
-# However long the last call of a disconnect takes, the tokens are gone after this.
-ERASED_AFTER_DISCONNECT = timedelta(seconds=10)
-
-
 class TokenPairQuerySet(models.QuerySet["TokenPair"]):
     def candidates(self) -> Self:
         return self.filter(role=TokenPair.Role.CANDIDATE)
@@ -231,8 +227,8 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
     def left_behind(self) -> Self:
         """Pairs that a disconnect should have erased by now."""
         return self.filter(
+            erase_after__lt=Now(),
             connection__state=State.DISCONNECTED,
-            connection__state_since__lt=Now() - ERASED_AFTER_DISCONNECT,
             # What came since belongs to a reconnect that is on its way.
             received_at__lt=F("connection__state_since"),
         )
@@ -278,6 +274,8 @@ class TokenPair(models.Model):
     asks = models.BooleanField(default=False)  # waits for a person: this is another company than before
     brought_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     received_at = models.DateTimeField(db_default=Now())
+    # Set by a disconnect, which erases the pair itself: whoever finds it later than this erases it in its place.
+    erase_after = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(default=0)
     next_try_at = models.DateTimeField(db_default=Now())
     error_kind = models.CharField(max_length=30, blank=True)
@@ -298,6 +296,7 @@ class TokenPair(models.Model):
             models.Index(
                 fields=["exchange_sent_at"], condition=Q(exchange_sent_at__isnull=False), name="pair_in_exchange"
             ),
+            models.Index(fields=["erase_after"], condition=Q(erase_after__isnull=False), name="pair_to_erase"),
         ]
 
     def __str__(self) -> str:
