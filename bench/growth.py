@@ -63,11 +63,12 @@ than 20,000 rows of a table only here:
 """
 REMAINS = """## What may be over the target, and why
 
-- Pages of events: where the small database has less than a page to show (of what failed, a handful against fifty rows),
-  the large one has more to draw. Their queries read as many rows as a page has, which tests hold it to.
+- Pages that draw more rows in the large database, where the small one has less than a page to show (of what failed, a
+  handful against fifty): the last column says how many. Their queries read as many rows as a page has, which tests hold
+  them to.
 - The big customer's dashboard counts that customer's own events of thirty days, from an index.
-- The sweep, and what `/health/ready` says is waiting: pairs that a disconnect should have erased are looked for beside
-  all connections that are disconnected, and events that are due beside all lanes. It grows with customers, not events.
+- The sweep, and what `/health/ready` says is waiting: both look at the events and connections whose turn it is and at
+  nothing else, and in the large database a thousand times as many wait.
 - `prune`: events of disconnected connections are looked for among those of each such connection.
 """
 MEMORY_WORDS = """## Memory
@@ -81,12 +82,16 @@ By how much the work raised the most memory that its process ever had. All of it
 
 @dataclass(frozen=True)
 class Line:
-    """Milliseconds, the middle of the rounds; whole: big tables that the large database reads from end to end."""
+    """Milliseconds, the middle of the rounds.
+
+    drawn: rows of lists that the page shows, small and large. whole: big tables that the large one reads as a whole.
+    """
 
     name: str
     small: float
     large: float
     ratio: float
+    drawn: tuple[int, int]
     whole: list[str]
 
 
@@ -167,18 +172,22 @@ def measure(urls: list[str], *, rounds: int, most: int) -> tuple[list[Line], dic
     small, large = (Measured(url) for url in urls)
     names: list[str] = small.about["names"]
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    drawn: dict[str, tuple[int, int]] = {}
     for number in tqdm(range(-1, rounds), desc="rounds"):
         for name in names:
             # Who comes first takes turns, too.
             asked = {who: who.ask("time", name) for who in ((small, large) if number % 2 else (large, small))}
+            (one, drawn_by_one), (other, drawn_by_other) = asked[small], asked[large]
+            drawn[name] = drawn_by_one, drawn_by_other
             if number >= 0:  # the first one warms up
-                times[name].append((asked[small], asked[large]))
+                times[name].append((one, other))
     lines = [
         Line(
             name,
             1000 * median(one for one, _ in pairs),
             1000 * median(other for _, other in pairs),
             median(other / one for one, other in pairs),
+            drawn[name],
             large.ask("plans", name) if urls[1].startswith("postgres") else [],
         )
         for name, pairs in times.items()
@@ -199,7 +208,7 @@ def write(kept: dict[str, Any]) -> None:
         lines = [Line(**line) for line in shown["lines"]]
         by_nature = [line for line in lines if line.name.startswith(BY_NATURE)]
         small, large = ("{:,} customers, {:,} events".format(*shown[size]) for size in ("small", "large"))
-        header = f"| | {small}: ms | {large}: ms | ratio |\n|---|---:|---:|---:|\n"
+        header = f"| | {small}: ms | {large}: ms | ratio | rows drawn |\n|---|---:|---:|---:|---|\n"
         parts += [
             f"## {kind}\n\n{shown['date']}, {shown['software']}, {shown['cores']} cores shared with others,"
             f" the middle of {shown['rounds']} rounds.\n\n{header}"
@@ -219,7 +228,9 @@ def write(kept: dict[str, Any]) -> None:
 
 def _row(line: Line) -> str:
     ratio = f"{line.ratio:.2f}" if line.ratio <= TARGET else f"**{line.ratio:.2f}**"
-    return f"| {line.name} | {line.small:.2f} | {line.large:.2f} | {ratio} |\n"
+    few, many = line.drawn
+    drawn = f"{few:,}" if few == many else f"{few:,} and {many:,}"
+    return f"| {line.name} | {line.small:.2f} | {line.large:.2f} | {ratio} | {drawn if many else ''} |\n"
 
 
 def main() -> int:

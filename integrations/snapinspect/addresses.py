@@ -49,6 +49,7 @@ def secure_enough(url: str, *, allow_loopback_http: bool) -> bool:
     return where.scheme == "https" or (allow_loopback_http and _is_loopback(where.host))
 
 
+@lru_cache(maxsize=32)
 def require_secure(url: str, *, allow_loopback_http: bool) -> Place:
     """Scheme, host and port of a URL that is `secure_enough`; raises BadPath otherwise."""
     where = place(url)

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from requests import PreparedRequest, Request
@@ -158,21 +159,28 @@ class Client(Unprintable):
         return reply
 
     def _signed(self, path: str) -> PreparedRequest:
-        request = Request("GET", addresses.join(self._base, path), headers=_HEADERS, auth=self._bearer).prepare()
-        # requests tidies URLs while preparing them: what counts is where the result would go.
-        if not addresses.is_below(self._base, request.url or ""):
-            raise BadPath("outside_base")
-        return request
-
-    def _bearer(self, request: PreparedRequest) -> PreparedRequest:
         """Signs with requests-oauthlib, loopback http included (see `addresses.as_if_https`)."""
+        unsigned = _unsigned(self._base, path)
+        request = unsigned.copy()
 
         def sign(url: str) -> str:
             request.url = url
             return str(self._sign(request).url)
 
-        request.url = addresses.as_if_https(request.url or "", sign)
+        request.url = addresses.as_if_https(unsigned.url or "", sign)
+        if request.url != unsigned.url:
+            raise BadPath("outside_base")
         return request
+
+
+@lru_cache(maxsize=256)
+def _unsigned(base: str, path: str) -> PreparedRequest:
+    """The request but for its token, worked out once for what is asked again and again. Raises BadPath."""
+    request = Request("GET", addresses.join(base, path), headers=_HEADERS).prepare()
+    # requests tidies URLs while preparing them: what counts is where the result would go.
+    if not addresses.is_below(base, request.url or ""):
+        raise BadPath("outside_base")
+    return request
 
 
 def _pause(error: SnapInspectError, tries: int) -> float | None:
