@@ -261,8 +261,9 @@ def test_A7_while_half_of_all_answers_are_errors_reads_succeed_in_the_end_and_no
         health.replace_tokens(connection, by=alice)
         exchanges += sandbox.exchanges() > before
         work()
-    for _ in range(3):
-        later(minutes=5)
+    # A minute is one try for a worker here, and ends with the first outage: in life it would be some ten tries.
+    for _ in range(minutes):
+        later(minutes=1)
 
     reads = minutes * a_minute
     done = Event.objects.filter(state=Event.State.DONE).count()
