@@ -69,6 +69,7 @@ REMAINS = """## What may be over the target, and why
 - The big customer's dashboard counts that customer's own events of thirty days, from an index.
 - The sweep, and what `/health/ready` says is waiting: both look at the events and connections whose turn it is and at
   nothing else, and in the large database a thousand times as many wait.
+- The operations page counts what there is of each kind, up to 10,000.
 - `prune`: events of disconnected connections are looked for among those of each such connection.
 """
 MEMORY_WORDS = """## Memory
@@ -147,8 +148,8 @@ def databases(arguments: Namespace) -> Iterator[list[str]]:
             server = arguments.server or opened.enter_context(postgres.server("-c", "shared_buffers=512MB"))
             urls = [f"{server.rsplit('/', 1)[0]}/{name}" for name in ("small", "large")]
             with psycopg.connect(server, autocommit=True) as connection:
-                there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-                for name in {"small", "large"} - there:
+                for name in ("small", "large"):
+                    connection.execute(f"DROP DATABASE IF EXISTS {name}")
                     connection.execute(f"CREATE DATABASE {name}")
         for url, (customers, events) in zip(urls, sizes, strict=True):
             fill(url, customers, events)
@@ -240,7 +241,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--most", type=int, default=1_000_000, help="rows of a file, of prune and of reseal_tokens")
     parser.add_argument("--sqlite", action="store_true")
-    parser.add_argument("--server", help="a running PostgreSQL, whose databases small and large are kept")
+    parser.add_argument("--server", help="a running PostgreSQL, whose databases small and large are made anew")
     arguments = parser.parse_args()
     customers, events = ON_SQLITE if arguments.sqlite else (100_000, 1_000_000)
     arguments.customers, arguments.events = arguments.customers or customers, arguments.events or events

@@ -67,11 +67,12 @@ class Probes:
 
     def __init__(self) -> None:
         big = Customer.objects.get(code=seeding.rows.code(0))
-        # One of the many: with one connection, and as many events as the database has for each customer, more or less.
+        # One of the many: with one connection, and about as many events in every database.
+        middle = seeding.rows.code(Customer.objects.count() // 2)
         small = min(
             (
                 customer
-                for customer in Customer.objects.filter(code__gt=seeding.rows.code(20)).order_by("pk")[:60]
+                for customer in Customer.objects.filter(code__gt=middle).order_by("pk")[:50]
                 if customer.connections.filter(state="connected").count() == 1
             ),
             key=lambda customer: abs(Event.objects.filter(connection__customer=customer).count() - EVENTS_OF_THE_MANY),
