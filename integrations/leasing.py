@@ -65,7 +65,7 @@ def hold_in_use(pk: int, version: int) -> "Held | None":
 
 def hold_asking(connection: Connection) -> "Held | None":
     """The candidate that waits for a person's answer, under our lease; None when nothing is waiting."""
-    asking = TokenPair.objects.candidates().unleased().filter(connection=connection, asks=True)
+    asking = TokenPair.objects.candidates().unleased().filter(connection=connection, asks=True, erase_after=None)
     pk = asking.values_list("pk", flat=True).first()
     return _claim(asking.filter(pk=pk), pk) if pk else None
 
@@ -227,7 +227,8 @@ class Held:
             raise LostLease
 
     def _at_our_version(self) -> "QuerySet[TokenPair]":
-        found: QuerySet[TokenPair] = self._mine.filter(version=self.pair.version)
+        """The row, unless somebody else has changed it, or a disconnect has condemned it."""
+        found: QuerySet[TokenPair] = self._mine.filter(version=self.pair.version, erase_after=None)
         return found
 
     def _read(self) -> TokenPair:

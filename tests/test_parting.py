@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 
@@ -111,12 +113,12 @@ def test_T9_an_exchange_on_its_way_is_not_called_ended(
 def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    press(visit, alice, connected)
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    back = sandbox.decide(browser.leave(acme, connection=connected))
     hold = leasing.hold_for_burning
 
     def hold_after_the_worker(connection: Connection) -> Any:
+        browser.come_back(back)
         work()
         assert state(connection) == State.CONNECTED
         return hold(connection)
@@ -125,6 +127,42 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
     press(visit, alice, connected)
 
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
+
+
+def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_and_is_erased(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    in_hand = leasing.hold(TokenPair.objects.candidates().get().pk)
+    parting.begin(connected, by=alice)
+    assert in_hand is not None
+    with pytest.raises(leasing.LostLease):
+        in_hand.promote()
+    TokenPair.objects.update(lease_until=None)
+
+    work_as_if_later()
+    assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 2)
+
+    pass_time(timedelta(seconds=11))
+    tasks.sweep()
+    work_until_idle()
+    assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
+
+
+def test_T9_what_the_version_before_left_behind_is_found_once_a_day_and_a_reconnect_is_not(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+) -> None:
+    connected.move_to(State.DISCONNECTED, next_check_at=None)  # as it did, and was killed
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+
+    call_command("prune", stdout=StringIO())
+    condemned = TokenPair.objects.exclude(erase_after=None)
+
+    assert [row.role for row in condemned] == [TokenPair.Role.CURRENT]
+    work()
+    assert (state(connected), condemned.all().count()) == (State.CONNECTED, 0)
 
 
 def test_T9_a_check_that_was_under_way_does_not_undo_a_disconnect(

@@ -226,16 +226,11 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
 
     def left_behind(self) -> Self:
         """Pairs that a disconnect should have erased by now."""
-        return self.filter(
-            erase_after__lt=Now(),
-            connection__state=State.DISCONNECTED,
-            # What came since belongs to a reconnect that is on its way.
-            received_at__lt=F("connection__state_since"),
-        )
+        return self.filter(erase_after__lt=Now())
 
     def due(self) -> Self:
         """Candidates whose next step may be tried now."""
-        return self.candidates().unleased().filter(asks=False, next_try_at__lte=Now())
+        return self.candidates().unleased().filter(asks=False, next_try_at__lte=Now(), erase_after=None)
 
 
 class TokenPair(models.Model):
@@ -274,7 +269,8 @@ class TokenPair(models.Model):
     asks = models.BooleanField(default=False)  # waits for a person: this is another company than before
     brought_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     received_at = models.DateTimeField(db_default=Now())
-    # Set by a disconnect, which erases the pair itself: whoever finds it later than this erases it in its place.
+    # Set by a disconnect, which erases the pair itself: whoever finds it later than this erases it in its place. From
+    # the moment that it is set nobody changes the pair any more.
     erase_after = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(default=0)
     next_try_at = models.DateTimeField(db_default=Now())
