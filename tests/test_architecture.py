@@ -164,7 +164,8 @@ ARROWS = {
     "integrations.management": (
         f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"
         " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
-        " integrations.webhook_addresses integrations.exporting integrations.seeding integrations.tokens.condemn_left_behind"
+        " integrations.webhook_addresses integrations.exporting integrations.seeding"
+        " integrations.tokens.condemn_left_behind"
     ),
     "integrations.checks": "django integrations.encryption integrations.keys integrations.limits integrations.meters",
     "integrations.apps": "django integrations.checks integrations.handlers",
