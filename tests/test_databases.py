@@ -6,9 +6,12 @@ from contextlib import closing
 import pytest
 from django.db import connection as database
 from django.db import transaction
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Customer
 from connectapp.sqlite3 import OPTIONS
+from integrations import numbers
+from integrations.models import Connection, Event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,3 +50,18 @@ def test_a_transaction_takes_its_turn_at_its_start_and_not_half_way(acme: Custom
             with pytest.raises(sqlite3.OperationalError, match="database is locked"):
                 another.execute("BEGIN IMMEDIATE")
             assert another.execute("SELECT name FROM accounts_customer").fetchall() == [("Acme Property",)]
+
+
+def test_what_repeats_nothing_is_not_looked_for_by_that(acme: Customer) -> None:
+    """Nearly every event repeats nothing: by an index of those, a page would read the events of all customers."""
+    connection = Connection.objects.create(customer=acme)
+    mine = Event.objects.shown().filter(connection__in=[connection.pk, connection.pk + 1])
+    with CaptureQueriesContext(database) as asked:
+        numbers.of([connection])
+        list(mine.filter(received_at__gt=connection.created_at).order_by("received_at", "pk")[:50])
+    for query in asked.captured_queries:
+        with database.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}".replace("%", "%%"))
+            plan = [step for *_, step in cursor.fetchall() if "integrations_event" in step]
+        assert plan
+        assert all("event_by_" in step or "event_open" in step for step in plan), plan

@@ -87,7 +87,7 @@ class Event(models.Model):
     # Found by asking SnapInspect what had changed, not announced by a delivery.
     recovered = models.BooleanField(default=False)
     # The event that this one repeats, if SnapInspect's answer turns out to be the same.
-    repeat_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="repeats")
+    repeat_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="repeats", db_index=False)
     # How often it was processed anew from the start: a part of the handlers' idempotency key.
     replays = models.PositiveSmallIntegerField(default=0)
 
@@ -124,6 +124,8 @@ class Event(models.Model):
                 condition=Q(state__in=["received", "processing", "retrying"]),
                 name="event_open",
             ),
+            # Not of the many that repeat nothing: SQLite would take it for a short way to all of them.
+            models.Index(fields=["repeat_of"], condition=Q(repeat_of__isnull=False), name="event_repeats"),
         ]
 
     def __str__(self) -> str:
