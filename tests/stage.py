@@ -204,4 +204,4 @@ class Stage:
             "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
             " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
         )
-        wait_until(lambda: self.world.rows(waiting) == [(0,)], every=0.25)
+        wait_until(lambda: self.world.rows(waiting) == [(0,)], seconds=150, every=0.25)
