@@ -72,6 +72,13 @@ REMAINS = """## What may be over the target, and why
 - The operations page counts what there is of each kind, up to 10,000.
 - `prune`: events of disconnected connections are looked for among those of each such connection.
 """
+REMAINS_ON_SQLITE = """## What is over the target on SQLite, and why
+
+- The sweep looks through the table of deliveries twice: SQLite does not take the index of the unmatched ones. It is a
+  tenth of a second, every few seconds.
+- What the operations page and `/health/ready` count is read row by row. Pages draw more rows, as above; those of one
+  inspection look along a connection's events.
+"""
 MEMORY_WORDS = """## Memory
 
 By how much the work raised the most memory that its process ever had. All of it goes in batches.
@@ -219,6 +226,8 @@ def write(kept: dict[str, Any]) -> None:
         if kind == "PostgreSQL":
             whole = [f"- {line.name}: {', '.join(line.whole)}\n" for line in lines if line.whole]
             parts += [WHOLE_WORDS + ("".join(whole) or "Nowhere.\n"), REMAINS]
+        else:
+            parts.append(REMAINS_ON_SQLITE)
         memory = "".join(
             f"| {name} | {end['rows']:,} | {end['seconds']:.0f} | {begin['raised']:.1f} | {end['raised']:.1f} |\n"
             for name, (begin, end) in shown["long"].items()
