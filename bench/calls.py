@@ -18,7 +18,7 @@ import requests  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from bench.rounds import quantiles  # noqa: E402
-from integrations import health  # noqa: E402
+from integrations.calls import api_client  # noqa: E402
 from integrations.models import Connection  # noqa: E402
 from integrations.snapinspect import transport  # noqa: E402
 
@@ -52,7 +52,7 @@ def main(*, code: str, rounds: int, seconds: float, ca_file: str = "") -> dict[s
     connection = Connection.objects.get(code=code)
     ways: dict[str, Callable[[], object]] = {
         "theirs": bare_session(ca_file),
-        "ours": lambda: health.get(connection, "user"),
+        "ours": lambda: api_client.get(connection, "user"),
     }
     for way in ways.values():
         timed(way, 0.1)

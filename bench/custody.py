@@ -20,9 +20,10 @@ from django.db import connection as database  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 
 from accounts.models import Customer  # noqa: E402
-from integrations import health, resealing, sealing  # noqa: E402
+from integrations.calls import api_client  # noqa: E402
 from integrations.models import Connection, State, TokenPair  # noqa: E402
-from integrations.snapinspect import pair  # noqa: E402
+from integrations.snapinspect import token_pair  # noqa: E402
+from integrations.tokens import key_rotation, storage  # noqa: E402
 
 
 def control(path: str, body: Any = None) -> Any:
@@ -39,9 +40,9 @@ def herd(*, callers: int, rounds: int) -> dict[str, list[float]]:
     connection = Connection.objects.create(
         customer=Customer.objects.create(name="Herd"), company_id="9001", state=State.CONNECTED
     )
-    given = pair.TokenPair(granted["access_token"], granted["refresh_token"])
+    given = token_pair.TokenPair(granted["access_token"], granted["refresh_token"])
     TokenPair.objects.create(
-        connection=connection, role=TokenPair.Role.CURRENT, proved_at=Now(), **sealing.columns(given, connection)
+        connection=connection, role=TokenPair.Role.CURRENT, proved_at=Now(), **storage.columns(given, connection)
     )
     seen: dict[str, list[float]] = {"alive": [], "dead": []}
     for _ in range(rounds):
@@ -59,7 +60,7 @@ def _all_call(connection: Connection, callers: int) -> float:
         try:
             database.ensure_connection()
             ready.wait()
-            health.get(connection, "user")
+            api_client.get(connection, "user")
             answered.append(time.perf_counter())
         finally:
             database.close()
@@ -84,13 +85,13 @@ def reseal(*, pairs: int) -> dict[str, float]:
     connections = Connection.objects.bulk_create(
         Connection(customer=customer, state=State.CONNECTED, company_id=str(20_000 + number)) for number in range(pairs)
     )
-    plain = pair.TokenPair("a" * 64, "r" * 64)
+    plain = token_pair.TokenPair("a" * 64, "r" * 64)
     TokenPair.objects.bulk_create(
-        TokenPair(connection=one, role=TokenPair.Role.CURRENT, **sealing.columns(plain, one)) for one in connections
+        TokenPair(connection=one, role=TokenPair.Role.CURRENT, **storage.columns(plain, one)) for one in connections
     )
     settings.TOKEN_ENCRYPTION_KEYS = (newest, older)
     began = time.perf_counter()
-    report = resealing.reseal()
+    report = key_rotation.reseal()
     return {"per_second": report.resealed / (time.perf_counter() - began), "rows": report.resealed}
 
 

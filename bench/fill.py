@@ -18,9 +18,9 @@ from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts.models import Customer, User  # noqa: E402
-from integrations import sealing  # noqa: E402
 from integrations.models import Connection, Event, Panel, State, TokenPair  # noqa: E402
-from integrations.snapinspect import pair  # noqa: E402
+from integrations.snapinspect import token_pair  # noqa: E402
+from integrations.tokens import storage  # noqa: E402
 
 COMPANIES = 5
 EVENTS_A_DAY = 25
@@ -32,9 +32,9 @@ def connected(customer: Customer, by: User, company: str) -> Connection:
         customer=customer, company_id=company, company_name=f"Company {company}", connected_by=by,
         state=State.CONNECTED, connected_at=timezone.now(), proved_at=timezone.now(),
     )  # fmt: skip
-    tokens = pair.TokenPair(f"access-{company}-" + "a" * 50, f"refresh-{company}-" + "r" * 50)
+    tokens = token_pair.TokenPair(f"access-{company}-" + "a" * 50, f"refresh-{company}-" + "r" * 50)
     TokenPair.objects.create(
-        connection=connection, role=TokenPair.Role.CURRENT, proved_at=Now(), **sealing.columns(tokens, connection)
+        connection=connection, role=TokenPair.Role.CURRENT, proved_at=Now(), **storage.columns(tokens, connection)
     )
     return connection
 

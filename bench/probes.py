@@ -29,9 +29,12 @@ from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User  # noqa: E402
-from integrations import encryption, resealing, retention, seeding, tasks  # noqa: E402
+from integrations import seeding  # noqa: E402
+from integrations.background import jobs  # noqa: E402
+from integrations.events.selection import Selection  # noqa: E402
 from integrations.models import Check, Connection, Delivery, Event  # noqa: E402
-from integrations.selection import Selection  # noqa: E402
+from integrations.operations import retention  # noqa: E402
+from integrations.tokens import encryption, key_rotation  # noqa: E402
 from integrations.views.events import _rows  # noqa: E402
 
 # With DEBUG Django keeps every query: that is not what is measured.
@@ -108,7 +111,7 @@ class Probes:
             ),
             "operations page": lambda: self._page(self.staff, "/staff/operations/"),
             "/health/ready": lambda: self._page(self.stranger, "/health/ready"),
-            "sweep": lambda: timed(tasks.sweep),
+            "sweep": lambda: timed(jobs.sweep),
             "prune --dry-run": lambda: timed(lambda: [retention.due(rule) for rule in retention.RULES]),
             "prune, a batch of each kind": self._prune,
             "a row of a CSV file": self._file,
@@ -219,7 +222,7 @@ def reseal(probes: Probes, count: Callable[[int], None]) -> None:
     # A newer key: everything that is stored has to move.
     newer = encryption.parse_keys(base64.b64encode(os.urandom(encryption.KEY_BYTES)).decode())
     settings.TOKEN_ENCRYPTION_KEYS = (*newer, *settings.TOKEN_ENCRYPTION_KEYS)
-    resealing.reseal(progress=count)
+    key_rotation.reseal(progress=count)
 
 
 LONG: dict[str, Callable[[Probes, Callable[[int], None]], None]] = {

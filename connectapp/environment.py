@@ -14,7 +14,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
-from integrations.snapinspect.addresses import is_path, secure_enough
+from integrations.snapinspect.safe_urls import is_path, secure_enough
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

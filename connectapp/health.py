@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from integrations import keys, tasks
+from integrations.background import jobs
 from integrations.models import Turn
+from integrations.tokens import keys
 
 # As much as an exchange takes. Whoever asks, and however often: one write in so many seconds, and process.
 ROOM = 16 * 1024
@@ -41,7 +42,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     """
     found = parts()
     fine = all(state == "ok" for state in found.values())
-    waiting = tasks.due() if fine else None
+    waiting = jobs.due() if fine else None
     return JsonResponse({**found, "waiting": waiting}, status=200 if fine else 503)
 
 

@@ -11,8 +11,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from connectapp import health
-from integrations import gauges, meters
-from integrations.meters import Gauge
+from integrations.metrics import counters
+from integrations.metrics.counters import Gauge
+from integrations.operations import gauges
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +23,12 @@ logger = logging.getLogger(__name__)
 @require_safe
 def scrape(request: HttpRequest) -> HttpResponse:
     """All metrics in the OpenMetrics format. 404: switched off. 401 (RFC 6750 section 3): not with this token."""
-    if not meters.on():
+    if not counters.on():
         return HttpResponseNotFound()
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not constant_time_compare(given.strip(), settings.METRICS_TOKEN):
         return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
-    text, content_type = meters.text(_gauges())
+    text, content_type = counters.text(_gauges())
     return HttpResponse(text, content_type=content_type)
 
 

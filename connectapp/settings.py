@@ -31,7 +31,7 @@ from connectapp.environment import (
 )
 from connectapp.logs import log_configuration
 from connectapp.sqlite3 import OPTIONS as SQLITE_OPTIONS
-from integrations.encryption import parse_keys
+from integrations.tokens.encryption import parse_keys
 
 STATE_DIR = BASE_DIR / "var"
 
@@ -172,11 +172,8 @@ if TASKS_ENGINE not in {"db", "huey"}:
     raise ImproperlyConfigured("TASKS_ENGINE must be db or huey.")
 if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
-TASKS = {
-    "default": {
-        "BACKEND": "django_tasks_db.DatabaseBackend" if TASKS_ENGINE == "db" else "integrations.redis_queue.HueyBackend"
-    }
-}
+TASK_BACKENDS = {"db": "django_tasks_db.DatabaseBackend", "huey": "integrations.background.redis_queue.HueyBackend"}
+TASKS = {"default": {"BACKEND": TASK_BACKENDS[TASKS_ENGINE]}}
 
 STATIC_URL = "static/"
 STATIC_ROOT = STATE_DIR / "static"

@@ -8,7 +8,7 @@ class IntegrationsConfig(AppConfig):
     verbose_name = "SnapInspect"
 
     def ready(self) -> None:
-        from integrations import checks, handlers  # noqa: F401, PLC0415  (checks register themselves)
+        from integrations.events import handlers  # noqa: PLC0415  (checks register themselves)
 
         try:
             handlers.load(settings.EVENT_HANDLERS)

@@ -8,7 +8,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import DatabaseError
 
-from integrations import keys, limits, meters
+from integrations.calls import limits
+from integrations.metrics import counters
+from integrations.tokens import keys
 
 
 @register(Tags.security)
@@ -52,7 +54,7 @@ def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **
 
 @register(Tags.security)
 def metrics_can_be_told(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    if meters.on() or not settings.METRICS_TOKEN:
+    if counters.on() or not settings.METRICS_TOKEN:
         return []
     return [
         Warning(

@@ -17,7 +17,9 @@ from django.db import connection as database
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations import meters, tasks, webhook_addresses
+from integrations.background import jobs
+from integrations.events import webhook_addresses
+from integrations.metrics import counters
 from integrations.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ def receive(request: HttpRequest, secret: str) -> HttpResponse:
         # Never a false 200. The kind is enough: the message of a driver may quote what it was given.
         logger.error("A delivery could not be stored (%s).", type(problem).__name__)
         return _answer(503, Retry_After="60")
-    tasks.nudge_soon()
+    jobs.nudge_soon()
     return _answer(200)
 
 
@@ -126,7 +128,7 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
 
 
 def _answer(status: int, **headers: str) -> HttpResponse:
-    meters.door_answered(status)
+    counters.door_answered(status)
     # Without a length gunicorn would send the nothing that follows in chunks, by a second packet.
     response = HttpResponse(status=status, content_type="text/plain", headers={"Content-Length": "0"})
     for name, value in headers.items():

@@ -37,7 +37,9 @@ from django.db import connection as database  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts.models import AuditEntry, Customer, User  # noqa: E402
-from integrations import guest_tokens, health, introductions, leasing, parting, spool, tasks  # noqa: E402
+from integrations.background import jobs  # noqa: E402
+from integrations.calls import api_client  # noqa: E402
+from integrations.connecting import disconnection, sign_in  # noqa: E402
 from integrations.models import (  # noqa: E402
     Breaker,
     ConnectAttempt,
@@ -47,18 +49,19 @@ from integrations.models import (  # noqa: E402
     State,
     TokenPair,
 )
-from integrations.snapinspect import exchange, pair  # noqa: E402
+from integrations.snapinspect import exchange_call, token_pair  # noqa: E402
+from integrations.tokens import guest_tokens, lease, spool  # noqa: E402
 from tests import fleet  # noqa: E402
 from tests.driving import Sandbox  # noqa: E402
 
 # Around one exchange, in this order; the last is the end of a disconnect's last call.
 PLACES: dict[str, tuple[Any, str, str]] = {
     "before journal": (spool, "reserve", "after"),
-    "before send": (exchange, "exchange", "before"),
-    "before spool": (exchange, "exchange", "after"),
+    "before send": (exchange_call, "exchange", "before"),
+    "before spool": (exchange_call, "exchange", "after"),
     "before commit": (spool.Slot, "fill", "after"),
-    "after commit": (leasing.Held, "_commit", "after"),
-    "after burn": (leasing.Held, "burn", "after"),
+    "after commit": (lease.Held, "_commit", "after"),
+    "after burn": (lease.Held, "burn", "after"),
     # Around the exchange of a pair that has no connection; "before send" and "before spool" are places of it, too.
     "after a guest's exchange": (guest_tokens.Guest, "exchange", "after"),
     "before a guest's erasing": (guest_tokens.Guest, "erase", "before"),
@@ -113,8 +116,8 @@ def call(go: Go, *, connection: int, threads: int = 1, path: str = "user") -> di
             connections["default"].ensure_connection()
             ready.wait(PATIENCE)
             ready.wait(PATIENCE)
-            return f"answered {health.get(row, path).status}"
-        except health.NoAnswer as failure:
+            return f"answered {api_client.get(row, path).status}"
+        except api_client.NoAnswer as failure:
             return failure.error_kind
         except DatabaseError as failure:
             return type(failure).__name__
@@ -132,7 +135,7 @@ def call(go: Go, *, connection: int, threads: int = 1, path: str = "user") -> di
 def disconnect(go: Go, *, connection: int) -> bool:
     go()
     row = Connection.objects.select_related("customer").get(pk=connection)
-    return parting.disconnect(row, by=User.objects.get(memberships__customer=row.customer))
+    return disconnection.disconnect(row, by=User.objects.get(memberships__customer=row.customer))
 
 
 def guest(go: Go) -> int:
@@ -142,14 +145,14 @@ def guest(go: Go) -> int:
         purpose=Purpose.SIGN_IN, state_hash=os.urandom(32).hex(), session_hash="", issued_at=timezone.now()
     )
     granted = Sandbox(settings.SNAPINSPECT_API_URL).grant()
-    guest_tokens.receive(attempt, pair.TokenPair(granted["access_token"], granted["refresh_token"]))
+    guest_tokens.receive(attempt, token_pair.TokenPair(granted["access_token"], granted["refresh_token"]))
     return int(attempt.introduction.pk)
 
 
 def hear(go: Go, *, introduction: int) -> None:
     """What a worker does with it."""
     go()
-    introductions.hear(introduction)
+    sign_in.hear(introduction)
 
 
 def what_came_of(go: Go, *, introduction: int) -> dict[str, Any]:
@@ -165,11 +168,11 @@ def recover(go: Go, *, passed: float = 0) -> None:
         fleet.pass_time(timedelta(seconds=passed))
     give_up_at = time.monotonic() + PATIENCE
     while time.monotonic() < give_up_at:
-        tasks.sweep()
-        tasks.drain.func()
+        jobs.sweep()
+        jobs.drain.func()
         held = TokenPair.objects.exclude(pk__in=TokenPair.objects.unleased())
         guests = Introduction.objects.exclude(sealed_refresh=b"")
-        if not (tasks.due() or held.exists() or guests.exists()):
+        if not (jobs.due() or held.exists() or guests.exists()):
             return
         time.sleep(0.1)
     raise TimeoutError
@@ -179,8 +182,8 @@ def schedule(go: Go, *, rounds: int) -> None:
     """What a worker does, so many times without a pause: look for what is due, and do it."""
     go()
     for _ in range(rounds):
-        tasks.sweep()
-        tasks.drain.func()
+        jobs.sweep()
+        jobs.drain.func()
 
 
 def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
@@ -189,8 +192,8 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
     found = []
     for row in Connection.objects.filter(pk__in=at_connections):
         try:
-            works = health.get(row, "user").status == 200
-        except health.NoAnswer:
+            works = api_client.get(row, "user").status == 200
+        except api_client.NoAnswer:
             works = False
         row.refresh_from_db()
         in_use = TokenPair.objects.current().filter(connection=row).first()
@@ -251,7 +254,7 @@ def run(job: dict[str, Any], go: Go) -> Any:
     if "at" in job:
         stop_at(job["at"], job["then"])
     if "lease" in job:
-        leasing.LEASE = timedelta(seconds=job["lease"])
+        lease.LEASE = timedelta(seconds=job["lease"])
     if "skew" in job:
         set_clock(job["skew"])
     if "spool" in job:

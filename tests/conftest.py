@@ -14,8 +14,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import proving, tasks
 from integrations import sandbox as standin
+from integrations.background import jobs
+from integrations.tokens import proof
 from tests import postgres, sweep
 from tests.deployment import Deployment, deployed
 from tests.driving import Sandbox, Visitor
@@ -54,8 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Worlds, which are processes, keep the product's own."""
-    monkeypatch.setattr(tasks, "LINGER", 0)
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0)
+    monkeypatch.setattr(jobs, "LINGER", 0)
+    monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,14 @@ from datetime import timedelta
 from django.db import connection as database
 
 from accounts.models import AuditEntry
-from integrations import lanes
-from integrations.handlers import Happening, on
+from integrations.events import queue
+from integrations.events.handlers import Happening, on
 from tests.stage import NO_SOCKET_HERE
 
 if os.environ.get("LANE_LEASE"):
     # The short forms do not wait the product's 45 seconds for what a killed worker held.
-    lanes.LEASE = timedelta(seconds=float(os.environ["LANE_LEASE"]))
-    lanes.RENEW_AFTER = float(os.environ["LANE_LEASE"]) / 5
+    queue.LEASE = timedelta(seconds=float(os.environ["LANE_LEASE"]))
+    queue.RENEW_AFTER = float(os.environ["LANE_LEASE"]) / 5
 
 
 def notice(audited: str, arguments: tuple[object, ...]) -> None:

@@ -9,7 +9,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.http import HttpResponse
 
-from integrations import tasks
+from integrations.background import jobs
 from integrations.models import Connection, Delivery, Event, Lane
 from tests.driving import COMPANY_OF_PAT, Sandbox, Visitor, work
 from tests.settings import SENTINEL
@@ -68,7 +68,7 @@ def later(**by: float) -> None:
     Event.objects.update(received_at=F("received_at") - gone, next_attempt_at=F("next_attempt_at") - gone)
     Event.objects.exclude(fetched_at=None).update(fetched_at=F("fetched_at") - gone)
     Lane.objects.update(paused_until=None, due_at=Now())
-    tasks.work_through_inbox(float("inf"))
+    jobs.work_through_inbox(float("inf"))
 
 
 def state_of(event: Event) -> str:

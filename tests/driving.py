@@ -11,7 +11,7 @@ from django.test.client import ClientHandler
 
 from accounts.models import AuditEntry, Customer
 from connectapp.redaction import SealCallbackQuery
-from integrations import tasks
+from integrations.background import jobs
 from integrations.models import Connection, TokenPair
 
 # Accounts of the stand-in (integrations/sandbox/accounts.py).
@@ -136,7 +136,7 @@ def callback(**query: str) -> str:
 
 def work() -> None:
     """What a worker does when it is woken; waiting for later tries is left out."""
-    tasks.drain.func()
+    jobs.drain.func()
 
 
 def work_as_if_later() -> None:

@@ -8,9 +8,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
-from integrations import finishing, health, tasks, tokens
+from integrations.background import jobs
+from integrations.calls import api_client
+from integrations.connecting import completion
 from integrations.models import Breaker, ConnectAttempt, Connection, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody
 from tests.driving import Sandbox
 
 FIRST_COMPANY = 20_000
@@ -30,10 +33,10 @@ def connect(
         attempt = ConnectAttempt.objects.create(
             state_hash=secrets.token_hex(), session_hash="", user=by, customer=customer, issued_at=Now()
         )
-        received = pair.TokenPair(granted["access_token"], granted["refresh_token"])
+        received = token_pair.TokenPair(granted["access_token"], granted["refresh_token"])
         with transaction.atomic():
-            made.append(tokens.receive(attempt, received))
-        finishing.finish(TokenPair.objects.get(connection=made[-1]).pk)
+            made.append(custody.receive(attempt, received))
+        completion.finish(TokenPair.objects.get(connection=made[-1]).pk)
         made[-1].refresh_from_db()
     return made
 
@@ -48,9 +51,9 @@ def pass_time(passed: timedelta) -> None:
 def work_until_idle() -> None:
     """What the workers do until nothing is due; connections that wait for their turn are left alone."""
     for _ in range(1000):
-        if not tasks.due():
+        if not jobs.due():
             return
-        tasks.drain.func()
+        jobs.drain.func()
     raise AssertionError("the work never ends")
 
 
@@ -59,11 +62,11 @@ def refuse(sandbox: Sandbox) -> None:
     sandbox.control("POST", "revoke_all", {"kind": "access"})
 
 
-def fails(connection: Connection, path: str = "user") -> health.NoAnswer:
+def fails(connection: Connection, path: str = "user") -> api_client.NoAnswer:
     """Calls, which must not bring an answer; returns why."""
     try:
-        health.get(connection, path)
-    except health.NoAnswer as failure:
+        api_client.get(connection, path)
+    except api_client.NoAnswer as failure:
         return failure
     raise AssertionError("the call was answered")
 
@@ -75,4 +78,4 @@ def state(connection: Connection) -> str:
 def newest_live(sandbox: Sandbox) -> str:
     """The fingerprint of the access token that SnapInspect gave out last."""
     live = [token["token"] for token in sandbox.tokens() if token["live"] and token["kind"] == "access"]
-    return pair.fingerprint(live[-1])
+    return token_pair.fingerprint(live[-1])

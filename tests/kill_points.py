@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from connectapp import wsgi
-from integrations import state, tasks, tokens
+from integrations.background import jobs
+from integrations.connecting import state
+from integrations.tokens import custody
 
 POINT = Path(os.environ["KILL_FOLDER"], "point")
 
@@ -48,9 +50,9 @@ def _around(module: Any, name: str, *, before: str = "", after: str = "") -> Non
 
 
 _around(state, "redeem", before="before redeem", after="after redeem")
-_around(tokens, "receive", after="after receive")
+_around(custody, "receive", after="after receive")
 _around(state, "find", before="hang")
-_around(tasks, "_a_drain_waits", before="after commit")
+_around(jobs, "_a_drain_waits", before="after commit")
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

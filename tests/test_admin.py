@@ -11,7 +11,7 @@ from pytest_django import Settings
 from accounts import audit
 from accounts.admin import confirming
 from accounts.models import AuditEntry, Customer, LastOwner, Membership, Role, User
-from integrations import closing
+from integrations.connecting import customer_deletion
 from integrations.models import Connection, Delivery, Event, State, TokenPair
 from tests.driving import Sandbox, Visitor, audited, badge, work
 from tests.test_event_pages import announce, deliver, upload
@@ -220,7 +220,7 @@ def test_a_customer_with_a_reconnect_on_its_way_is_not_deleted(
     TokenPair.objects.update(role=TokenPair.Role.CANDIDATE)
 
     assert "disconnect all first" in act(staff, "accounts/customer", "delete_customers", acme.pk)
-    assert not closing.close(acme, by=User.objects.get(email="staff@example.com"), seconds=10)
+    assert not customer_deletion.close(acme, by=User.objects.get(email="staff@example.com"), seconds=10)
     assert TokenPair.objects.count() == 1
 
 

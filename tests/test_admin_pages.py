@@ -18,7 +18,8 @@ from django_tasks_db.models import DBTaskResult
 
 from accounts import audit
 from accounts.models import AuditEntry, Customer, Invitation, Role, User
-from integrations import tasks, webhook_addresses
+from integrations.background import jobs
+from integrations.events import webhook_addresses
 from integrations.models import (
     Attempt,
     Check,
@@ -72,7 +73,7 @@ def crowd(number: int, start: int) -> None:
         AuditEntry.objects.create(customer=customer, actor=user, kind="connect.started", subject=connection.code)
         content_type = ContentType.objects.get_for_model(Customer)
         LogEntry.objects.create(user=user, content_type=content_type, object_id=str(customer.pk), action_flag=ADDITION)
-        tasks.drain.enqueue()
+        jobs.drain.enqueue()
 
 
 def questions(staff: Visitor, path: str) -> int:

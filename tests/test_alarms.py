@@ -26,9 +26,12 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from connectapp import health as readiness
-from integrations import health, operations, proving, tasks
+from integrations.background import jobs
+from integrations.calls import health_check
 from integrations.models import Breaker, Connection, Delivery, Event, Lane, State, TokenPair
+from integrations.operations import status
 from integrations.snapinspect import client
+from integrations.tokens import proof
 from tests import fleet
 from tests.conftest import OpenWorld
 from tests.deliveries import NEW, payload, post
@@ -66,10 +69,10 @@ class Scene:
             self.deliver(self.connections[number % len(self.connections)])
         with suppress(DatabaseError):  # as manage.py worker has it
             if self.sweeps:
-                tasks.sweep(by="host-1, process 7")
+                jobs.sweep(by="host-1, process 7")
         with suppress(DatabaseError):
             if self.drains:
-                tasks.drain.func()
+                jobs.drain.func()
         return self.prometheus.step(self.scrape(), after=seconds)
 
     def scrape(self) -> str:
@@ -111,9 +114,9 @@ def scene(
 ) -> Iterator[Scene]:
     settings.METRICS_TOKEN, settings.METRICS_DIR = TOKEN, tmp_path / "metrics"
     # Waiting that has no part in this: what goes by is made up.
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.0)
+    monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
     monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(tasks, "LINGER", 0.0)
+    monkeypatch.setattr(jobs, "LINGER", 0.0)
     monkeypatch.setattr(readiness, "ROOM_BELIEVED_FOR", -1.0)
     scene = Scene(sandbox, fleet.connect(sandbox, acme, alice, 4), settings)
     for _ in range(2):
@@ -181,7 +184,7 @@ def the_code_is_newer_than_the_tables(scene: Scene) -> None:
 def a_key_is_not_configured(scene: Scene) -> None:
     scene.settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
     for connection in scene.connections[:3]:
-        assert health.check(connection).error_kind == "cannot_unseal"
+        assert health_check.check(connection).error_kind == "cannot_unseal"
 
 
 @sets_off("ConnectNoWorker")
@@ -211,14 +214,14 @@ def the_api_answers_500(scene: Scene) -> None:
     scene.sandbox.fault("/inspections", "status", status=500, times=None)
     scene.sandbox.fault("/user", "status", status=500, times=None)
     for connection in scene.connections:
-        assert health.check(connection).error_kind == "server_error"
+        assert health_check.check(connection).error_kind == "server_error"
 
 
 @sets_off("ConnectManyInTrouble")
 def the_api_answers_something_else(scene: Scene) -> None:
     scene.sandbox.fault("/user", "status", status=200, body="[]", times=None)
     for connection in scene.connections[:3]:
-        assert health.check(connection).error_kind == "wrong_shape"
+        assert health_check.check(connection).error_kind == "wrong_shape"
 
 
 @sets_off("ConnectSetupProblem")
@@ -295,7 +298,7 @@ def _other_minutes(scene: Scene, minute: int) -> None:
         lambda: Connection.objects.filter(pk=connection.pk).ask_soon(),
         lambda: connection.move_to(State.NEEDS_RECONNECT, error_kind="token_refused"),
         lambda: connection.move_to(State.CONNECTED),
-        lambda: health.check(connection),
+        lambda: health_check.check(connection),
         lambda: Event.objects.create(
             connection=connection, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=8
         ),
@@ -421,7 +424,7 @@ def test_every_metric_of_a_rule_is_in_a_scrape_and_every_signal_of_the_operation
     known |= {rule["record"] for rule in rules() if "record" in rule}
     assert {name for rule in rules() for name in names(rule["expr"])} - known == set()
     text = RUNBOOK.read_text()
-    assert [signal.name for signal in operations.look().signals if f"*{signal.name}*" not in text] == []
+    assert [signal.name for signal in status.look().signals if f"*{signal.name}*" not in text] == []
     # And none that the runbook asks to look at is made up.
     known |= set(re.findall(r"^# TYPE (\w+)", scraped, re.MULTILINE))
     assert set(re.findall(r"`(connect_\w+)", text)) - known == set()

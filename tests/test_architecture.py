@@ -1,8 +1,8 @@
-"""Which room may import what. The table is the map of the house; any arrow that is not in it fails."""
+"""Which package may import which. Any import that is not in the tables below fails, and so does a circle."""
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -12,174 +12,60 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What stores rows and says who did it: for every room that works for a customer.
-ROWS = "django accounts.audit accounts.models integrations.models"
-# What SnapInspect's client says, without the means to make one: that takes a token.
-ANSWERS = (
-    "integrations.snapinspect.errors integrations.snapinspect.client.Client integrations.snapinspect.client.Answer"
-)
-
-EVENTS = "integrations.snapinspect.events integrations.snapinspect.answers.Json"
-
-# Room (a module, or a package with all below it) -> what it may import beside the standard library and itself.
-# A name that goes on after the module lets in that one object only.
+# Package (of `integrations`, unless it is a top level one) -> the packages that it may import.
 ARROWS = {
-    # Who is here. Knows nothing of SnapInspect.
-    "accounts.models": "django",
-    "accounts.access": "django accounts.models",
-    "accounts.audit": "django accounts.models",
-    "accounts.indexing": "django",
-    "accounts.choices": "django accounts.models accounts.audit",
-    "accounts": "django allauth",  # pages, forms, admin, commands
-    # What SnapInspect's protocol says: no ORM, no HttpRequest.
-    "integrations.snapinspect": "requests urllib3 requests_oauthlib oauthlib",
-    # The stand-in: a program of its own, that nobody imports.
-    "integrations.sandbox": "",
-    # Rows: no HTTP, no cryptography.
-    "integrations.models": "django accounts.models",
-    "integrations.migrations": "django accounts.models accounts.indexing",
-    "integrations.encryption": "django.conf cryptography",
-    "integrations.spool": "django.conf",
-    "integrations.state": "django accounts.models integrations.models",
-    # Counts what happens; nobody depends on its being there.
-    "integrations.meters": "django.conf prometheus_client integrations.snapinspect.errors",
-    # Custody: alone in sealing, unsealing and exchanging.
-    "integrations.sealing": (
-        "django.conf integrations.models integrations.encryption integrations.spool integrations.meters"
-        " integrations.snapinspect"
-    ),
-    "integrations.leasing": f"{ROWS} integrations.sealing integrations.spool integrations.encryption.CannotUnseal"
-    " integrations.meters integrations.snapinspect",
-    "integrations.tokens": f"{ROWS} integrations.leasing integrations.sealing integrations.spool"
-    " integrations.snapinspect",
-    "integrations.homecoming": "django integrations.spool integrations.tokens",
-    "integrations.guest_tokens": (
-        f"{ROWS} integrations.tokens integrations.leasing integrations.sealing integrations.snapinspect"
-    ),
-    # Work with what custody lends, from the single question to the whole errand.
-    "integrations.patience": "",
-    "integrations.proving": f"{ANSWERS} integrations.snapinspect.profile.Profile",
-    "integrations.exchanging": f"{ROWS} {ANSWERS} integrations.leasing integrations.proving",
-    "integrations.breaker": ROWS,
-    "integrations.renewal": (
-        f"{ROWS} integrations.tokens integrations.leasing integrations.proving integrations.exchanging"
-        " integrations.breaker integrations.patience integrations.encryption.CannotUnseal"
-    ),
-    "integrations.health": (
-        f"{ROWS} {ANSWERS} integrations.tokens integrations.proving integrations.renewal integrations.breaker"
-        " integrations.patience integrations.limits integrations.encryption.CannotUnseal"
-        " integrations.snapinspect.client.Shown"
-    ),
-    "integrations.finishing": (
-        f"{ROWS} integrations.leasing integrations.proving integrations.exchanging integrations.patience"
-        " integrations.inbox integrations.encryption.CannotUnseal"
-        " integrations.breaker integrations.webhook_addresses"
-    ),
-    "integrations.introductions": (
-        f"{ROWS} {ANSWERS} accounts.access integrations.guest_tokens integrations.leasing.LostLease"
-        " integrations.proving integrations.encryption.CannotUnseal integrations.snapinspect.profile"
-    ),
-    "integrations.connect_links": ROWS,
-    # What people who wait for a page may ask SnapInspect, and how it is shown.
-    "integrations.limits": "",
-    "integrations.shaping": "integrations.snapinspect.answers.Json",
-    "integrations.panels": (
-        f"{ROWS} integrations.health integrations.shaping integrations.snapinspect.errors"
-        " integrations.snapinspect.profile.Profile"
-    ),
-    "integrations.exploring": (
-        f"{ROWS} integrations.health integrations.shaping integrations.snapinspect.addresses"
-        " integrations.snapinspect.client.Shown"
-    ),
-    "integrations.parting": f"{ROWS} integrations.tokens integrations.leasing",
-    "integrations.closing": ROWS,
-    "integrations.exporting": ROWS,
-    "integrations.notices": f"{ROWS} accounts.choices",
-    "integrations.digest": f"{ROWS} accounts.choices integrations.notices",
-    # Keys: which are needed, and moving everything to the newest without reading it.
-    "integrations.keys": f"{ROWS} integrations.encryption",
-    # What goes by its age.
-    "integrations.retention": f"{ROWS} allauth.usersessions.models.UserSession",
-    # Rows that are made up, to try things out at size.
-    "integrations.seeding": f"{ROWS} integrations.tokens",
-    "integrations.resealing": (
-        f"{ROWS} integrations.encryption integrations.keys integrations.tokens integrations.spool"
-    ),
-    # The door for SnapInspect's server, and what becomes of a delivery behind it.
-    "integrations.webhook_addresses": f"{ROWS} integrations.encryption",
-    "integrations.webhooks": (
-        "django integrations.models integrations.webhook_addresses integrations.tasks integrations.meters"
-    ),
-    "integrations.inbox": ROWS,
-    "integrations.placing": f"{ROWS} integrations.snapinspect.events",
-    "integrations.handlers": f"{ROWS} integrations.snapinspect.answers.Json",
-    "integrations.lookups": f"{ROWS} {EVENTS} integrations.health",
-    "integrations.processing": f"{ROWS} integrations.handlers integrations.lookups integrations.patience",
-    "integrations.lanes": f"{ROWS} integrations.processing integrations.meters",
-    "integrations.recovery": (
-        f"{ROWS} {ANSWERS} {EVENTS} integrations.snapinspect.addresses integrations.health integrations.lanes"
-        " integrations.patience"
-    ),
-    "integrations.tasks": (
-        f"{ROWS} django_tasks django_tasks_db structlog integrations.tokens integrations.health integrations.finishing"
-        " integrations.renewal integrations.parting integrations.notices integrations.inbox integrations.placing"
-        " integrations.lanes integrations.recovery integrations.replays integrations.introductions"
-        " integrations.digest integrations.limits"
-    ),
-    "integrations.operations": (f"{ROWS} django_tasks_db integrations.encryption integrations.keys integrations.lanes"),
-    "integrations.gauges": "integrations.operations integrations.meters",
-    # Another way to wake workers; loaded by its name in a setting.
-    "integrations.redis_queue": "django django_tasks huey redis",
-    # What people see.
-    "integrations.numbers": ROWS,
-    "integrations.chart": "integrations.numbers",
-    "integrations.wording": "integrations.snapinspect.errors",
-    "integrations.context_processors": "django accounts.models integrations.models",
-    "integrations.templatetags": "django integrations.models integrations.wording integrations.chart",
-    "integrations.spreadsheets": "django.http",
-    "integrations.selection": ROWS,
-    "integrations.replays": f"{ROWS} integrations.inbox integrations.selection",
-    "integrations.forms": (
-        f"{ROWS} integrations.selection integrations.wording integrations.shaping integrations.snapinspect.addresses"
-        " integrations.snapinspect.pair.is_token"
-    ),
-    "integrations.views": (
-        f"{ROWS} accounts.access accounts.admission accounts.choices allauth.account.decorators integrations.state"
-        " integrations.tokens"
-        " integrations.leasing integrations.guest_tokens integrations.introductions integrations.health"
-        " integrations.finishing integrations.operations"
-        " integrations.parting integrations.retention integrations.tasks integrations.forms integrations.wording"
-        " integrations.connect_links integrations.numbers integrations.chart"
-        " integrations.panels integrations.exploring integrations.spreadsheets integrations.selection"
-        " integrations.replays integrations.exporting"
-        " integrations.inbox integrations.webhook_addresses integrations.encryption.CannotUnseal"
-        " integrations.snapinspect.authorization integrations.snapinspect.errors"
-    ),
-    "integrations.urls": "django integrations.views integrations.webhooks",
-    "integrations.admin": (
-        f"{ROWS} accounts.access accounts.admin integrations.health integrations.inbox integrations.tasks"
-        " integrations.parting integrations.closing integrations.forms integrations.panels integrations.wording"
-        " integrations.templatetags"
-    ),
-    "integrations.management": (
-        f"{ROWS} django_tasks_db tqdm integrations.tasks integrations.keys integrations.encryption"
-        " integrations.resealing integrations.retention integrations.recovery integrations.lanes integrations.health"
-        " integrations.webhook_addresses integrations.exporting integrations.seeding"
-        " integrations.tokens.condemn_left_behind"
-    ),
-    "integrations.checks": "django integrations.encryption integrations.keys integrations.limits integrations.meters",
-    "integrations.apps": "django integrations.checks integrations.handlers",
-    # The project. Settings are judged by who knows what is good; nobody imports them.
-    "connectapp.health": "django integrations.keys integrations.tasks integrations.models.Turn",
-    "connectapp.metrics": "django connectapp.health integrations.gauges integrations.meters",
-    "connectapp.staff_site": "django allauth",
-    "connectapp": (
-        "django environ gunicorn structlog integrations.encryption.parse_keys integrations.snapinspect.addresses"
-    ),
-    "manage": "django",
-    "gunicorn.conf": "django connectapp.settings",
+    # People, customers, roles, audit trail. Knows nothing of SnapInspect.
+    "accounts": "",
+    # SnapInspect's protocol. The stand-in server is a program of its own.
+    "snapinspect": "",
+    "sandbox": "",
+    # Rows, and what counts and names things.
+    "models": "accounts",
+    "migrations": "accounts",
+    "seeding": "accounts models tokens",
+    "wording": "snapinspect",
+    "metrics": "snapinspect",
+    # Subjects, from the bottom up.
+    "tokens": "accounts models snapinspect metrics",
+    "calls": "accounts models snapinspect tokens",
+    "events": "accounts models snapinspect metrics tokens calls",
+    "connecting": "accounts models snapinspect tokens events",
+    "notifications": "accounts models",
+    "operations": "accounts models metrics tokens events",
+    "background": "accounts models tokens calls events connecting notifications",
+    # What Django, people and SnapInspect's server call.
+    "apps": "events",
+    "checks": "tokens calls metrics",
+    "context_processors": "accounts models",
+    "templatetags": "models wording views",
+    "webhooks": "models metrics events background",
+    "views": "accounts models snapinspect wording tokens calls events connecting operations background",
+    "admin": "accounts models wording templatetags views calls events connecting background",
+    "management": "accounts models tokens calls events operations background seeding",
+    "urls": "views webhooks",
+    # The project. Nobody imports it.
+    "connectapp": "snapinspect models metrics tokens operations background",
 }
-# Parts of the standard library and of Django that speak HTTP or encipher: not for rooms that hold rows.
+# What a package may import beside the standard library and the packages above; Django alone where it is not named.
+LIBRARIES = {
+    "snapinspect": "requests urllib3 requests_oauthlib oauthlib",
+    "sandbox": "",
+    "wording": "",
+    "accounts": "django allauth",
+    "tokens": "django cryptography",
+    "metrics": "django prometheus_client",
+    "operations": "django django_tasks_db allauth.usersessions.models",
+    "background": "django django_tasks django_tasks_db structlog huey redis",
+    "management": "django django_tasks_db tqdm",
+    "views": "django allauth.account.decorators",
+    "connectapp": "django allauth environ gunicorn structlog",
+}
+# Modules that only one package imports: it alone opens stored tokens, and sends the request of an exchange.
+PRIVATE = {
+    "integrations.tokens.storage": "tokens",
+    "integrations.snapinspect.exchange_call": "tokens",
+}
+# Parts of the standard library and of Django that speak HTTP or encipher: not for packages that hold rows.
 NOT_FOR_MODELS = "http urllib socket ssl hashlib hmac secrets django.http django.core.signing django.utils.crypto"
 # What Django loads by itself when it is ready.
 LATE_IMPORTS = {"integrations.apps"}
@@ -187,10 +73,8 @@ MOST_LINES = 350
 
 FILES = {
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path
-    for path in [
-        *ROOT.glob("*.py"),
-        *(path for room in ("connectapp", "accounts", "integrations") for path in (ROOT / room).rglob("*.py")),
-    ]
+    for package in ("connectapp", "accounts", "integrations")
+    for path in (ROOT / package).rglob("*.py")
 }
 MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
 EMPTY = {name for name, path in MODULES.items() if not path.read_text(encoding="utf-8").strip()}
@@ -209,49 +93,83 @@ def imported_by(module: str) -> Iterator[tuple[str, int]]:
             yield from ((f"{start}.{name.name}", node.lineno) for name in node.names)
 
 
-def is_within(name: str, rooms: str) -> bool:
-    return any(name == room or name.startswith(f"{room}.") for room in rooms.split())
+def is_within(name: str, packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages.split())
 
 
-def room_of(module: str) -> str:
-    return max((room for room in ARROWS if is_within(module, room)), key=len, default="")
+def package_of(name: str) -> str:
+    """The row of ARROWS that a module, or something imported from one, belongs to."""
+    top, _, rest = name.partition(".")
+    return rest.partition(".")[0] if top == "integrations" else top
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - EMPTY))
-def test_a_module_imports_only_what_its_room_may(module: str) -> None:
-    room = room_of(module)
-    assert room, f"{module} stands in no room: add it to ARROWS, with what it may import"
-    allowed = f"{room} {ARROWS[room]}"
-    strange = [
+def wrong(module: str, imports: Iterable[tuple[str, int]]) -> list[str]:
+    """Those of the imports that this module may not make."""
+    mine = package_of(module)
+    packages = {mine, *ARROWS.get(mine, "").split()}
+    libraries = LIBRARIES.get(mine, "django")
+    return [
         f"{name} (line {line})"
-        for name, line in imported_by(module)
-        if name.partition(".")[0] not in sys.stdlib_module_names and not is_within(name, allowed)
+        for name, line in imports
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and not is_within(name, libraries)
+        and (
+            name.partition(".")[0] not in {"accounts", "integrations", "connectapp"}
+            or package_of(name) not in packages
+            or any(is_within(name, private) and owner != mine for private, owner in PRIVATE.items())
+        )
     ]
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports; empty when there is none."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - EMPTY - {"integrations"}))
+def test_a_module_imports_only_what_its_package_may(module: str) -> None:
+    assert package_of(module) in ARROWS, f"{module} stands in no package of ARROWS"
+    strange = wrong(module, imported_by(module))
     assert not strange, f"{module} may not import {', '.join(strange)}"
 
 
-def test_every_room_of_the_map_exists() -> None:
-    assert [room for room in ARROWS if not any(is_within(module, room) for module in MODULES)] == []
+def test_a_wrong_arrow_is_found() -> None:
+    assert wrong("integrations.tokens.lease", [("integrations.calls.limits", 1)])
+    assert wrong("accounts.access", [("integrations.models.Connection", 1)])
+    assert wrong("integrations.models.events", [("requests.Session", 1)])
+    assert wrong("integrations.views.connect", [("integrations.tokens.storage.client", 1)])
+    assert not wrong("integrations.calls.panels", [("integrations.tokens.custody", 1), ("django.db.models.F", 2)])
+
+
+def test_every_package_of_the_map_exists() -> None:
+    assert set(ARROWS) == {package_of(module) for module in MODULES} - {""}
 
 
 def test_the_imports_go_in_no_circle() -> None:
     def module_of(name: str) -> str:
         return name if name in MODULES else name.rpartition(".")[0]
 
-    arrows = {module: {module_of(name) for name, _ in imported_by(module)} - {module} for module in MODULES}
-    try:
-        TopologicalSorter(arrows).prepare()
-    except CycleError as circle:
-        pytest.fail(f"The imports go in a circle: {' <- '.join(circle.args[1])}")
+    found = circle({module: {module_of(name) for name, _ in imported_by(module)} - {module} for module in MODULES})
+    assert not found, f"The imports go in a circle: {' <- '.join(found)}"
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}), "a circle is found"
 
 
-@pytest.mark.parametrize("room", ["accounts.models", "integrations.models"])
-def test_rows_know_no_http_and_no_cryptography(room: str) -> None:
-    modules = [module for module in MODULES if is_within(module, room)]
+def test_the_packages_go_in_no_circle() -> None:
+    assert circle({package: set(below.split()) for package, below in ARROWS.items()}) == []
+
+
+@pytest.mark.parametrize("package", ["accounts.models", "integrations.models"])
+def test_rows_know_no_http_and_no_cryptography(package: str) -> None:
+    modules = [module for module in MODULES if is_within(module, package)]
     assert modules
     for module in modules:
         # The public codes in addresses come from `secrets`; they are no secret.
-        forbidden = NOT_FOR_MODELS.replace("secrets", "") if room == "accounts.models" else NOT_FOR_MODELS
+        forbidden = NOT_FOR_MODELS.replace("secrets", "") if package == "accounts.models" else NOT_FOR_MODELS
         assert [name for name, _ in imported_by(module) if is_within(name, forbidden)] == []
 
 
@@ -266,7 +184,7 @@ def test_only_those_who_keep_secrets_seal_and_unseal() -> None:
             or (isinstance(node.func, ast.Name) and node.func.id in {"seal", "unseal"})
         )
     }
-    assert callers == {"integrations.sealing", "integrations.webhook_addresses"}
+    assert callers == {"integrations.tokens.storage", "integrations.events.webhook_addresses"}
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:

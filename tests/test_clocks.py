@@ -10,8 +10,10 @@ from django.db import connection as database
 from django.utils import timezone
 
 from accounts.models import Customer, User
-from integrations import health, leasing, tasks, tokens
+from integrations.background import jobs
+from integrations.calls import api_client
 from integrations.models import Connection, State
+from integrations.tokens import custody, lease
 from tests.driving import Sandbox, Visitor, work, work_as_if_later
 from tests.figures import record
 from tests.world import wait_until
@@ -43,20 +45,20 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
 def test_O9_a_clock_that_jumps_steals_no_lease(
     by: timedelta, connected: Connection, sandbox: Sandbox, jump: Callable[[timedelta], None]
 ) -> None:
-    (pk, version), exchanges = tokens.in_use(connected) or (0, 0), sandbox.exchanges()
-    held = leasing.hold_in_use(pk, version)
+    (pk, version), exchanges = custody.in_use(connected) or (0, 0), sandbox.exchanges()
+    held = lease.hold_in_use(pk, version)
     assert held is not None
     with held:
         jump(by)
-        assert leasing.hold_in_use(pk, version) is None
-        tasks.sweep()
+        assert lease.hold_in_use(pk, version) is None
+        jobs.sweep()
         work_as_if_later()
         assert held.exchange()
     words = next(words for words, jumped in JUMPS.items() if jumped == by)
     record("O9", f"a clock jumps {words} under a lease", f"not stolen, {sandbox.exchanges() - exchanges} exchange")
     assert sandbox.exchanges() == exchanges + 1
-    assert tokens.in_use(connected) == (pk, version + 1)
-    assert leasing.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
+    assert custody.in_use(connected) == (pk, version + 1)
+    assert lease.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
 
 
 @pytest.mark.parametrize("by", JUMPS.values(), ids=JUMPS)
@@ -70,8 +72,8 @@ def test_O9_a_clock_that_jumps_during_an_exchange_makes_no_second_one(
 
     def call() -> None:
         try:
-            health.get(connected, "user")
-        except health.NoAnswer as problem:
+            api_client.get(connected, "user")
+        except api_client.NoAnswer as problem:
             failures.append(problem)
         finally:
             database.close()
@@ -82,7 +84,7 @@ def test_O9_a_clock_that_jumps_during_an_exchange_makes_no_second_one(
     wait_until(lambda: sandbox.exchanges() == 1)
     jump(by)
     for _ in range(3):
-        tasks.sweep()
+        jobs.sweep()
         Connection.objects.update(next_check_at=None)
         work()
     sandbox.clear_faults()

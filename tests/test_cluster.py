@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
 from tests import postgres, sweep, trials
 from tests.cluster import Cluster
 from tests.figures import record
@@ -177,7 +177,7 @@ def refuse(cluster: Cluster, connections: list[int], pairs: str = "true") -> Non
         f" AND connection_id IN ({', '.join(map(str, connections))})"
     )
     for token in cluster.sandbox.tokens():
-        if token["live"] and token["kind"] == "access" and (pair.fingerprint(token["token"]),) in doomed:
+        if token["live"] and token["kind"] == "access" and (token_pair.fingerprint(token["token"]),) in doomed:
             cluster.sandbox.control("POST", "revoke", {"token": token["token"]})
 
 

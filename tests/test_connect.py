@@ -14,7 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
-from integrations import state, wording
+from integrations import wording
+from integrations.connecting import state
 from integrations.models import ConnectAttempt, Connection, State, TokenPair
 from tests.driving import (
     COMPANY_OF_OTHER,
@@ -104,7 +105,7 @@ GOOD_TOKENS = {"access_token": "a" * 40, "refresh_token": "r" * 40, "token_type"
         {"state": "two"},
         {"state": secrets.token_urlsafe(32)},
         {"state": Signer(salt="another").sign("nonce")},
-        {"state": Signer(salt="integrations.state", sep=".").sign("never issued")},
+        {"state": Signer(salt="integrations.connecting.state", sep=".").sign("never issued")},
         {"state": "x" * 10_000},
         {"state": "nul\0byte"},
         {"state": "käse"},

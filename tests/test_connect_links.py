@@ -12,7 +12,7 @@ from django.db.models import F
 
 from accounts.models import Customer, Membership, User
 from connectapp.redaction import redact
-from integrations import connect_links
+from integrations.connecting import links
 from integrations.models import Connection, ConnectLink, State
 from tests.driving import Sandbox, Visitor, audited, work
 
@@ -80,15 +80,15 @@ def test_after_a_day_it_says_that_it_is_too_old(visit: Visit, alice: User, acme:
 
 
 def test_of_all_who_press_at_the_same_moment_one_goes_on(acme: Customer, bob: User, alice: User) -> None:
-    secret = connect_links.issue(customer=acme, by=alice)
+    secret = links.issue(customer=acme, by=alice)
     together = threading.Barrier(8)
 
     def press(_: int) -> bool:
         try:
-            link = connect_links.find(acme, secret)
+            link = links.find(acme, secret)
             assert link is not None
             together.wait(30)
-            return connect_links.use(link, by=bob)
+            return links.use(link, by=bob)
         finally:
             database.close()
 
@@ -129,6 +129,6 @@ def test_old_ones_are_forgotten_when_a_new_one_is_made(visit: Visit, alice: User
 
 def test_a_connection_that_is_deleted_takes_its_links_along(visit: Visit, alice: User, acme: Customer) -> None:
     connection = Connection.objects.create(customer=acme)
-    connect_links.issue(customer=acme, by=alice, connection=connection)
+    links.issue(customer=acme, by=alice, connection=connection)
     connection.delete()
     assert not ConnectLink.objects.exists()

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts import audit, choices
 from accounts.models import Customer, Role, User
-from integrations import retention
 from integrations.models import Check, Connection, Event, Kind, State, TokenPair
+from integrations.operations import retention
 from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, audited, work
 
 pytestmark = pytest.mark.django_db

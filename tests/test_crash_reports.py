@@ -18,9 +18,9 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from connectapp.crash_reports import OperatorMail, places
-from integrations import encryption, tokens
 from integrations.models import Connection, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody, encryption
 from tests.driving import Sandbox, Visitor, callback
 from tests.figures import record
 from tests.settings import SENTINEL
@@ -73,7 +73,13 @@ def crash(browser: Visitor, address: str) -> HttpResponse:
 
 
 # Where the callback may fail with tokens in its hands, from the outermost frame to a library's.
-POINTS = [(tokens, "receive"), (encryption, "seal"), (encryption, "_box"), (pair, "fingerprint"), (TokenPair, "save")]
+POINTS = [
+    (custody, "receive"),
+    (encryption, "seal"),
+    (encryption, "_box"),
+    (token_pair, "fingerprint"),
+    (TokenPair, "save"),
+]
 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["production", "DEBUG"])
@@ -143,7 +149,7 @@ def test_T4_a_refusal_in_the_callback_repeats_no_token_and_mails_nobody(
 
     browser = visit(alice)
     address = sandbox.decide(browser.leave(acme))
-    monkeypatch.setattr(tokens, "receive", refused)
+    monkeypatch.setattr(custody, "receive", refused)
     settings.DEBUG = debug
 
     answer = crash(browser, address)
@@ -172,7 +178,7 @@ def test_the_debug_page_shows_no_personal_token_that_was_posted_nor_any_cookie(
     browser = visit(alice)
     browser.raise_request_exception = False
     path = browser.post(f"/c/{acme.code}/personal/").headers["Location"]
-    monkeypatch.setattr(tokens, "receive_personal", broken)
+    monkeypatch.setattr(custody, "receive_personal", broken)
     settings.DEBUG = True
 
     answer = browser.post(path, {"token": f"{SENTINEL}-personal"})

@@ -10,10 +10,10 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import tokens
-from integrations.encryption import CannotUnseal, Place, parse_keys, seal, unseal
 from integrations.models import Connection, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody
+from integrations.tokens.encryption import CannotUnseal, Place, parse_keys, seal, unseal
 from tests.driving import OTHER, Sandbox, Visitor, badge, work, work_as_if_later
 from tests.sweep import found_in
 
@@ -89,7 +89,7 @@ def test_T5_tokens_swapped_in_the_database_are_used_for_nobody(
         swapped = TokenPair.objects.filter(connection=mine)
         swapped.update(sealed_access=rows[theirs.pk].sealed_access, sealed_refresh=rows[theirs.pk].sealed_refresh)
         with pytest.raises(CannotUnseal):
-            tokens.client_for(mine)
+            custody.client_for(mine)
     sandbox.control("DELETE", "log")
 
     visit(charlie).look(three[2])
@@ -109,7 +109,7 @@ def test_what_stands_in_the_columns_is_ciphertext_and_never_the_same_twice(conne
     assert bytes(access)[:4] == bytes(refresh)[:4] == b"gAAA"  # Fernet's version and the upper bits of its clock
     assert token.encode() not in bytes(access)
     assert seal(token, place).ciphertext != seal(token, place).ciphertext
-    assert fingerprint == pair.fingerprint(token)
+    assert fingerprint == token_pair.fingerprint(token)
     assert len(fingerprint) == 6
     assert fingerprint not in token
 
@@ -187,11 +187,11 @@ def test_a_new_first_key_seals_what_is_new_and_the_old_one_still_opens_what_is_o
     old, new = settings.TOKEN_ENCRYPTION_KEYS[0], parse_keys(OTHER_KEY)[0]
     settings.TOKEN_ENCRYPTION_KEYS = (new, old)
 
-    assert tokens.client_for(connected).user().company_id == connected.company_id
+    assert custody.client_for(connected).user().company_id == connected.company_id
     second = visit(alice).connect(acme, sandbox, account=OTHER)
     assert dict(TokenPair.objects.values_list("connection", "key_id")) == {connected.pk: old.id, second.pk: new.id}
 
     settings.TOKEN_ENCRYPTION_KEYS = (new,)
-    assert tokens.client_for(second).user().company_id == second.company_id
+    assert custody.client_for(second).user().company_id == second.company_id
     with pytest.raises(CannotUnseal):
-        tokens.client_for(connected)
+        custody.client_for(connected)

@@ -14,9 +14,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import chart, numbers
 from integrations.models import Connection, Event, State
-from integrations.numbers import Day
+from integrations.views import chart, figures
+from integrations.views.figures import Day
 from tests.deliveries import deliver, payload
 from tests.driving import Sandbox, Visitor
 
@@ -40,7 +40,7 @@ def event(connection: Connection, at: datetime, state: str = Event.State.DONE, *
     return Event.objects.create(connection=connection, received_at=at, state=state, **fields)
 
 
-def figures(browser: Visitor, customer: Customer) -> Any:
+def figures_shown(browser: Visitor, customer: Customer) -> Any:
     return browser.get(f"/c/{customer.code}/numbers.json").json()
 
 
@@ -104,10 +104,10 @@ def test_figures_are_of_this_customer_alone_and_of_thirty_days(
     event(connection, now, Event.State.RECEIVED, repeat_of=oldest)
     event(connected(charlie.customers.get()), now, Event.State.FAILED)
 
-    found = figures(visit(alice), acme)
+    found = figures_shown(visit(alice), acme)
     assert found["events_by_state"] == {"done": 2, "failed": 1, "ignored": 1}
     assert found["days"][-1] | {"date": ""} == {"date": "", "events": 4, "processed": 3, "waiting": 0, "failed": 1}
-    assert len(found["days"]) == numbers.DAYS
+    assert len(found["days"]) == figures.DAYS
     # What waits is told however old it is.
     assert (found["waiting"], found["oldest_waiting"]["code"]) == (1, oldest.code)
     assert [one["events"] for one in found["connections"]] == [4]
@@ -126,7 +126,7 @@ def test_an_event_counts_for_the_day_it_was_at_the_visitors_place(
     browser = visit(alice)
     browser.cookies["timezone"] = zone
 
-    found = figures(browser, acme)
+    found = figures_shown(browser, acme)
     counted = [entry["date"] for entry in found["days"] if entry["events"]]
     assert counted == [(at + timedelta(days=day - 1)).date().isoformat()]
     told = zone if zone[0] in "PA" else "UTC"
@@ -136,7 +136,7 @@ def test_an_event_counts_for_the_day_it_was_at_the_visitors_place(
 
 def test_a_day_on_which_clocks_change_has_all_its_hours(visit: Visit, alice: User, acme: Customer) -> None:
     new_york = ZoneInfo("America/New_York")
-    day, next_day = (numbers._midnight(date(2026, 11, number), new_york) for number in (1, 2))
+    day, next_day = (figures._midnight(date(2026, 11, number), new_york) for number in (1, 2))
     assert next_day.astimezone(UTC) - day.astimezone(UTC) == timedelta(hours=25)
 
 
@@ -160,8 +160,8 @@ def test_the_dashboard_costs_the_same_queries_whatever_there_is(visit: Visit, al
 def test_the_figures_are_read_from_an_index(acme: Customer) -> None:
     connection = connected(acme)
     event(connection, timezone.now())
-    bounds = numbers._bounds(timezone.localdate(), timezone.get_current_timezone())
-    statement, values = numbers._statement(bounds, [connection.pk])
+    bounds = figures._bounds(timezone.localdate(), timezone.get_current_timezone())
+    statement, values = figures._statement(bounds, [connection.pk])
     if database.vendor == "sqlite":  # PostgreSQL reads a table of one row as it is, rightly
         with database.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)

@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Customer
 from connectapp.sqlite3 import OPTIONS
-from integrations import numbers
 from integrations.models import Connection, Event
+from integrations.views import figures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +57,7 @@ def test_what_repeats_nothing_is_not_looked_for_by_that(acme: Customer) -> None:
     connections = [Connection.objects.create(customer=acme) for _ in range(8)]
     mine = Event.objects.shown().filter(connection__in=connections, received_at__gt=acme.created_at)
     with CaptureQueriesContext(database) as asked:
-        numbers.of(connections)
+        figures.of(connections)
         list(mine.order_by("received_at", "pk")[:50])
     for query in asked.captured_queries:
         with database.cursor() as cursor:

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from accounts.models import Customer, User
-from integrations import handlers
+from integrations.events import handlers
 from tests import settings_page
 from tests.driving import Sandbox, Visitor
 from tests.test_event_pages import announce, upload

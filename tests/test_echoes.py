@@ -15,10 +15,12 @@ from django_tasks_db.management.commands.db_worker import Worker
 
 from accounts.models import Customer, User
 from connectapp.redaction import Formatter
-from integrations import health, proving, tasks, tokens
+from integrations.background import jobs
+from integrations.calls import api_client
 from integrations.models import Connection, TokenPair
 from integrations.snapinspect import client
 from integrations.snapinspect.errors import SnapInspectError
+from integrations.tokens import custody, proof
 from tests.driving import OTHER, Sandbox, Visitor, callback, work_as_if_later
 from tests.figures import record
 from tests.settings import SENTINEL
@@ -59,7 +61,7 @@ EXCHANGES = [(body, status) for body in (as_error, as_html, as_shape) for status
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.0)
+    monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
     monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
 
 
@@ -83,7 +85,7 @@ def log() -> Iterator[list[str]]:
 
 def run_tasks() -> None:
     """Runs what is enqueued as the worker does, so that results and tracebacks end up in task rows."""
-    tasks.nudge()
+    jobs.nudge()
     Worker(
         queue_names=["*"], excluded_queue_names=[], interval=0.0, batch=True, backend_name="default",
         startup_delay=False, max_tasks=None, worker_id="echoes",
@@ -116,9 +118,9 @@ def pages(browser: Visitor, connection: Connection) -> str:
 def trace_of(connection: Connection) -> str:
     """The traceback of a call for this connection, with every exception that led to it, as a task row would keep it."""
     try:
-        health.get(connection, "user")
-        tokens.client_for(connection).user()
-    except (health.NoAnswer, SnapInspectError, tokens.NothingKept) as problem:
+        api_client.get(connection, "user")
+        custody.client_for(connection).user()
+    except (api_client.NoAnswer, SnapInspectError, custody.NothingKept) as problem:
         return "".join(traceback.format_exception(problem))
     return ""
 

@@ -15,7 +15,9 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import checks, exploring, health, limits, tasks
+from integrations import checks
+from integrations.background import jobs
+from integrations.calls import api_client, explorer, limits
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall, State
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.settings import SENTINEL
@@ -39,7 +41,7 @@ def staff(db: None) -> User:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(api_client, "LOOK_SECONDS", 0.3)
 
 
 def ask(browser: Visitor, connection: Connection, path: str = "user", *, at: str = "") -> str:
@@ -145,7 +147,7 @@ def test_a_huge_answer_is_cut_and_the_page_says_so(
     page = ask(visit(alice), connection, "huge")
     assert "only its beginning is shown" in page
     assert len(ExplorerAnswer.objects.get().text) == ExplorerAnswer.LONGEST
-    assert ExplorerCall.objects.get().size <= health.LOOK_BYTES + 100_000
+    assert ExplorerCall.objects.get().size <= api_client.LOOK_BYTES + 100_000
 
 
 @pytest.mark.parametrize(("kind", "sentence"), [("hang", "did not answer in time"), ("close", "broke off")])
@@ -253,7 +255,7 @@ def test_an_answer_is_kept_for_ten_minutes(
 
     page = browser.get(f"/c/{acme.code}/explorer/").text
     assert "Harbour Street" not in page and "not kept any more" in page
-    tasks.sweep()
+    jobs.sweep()
     assert not ExplorerAnswer.objects.exists() and ExplorerCall.objects.exists()
 
 
@@ -310,7 +312,7 @@ def test_pressed_several_times_at_once_every_press_is_answered_and_one_answer_st
             asked = []
             for _ in range(5):
                 together.wait(30)
-                asked.append(exploring.ask(mine, "user", by=alice).status)
+                asked.append(explorer.ask(mine, "user", by=alice).status)
             return asked
         finally:
             database.close()

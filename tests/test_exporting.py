@@ -13,7 +13,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, Invitation, Role, User
-from integrations import connect_links, exporting
+from integrations.connecting import links
 from integrations.models import (
     Check,
     Connection,
@@ -25,6 +25,7 @@ from integrations.models import (
     Kind,
     PanelAnswer,
 )
+from integrations.operations import export
 from tests.deliveries import INSPECTION, INSPECTION_OF_OTHER, deliver, payload
 from tests.driving import OTHER, Sandbox, Visitor
 from tests.events import make_events
@@ -76,7 +77,7 @@ def fill(customer: Customer, owner: User) -> None:
     Invitation.objects.create(
         customer=customer, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now(), token_hash="th"
     )
-    connect_links.issue(customer=customer, by=owner)
+    links.issue(customer=customer, by=owner)
     Check.objects.create(connection=connection, by=owner, name="Pat Harbour", answer={"iCompanyID": 6847})
     ExplorerCall.objects.create(connection=connection, customer=customer, by=owner, path="properties?page=2")
     PanelAnswer.objects.update_or_create(connection=connection, panel=None, defaults={"table": {"city": "Łódź"}})
@@ -92,14 +93,14 @@ def test_everything_that_is_kept_for_a_customer_is_in_it_readably(
 ) -> None:
     deliver(payload())
     fill(acme, alice)
-    Event.objects.update(content='{"long": "' + "x" * exporting.SHORT + '"}')
+    Event.objects.update(content='{"long": "' + "x" * export.SHORT + '"}')
 
     answer: Any = visit(alice).post(f"/c/{acme.code}/everything.jsonl")
     today = f"{timezone.now():%Y-%m-%d}"
     assert answer["Content-Disposition"] == f'attachment; filename="everything-{acme.code}-{today}.jsonl"'
     found = read(b"".join(answer.streaming_content).decode().splitlines())
 
-    assert set(found) == {kind.name for kind in [*exporting.KINDS, *exporting.OF_AN_EVENT]} | {"export", "event", "end"}
+    assert set(found) == {kind.name for kind in [*export.KINDS, *export.OF_AN_EVENT]} | {"export", "event", "end"}
     assert found["export"][0]["name"] == "Acme Property"
     assert [(row["email"], row["role"]) for row in found["member"]] == [
         ("alice@example.com", "owner"), ("bob@example.com", "member")
@@ -118,13 +119,11 @@ def test_everything_that_is_kept_for_a_customer_is_in_it_readably(
 
 def test_no_table_and_no_column_is_forgotten() -> None:
     """A new one is exported, or stands above with what it is. What goes with a customer's row is a part of it."""
-    rows = [(kind, kind.rows(0)) for kind in exporting.KINDS] + [
-        (kind, kind.rows([])) for kind in exporting.OF_AN_EVENT
-    ]
+    rows = [(kind, kind.rows(0)) for kind in export.KINDS] + [(kind, kind.rows([])) for kind in export.OF_AN_EVENT]
     exported = {found.model: {path.split("__")[0] for path in kind.fields.values()} for kind, found in rows}
     exported[Customer] = {"code", "name", "created_at"}
-    exported[Event] = {path.split("__")[0] for path in exporting.EVENT.values()} | {"content"}
-    exported[Delivery] = {*exporting.DELIVERY, "connection"}
+    exported[Event] = {path.split("__")[0] for path in export.EVENT.values()} | {"content"}
+    exported[Delivery] = {*export.DELIVERY, "connection"}
     waiting: list[type[models.Model]] = [Customer]
     forgotten: list[str] = []
     for model in waiting:
@@ -150,7 +149,7 @@ def test_no_secret_is_in_it(
     browser.come_back(sandbox.decide(browser.leave(acme)))  # a pair that is still on its way
     minted = [str(token["token"]) for token in sandbox.tokens()]
 
-    whole = "".join(exporting.lines(acme)).encode()
+    whole = "".join(export.lines(acme)).encode()
 
     assert len(minted) > 4
     assert b"fingerprint" in whole
@@ -166,7 +165,7 @@ def test_nothing_of_another_customer_is_in_it_though_both_have_the_same_company(
     deliver(payload(), payload(inspection=INSPECTION_OF_OTHER, iCompanyID=7001))
     assert Event.objects.filter(connection__in=[same, other]).count() == 2
 
-    whole = "".join(exporting.lines(acme))
+    whole = "".join(export.lines(acme))
 
     codes = Event.objects.exclude(connection=connection).values_list("code", flat=True)
     theirs = [others.code, others.name, charlie.email, same.code, other.code, INSPECTION_OF_OTHER, *codes]
@@ -175,15 +174,15 @@ def test_nothing_of_another_customer_is_in_it_though_both_have_the_same_company(
 
 
 def test_events_of_one_moment_and_many_repetitions_are_all_in_it(connection: Connection, acme: Customer) -> None:
-    events = make_events(connection, 2 * exporting.STEP + 1, received_at=timezone.now())
-    for _ in range(exporting.STEP + 1):
+    events = make_events(connection, 2 * export.STEP + 1, received_at=timezone.now())
+    for _ in range(export.STEP + 1):
         delivery = Delivery.objects.create(body=b"{}", state=Delivery.State.PLACED)
         EventDelivery.objects.create(event=events[0], delivery=delivery)
 
-    found = read(exporting.lines(acme))
+    found = read(export.lines(acme))
 
     assert sorted(row["code"] for row in found["event"]) == sorted(event.code for event in events)
-    assert [row["event"] for row in found["delivery"]] == [events[0].code] * (exporting.STEP + 1)
+    assert [row["event"] for row in found["delivery"]] == [events[0].code] * (export.STEP + 1)
 
 
 def test_the_command_writes_the_same_into_a_new_file_for_the_operator_alone(
@@ -213,7 +212,7 @@ def test_it_is_written_in_constant_memory_without_a_transaction(acme: Customer) 
 
     tracemalloc.start()
     lines = 0
-    for _ in exporting.lines(acme):
+    for _ in export.lines(acme):
         lines += 1
         assert not database.in_atomic_block
     _, peak = tracemalloc.get_traced_memory()

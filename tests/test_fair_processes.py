@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from integrations import inbox, placing
+from integrations.events import parked, routing
 from tests.conftest import OpenWorld
 from tests.figures import record
 from tests.sizes import size
@@ -84,15 +84,15 @@ def test_W16_a_flood_with_the_right_secret_is_capped_and_the_others_go_on(town: 
     before = town.size()
     with Flood(town, town.companies[0], per_minute=10_000) as flood:
         delays = others_delays(town)
-    ((parked,),), ((events,),) = town.world.rows(PARKED), town.world.rows(OPEN)
+    ((kept,),), ((events,),) = town.world.rows(PARKED), town.world.rows(OPEN)
     grown = (town.size() - before) / 1e6
     record(
         "W16",
         "10,000 deliveries a minute with the right secret, half of them about a known company",
         f"{flood.per_minute:,.0f} a minute sent for {flood.seconds:.0f} s: others' p95 {p95(delays):.2f} s (without: "
-        f"{baseline:.2f} s); {parked:,} parked (cap {inbox.MOST_PARKED:,}), {events:,} events (cap "
-        f"{placing.MOST_OPEN:,}), the database grew by {grown:.0f} MB",
+        f"{baseline:.2f} s); {kept:,} parked (cap {parked.MOST_PARKED:,}), {events:,} events (cap "
+        f"{routing.MOST_OPEN:,}), the database grew by {grown:.0f} MB",
     )
     assert p95(delays) <= 60
-    assert parked <= inbox.MOST_PARKED + inbox.BATCH + flood.per_minute / 6, "beside what came since the last sweep"
-    assert events <= placing.MOST_OPEN
+    assert kept <= parked.MOST_PARKED + parked.BATCH + flood.per_minute / 6, "beside what came since the last sweep"
+    assert events <= routing.MOST_OPEN

@@ -15,10 +15,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Customer, User
-from integrations import handlers, health, inbox, lanes, limits, patience, placing, proving, tasks
-from integrations.handlers import Happening
-from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, Lane, State
+from integrations.background import jobs
+from integrations.calls import health_check, limits
+from integrations.events import handlers, parked, queue, routing
+from integrations.events.handlers import Happening
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, Lane, State, backoff
 from integrations.snapinspect import client
+from integrations.tokens import proof
 from tests import fleet
 from tests.deliveries import INSPECTION_OF_OTHER, deliver, later, looks, only_event, payload, post, upload
 from tests.driving import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
@@ -32,8 +35,8 @@ EXCHANGE = "/integration/ExchangeToken"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "LINGER", 0)
-    monkeypatch.setattr(proving, "PAUSE_BEFORE_BELIEVING_401", 0.01)
+    monkeypatch.setattr(jobs, "LINGER", 0)
+    monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.01)
     monkeypatch.setattr(client, "_FIRST_PAUSE", 0.01)
 
 
@@ -88,7 +91,7 @@ def test_A11_a_customer_whom_nobody_serves_comes_before_the_many_lanes_of_one_wh
 ) -> None:
     of_acme = many_lanes(acme, 60, waiting=30)
     (of_other,) = many_lanes(charlie.memberships.get().customer, 1, waiting=1)
-    longest = lanes.next_due().values_list("pk", flat=True)
+    longest = queue.next_due().values_list("pk", flat=True)
     assert longest[0] in of_acme
 
     Lane.objects.filter(pk=of_acme[0]).update(lease_owner="a worker", lease_until=Now() + timedelta(seconds=30))
@@ -104,7 +107,7 @@ def test_A11_an_account_that_hangs_is_tried_shortly_once_and_then_where_it_holds
     heard: list[Happening],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lanes, "QUICK_SECONDS", 0.3)
+    monkeypatch.setattr(queue, "QUICK_SECONDS", 0.3)
     hang(sandbox)
     for number in range(20):
         post(payload(f"Type_{number}"))
@@ -133,20 +136,20 @@ def test_A11_a_trial_ends_with_the_first_answer_and_the_rest_waits_for_its_turn_
     sandbox.fault("/inspections*", "status", status=404)
     for number in range(5):
         post(payload(f"Type_{number}"))
-    placing.place()
+    routing.place()
     Lane.objects.update(pauses=3)
 
-    lanes.serve(connection.pk)
+    queue.serve(connection.pk)
 
     assert len(heard) == 1
-    assert list(lanes.next_due()) == [Lane.objects.get(pk=connection.pk)]
+    assert list(queue.next_due()) == [Lane.objects.get(pk=connection.pk)]
     assert Event.objects.open().count() == 4
 
 
 def test_A11_while_jobs_wait_for_snapinspect_the_inbox_has_its_turn(
     sandbox: Sandbox, alice: User, acme: Customer, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "JOBS_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "JOBS_SECONDS", 0.05)
     checked = fleet.connect(sandbox, acme, alice, 4)
     Connection.objects.filter(pk__in=[one.pk for one in checked]).update(next_check_at=Now())
     sandbox.fault("/user", "delay", times=None, seconds=0.1)
@@ -195,7 +198,7 @@ def test_A6_a_customer_who_is_asked_for_fewer_calls_waits_as_long_and_nobody_els
     heard: list[Happening],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_RETRY", timedelta(seconds=40))
+    monkeypatch.setattr(backoff, "FIRST_RETRY", timedelta(seconds=40))
     least, most, calls = ASKED[asked]
     header = format_datetime(timezone.now() + timedelta(minutes=2), usegmt=True) if "date" in asked else asked
     for path in ("/inspections*", "/user"):
@@ -206,7 +209,7 @@ def test_A6_a_customer_who_is_asked_for_fewer_calls_waits_as_long_and_nobody_els
         post(about_other(f"Type_{number}"))
     work()
     work()
-    health.check(connection)
+    health_check.check(connection)
 
     called = Counter(call["company"] for call in sandbox.calls("/inspections"))
     until = Lane.objects.get(pk=connection.pk).paused_until
@@ -230,7 +233,7 @@ def test_A6_an_event_that_is_limited_again_and_again_never_pays_for_it(
     sandbox: Sandbox, connection: Connection, heard: list[Happening]
 ) -> None:
     post(payload("Unlucky"))
-    placing.place()
+    routing.place()
     for number in range(Event.MOST_ATTEMPTS + 1):
         Event.objects.filter(type="Unlucky").update(next_attempt_at=Now())
         sandbox.fault("/inspections*", "status", status=429, headers={"Retry-After": "60"})
@@ -258,7 +261,7 @@ def test_A7_while_half_of_all_answers_are_errors_reads_succeed_in_the_end_and_no
         later(minutes=1)
         fleet.pass_time(timedelta(minutes=1))
         before = sandbox.exchanges()
-        health.replace_tokens(connection, by=alice)
+        health_check.replace_tokens(connection, by=alice)
         exchanges += sandbox.exchanges() > before
         work()
     # A minute is one try for a worker here, and ends with the first outage: in life it would be some ten tries.
@@ -291,12 +294,12 @@ def test_A7_while_half_of_all_answers_are_errors_reads_succeed_in_the_end_and_no
 def test_W16_a_flood_about_nobody_is_kept_up_to_a_cap(
     connection: Connection, heard: list[Happening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MOST_PARKED", 50)
-    monkeypatch.setattr(inbox, "BATCH", 20)
+    monkeypatch.setattr(parked, "MOST_PARKED", 50)
+    monkeypatch.setattr(parked, "BATCH", 20)
     for number in range(70):
         post(payload(f"Flood_{number}", iCompanyID=424242))
     deliver(payload("Real"))
-    tasks.sweep()
+    jobs.sweep()
 
     kept = Delivery.objects.parked()
     assert kept.count() == 50
@@ -311,32 +314,32 @@ def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_s
     heard: list[Happening],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(placing, "MOST_OPEN", 30)
-    monkeypatch.setattr(placing, "BATCH", 10)
-    monkeypatch.setattr(inbox, "MOST_PARKED", 40)
+    monkeypatch.setattr(routing, "MOST_OPEN", 30)
+    monkeypatch.setattr(routing, "BATCH", 10)
+    monkeypatch.setattr(parked, "MOST_PARKED", 40)
     sandbox.fault("/inspections*", "status", times=None, status=503, company=int(COMPANY_OF_PAT))
     for number in range(80):
         post(payload(inspection=9_000_000 + number))
     post(about_other())
     work()
     assert set(Delivery.objects.parked().values_list("problem", flat=True)) == {"too_many"}
-    tasks.sweep()
+    jobs.sweep()
 
     assert Event.objects.filter(connection=connection).count() == 30
     assert heard_of(heard) == [COMPANY_OF_OTHER]
     assert Delivery.objects.count() == 30 + 40 + 1, "30 are events', 40 are parked"
 
     Event.objects.filter(connection=connection).update(state=Event.State.IGNORED)
-    tasks.sweep()
-    placing.place()
+    jobs.sweep()
+    routing.place()
     assert Event.objects.filter(connection=connection).count() > 30, "there is room again"
 
 
 def test_W16_of_deliveries_that_say_the_same_only_so_many_are_kept(
     connection: Connection, heard: list[Happening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "MOST_COPIES", 5)
-    monkeypatch.setattr(placing, "BATCH", 10)
+    monkeypatch.setattr(routing, "MOST_COPIES", 5)
+    monkeypatch.setattr(routing, "BATCH", 10)
     for _ in range(3):
         for _ in range(25):
             post(payload("Again"))

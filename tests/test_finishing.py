@@ -14,10 +14,12 @@ from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import finishing, leasing, tasks, tokens
+from integrations.background import jobs
+from integrations.connecting import completion
 from integrations.models import ConnectAttempt, Connection, State, TokenPair
-from integrations.snapinspect.pair import TokenPair as TokenPairOf
-from integrations.snapinspect.pair import fingerprint
+from integrations.snapinspect.token_pair import TokenPair as TokenPairOf
+from integrations.snapinspect.token_pair import fingerprint
+from integrations.tokens import custody, lease
 from tests.driving import Sandbox, Visitor, audited, everything_kept, work, work_as_if_later
 from tests.world import wait_until
 
@@ -40,7 +42,7 @@ def badge(connection: Connection) -> State:
 
 
 def works(connection: Connection) -> bool:
-    return tokens.client_for(connection).user().company_id is not None
+    return custody.client_for(connection).user().company_id is not None
 
 
 @pytest.mark.parametrize(
@@ -82,17 +84,17 @@ def test_who_comes_back_while_a_worker_settles_the_pair_before_waits_for_it_or_i
 
     def worker() -> None:
         try:
-            finishing.finish(pair.pk)
+            completion.finish(pair.pk)
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            leasing.hold_still(returned)  # as `tokens.receive` does first
+            lease.hold_still(returned)  # as `tokens.receive` does first
             settling = pool.submit(worker)
             if database.vendor == "postgresql":
                 wait_until(lambda: bool(waiting_for_locks()))
-            tokens.receive(attempt, TokenPairOf(granted["access_token"], granted["refresh_token"]))
+            custody.receive(attempt, TokenPairOf(granted["access_token"], granted["refresh_token"]))
         settling.result()
     assert TokenPair.objects.candidates().get().brought_by == alice
 
@@ -150,7 +152,7 @@ def test_R6_an_answer_without_two_tokens_overwrites_nothing(kind: str, sandbox: 
     before = bytes(TokenPair.objects.get().sealed_refresh)
     sandbox.mode("grace")
     sandbox.fault("/user", "status", times=None, status=503)
-    finishing.finish(TokenPair.objects.get().pk)
+    completion.finish(TokenPair.objects.get().pk)
     sandbox.clear_faults()
     sandbox.fault(EXCHANGE, kind, times=None)
 
@@ -239,13 +241,13 @@ def test_a_worker_that_was_killed_is_followed_by_another_when_its_lease_has_run_
     sandbox: Sandbox, returned: Connection
 ) -> None:
     pair = TokenPair.objects.get()
-    dead = leasing.hold(pair.pk)
+    dead = lease.hold(pair.pk)
     assert dead is not None
 
     work()
     assert badge(returned) == State.CONNECTING, "the lease was not respected"
     TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
-    assert tasks.sweep() == 1
+    assert jobs.sweep() == 1
     work()
 
     assert badge(returned) == State.CONNECTED
@@ -267,16 +269,16 @@ def test_a_worker_killed_after_the_exchange_was_sent_is_followed_by_a_probe_not_
 
 def test_a_holder_that_wakes_up_late_cannot_write(sandbox: Sandbox, returned: Connection) -> None:
     pair = TokenPair.objects.get()
-    frozen = leasing.hold(pair.pk)
+    frozen = lease.hold(pair.pk)
     assert frozen is not None
     TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
     work()
     assert badge(returned) == State.CONNECTED
     after = everything_kept()
 
-    with pytest.raises(leasing.LostLease):
+    with pytest.raises(lease.LostLease):
         frozen.write(error_kind="late")
-    with pytest.raises(leasing.LostLease):
+    with pytest.raises(lease.LostLease):
         frozen.discard()
     frozen.__exit__()
 
@@ -297,11 +299,11 @@ def test_disconnecting_while_connecting_stops_it(
 
 
 def test_the_sweep_clears_task_rows_of_killed_workers(db: None) -> None:
-    tasks.drain.enqueue()
-    DBTaskResult.objects.update(status="RUNNING", started_at=Now() - tasks.DEAD_AFTER - timedelta(seconds=1))
+    jobs.drain.enqueue()
+    DBTaskResult.objects.update(status="RUNNING", started_at=Now() - jobs.DEAD_AFTER - timedelta(seconds=1))
 
-    tasks.sweep()
-    tasks.sweep()
+    jobs.sweep()
+    jobs.sweep()
 
     assert not DBTaskResult.objects.exists()
 

@@ -10,9 +10,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import keys, operations, placing, retention, seeding, tasks, wording
-from integrations.finishing import ASKS_FOR
+from integrations import seeding, wording
+from integrations.background import jobs
+from integrations.connecting.completion import ASKS_FOR
+from integrations.events import routing
 from integrations.models import Attempt, Check, Connection, Delivery, Event, Lane, TokenPair, Turn
+from integrations.operations import retention, status
+from integrations.tokens import keys
 from integrations.views import connect as connect_view
 from tests.driving import OTHER, Sandbox, Visitor, audited, callback, work
 from tests.events import make_events, tables_read_whole
@@ -64,7 +68,7 @@ def test_a_company_that_nobody_decided_on_within_seven_days_is_forgotten(
     assert asking.count() == 1
 
     asking.update(received_at=Now() - ASKS_FOR - timedelta(minutes=5))
-    tasks.sweep()
+    jobs.sweep()
     work()
 
     assert list(TokenPair.objects.values_list("connection", "role")) == [(connection.pk, "current")]
@@ -145,18 +149,18 @@ def town() -> None:
 
 # What is asked again and again, by every worker, balancer and member of staff.
 ASKED_OFTEN: dict[str, Callable[[], object]] = {
-    "the sweep": tasks.sweep,
-    "how much waits": tasks.due,
-    "the operations page": operations.look,
+    "the sweep": jobs.sweep,
+    "how much waits": jobs.due,
+    "the operations page": status.look,
     "which keys are needed": keys.missing,
-    "whose deliveries are": placing.place,
+    "whose deliveries are": routing.place,
     "what is old": lambda: [retention.due(rule) for rule in retention.RULES if rule.came],
 }
 
 
 def test_what_is_asked_often_reads_no_big_table_from_end_to_end(town: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("MOST", "TRIES"):
-        monkeypatch.setattr(operations, bound, 500)  # as far behind what there is as in life
+        monkeypatch.setattr(status, bound, 500)  # as far behind what there is as in life
     big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, Lane)}
     Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')
     for what, ask in ASKED_OFTEN.items():

@@ -10,9 +10,9 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import handlers, inbox
 from integrations.apps import IntegrationsConfig
-from integrations.handlers import Happening, on
+from integrations.events import handlers, parked
+from integrations.events.handlers import Happening, on
 from integrations.models import Connection, Event, HandlerRun
 from tests.deliveries import INSPECTION, deliver, later, only_event, payload
 from tests.driving import work
@@ -97,8 +97,8 @@ def test_replaying_a_finished_event_runs_everything_anew_under_another_key(alice
     on("*")(lambda happening: keys.append(happening.key))
     deliver(payload())
 
-    assert inbox.replay(only_event(), by=alice)
-    assert not inbox.replay(only_event(), by=alice), "it is not finished"
+    assert parked.replay(only_event(), by=alice)
+    assert not parked.replay(only_event(), by=alice), "it is not finished"
     work()
 
     assert len(keys) == len(set(keys)) == 2
@@ -124,7 +124,7 @@ def test_replaying_a_failed_event_spares_the_handlers_that_succeeded(alice: User
         later(hours=3)
     assert only_event().state == Event.State.FAILED
     broken = False
-    inbox.replay(only_event(), by=alice)
+    parked.replay(only_event(), by=alice)
     work()
 
     assert only_event().state == Event.State.DONE
@@ -141,7 +141,7 @@ def test_a_decorator_without_a_type_is_a_mistake_that_is_told() -> None:
 @pytest.fixture
 def operators_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "our_handlers.py").write_text(
-        "from integrations.handlers import Happening, on\n"
+        "from integrations.events.handlers import Happening, on\n"
         "heard = []\n"
         '@on("Create_Inspection")\n'
         "def tell_the_crm(happening: Happening) -> None:\n"

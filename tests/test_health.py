@@ -5,7 +5,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from connectapp import health
-from integrations.keys import KeysMissing
+from integrations.tokens.keys import KeysMissing
 
 
 @pytest.mark.django_db

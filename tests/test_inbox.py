@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import handlers, inbox, placing, tasks, webhook_addresses
-from integrations.handlers import Happening
+from integrations.background import jobs
+from integrations.events import handlers, parked, routing, webhook_addresses
+from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State
 from tests.deliveries import (
     INSPECTION,
@@ -198,14 +199,14 @@ def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects
 def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MOST_PARKED", 5)
+    monkeypatch.setattr(parked, "MOST_PARKED", 5)
     deliver(*(payload(inspection=number + 1) for number in range(6)), b"rubbish")
-    tasks.sweep()
+    jobs.sweep()
     left = list(Delivery.objects.order_by("pk"))
     assert [delivery.inspection_id for delivery in left] == ["3", "4", "5", "6", ""]
 
-    Delivery.objects.filter(pk=left[0].pk).update(received_at=Now() - inbox.PARKED_FOR - timedelta(hours=1))
-    tasks.sweep()
+    Delivery.objects.filter(pk=left[0].pk).update(received_at=Now() - parked.PARKED_FOR - timedelta(hours=1))
+    jobs.sweep()
     record(
         "W12", "more parked than the cap, and one older than the rule", f"{Delivery.objects.count()} kept of a cap of 5"
     )
@@ -241,7 +242,7 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
     third = visit(charlie).connect(theirs, sandbox, account=OTHER)
     post(payload())
     post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
-    placing.place()
+    routing.place()
     webhook_addresses.issue(third)
     post(payload("Queued"), secret=webhook_addresses.issue(other))
     sandbox.control("DELETE", "log")
@@ -269,7 +270,7 @@ def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_ow
     other = visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
 
     deliver(payload(), secret=webhook_addresses.issue(other))
-    tasks.sweep()
+    jobs.sweep()
     work()
 
     record("M6", "a company of A's in a body to B's own address", f"{len(heard)} events delivered to B")
@@ -299,7 +300,7 @@ def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processe
     sandbox.control("POST", "revoke_all")
     for number in range(5):
         deliver(payload(f"Type_{number}"))
-    tasks.sweep()
+    jobs.sweep()
     work()
     assert Event.objects.open().count() == 5
     assert Connection.objects.get().state == State.NEEDS_RECONNECT
@@ -308,7 +309,7 @@ def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processe
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
     work()
-    inbox.company_connected(connection)
+    parked.company_connected(connection)
     work()
 
     record(
@@ -324,8 +325,8 @@ def test_staff_assign_what_nobody_has_and_the_api_still_decides(
 ) -> None:
     deliver(payload(iCompanyID=424242), {"iInspectionID": int(INSPECTION_OF_OTHER)})
     for delivery in Delivery.objects.all():
-        assert inbox.assign(delivery, connection, by=alice)
-        assert not inbox.assign(delivery, connection, by=alice)
+        assert parked.assign(delivery, connection, by=alice)
+        assert not parked.assign(delivery, connection, by=alice)
     work()
 
     assert set(Event.objects.values_list("inspection_id", "state")) == {

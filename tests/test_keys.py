@@ -15,9 +15,11 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import checks, health, keys, leasing, patience, tokens
-from integrations.encryption import CannotUnseal, parse_keys
-from integrations.models import Connection, TokenPair
+from integrations import checks
+from integrations.calls import api_client, health_check
+from integrations.models import Connection, TokenPair, backoff
+from integrations.tokens import custody, keys, lease
+from integrations.tokens.encryption import CannotUnseal, parse_keys
 from tests.conftest import OpenWorld
 from tests.driving import OTHER, Sandbox, Visitor, audited, badge, work, work_as_if_later
 from tests.figures import record
@@ -59,8 +61,8 @@ def test_O7_with_a_key_lost_nothing_is_sent_or_overwritten_by_whatever_is_tried(
     browser.look(connected)
     for press in ("test/", "replace-tokens/"):
         assert browser.post(where + press).status_code == 302, press
-    with pytest.raises(health.NoAnswer):
-        health.get(connected, "user")
+    with pytest.raises(api_client.NoAnswer):
+        api_client.get(connected, "user")
     TokenPair.objects.update(exchange_sent_at=Now(), exchange_sends=1, next_try_at=Now())  # a holder that is gone
     work_as_if_later()
 
@@ -79,10 +81,10 @@ def test_O7_the_first_call_that_meets_a_missing_key_makes_it_a_setup_problem(
     asked_by: str, connected: Connection, alice: User, wrong_key: str
 ) -> None:
     if asked_by == "a call":
-        with pytest.raises(health.NoAnswer):
-            health.get(connected, "user")
+        with pytest.raises(api_client.NoAnswer):
+            api_client.get(connected, "user")
     else:
-        assert health.replace_tokens(connected, by=alice) == "cannot_unseal"
+        assert health_check.replace_tokens(connected, by=alice) == "cannot_unseal"
     assert badge(connected) == "Setup problem"
 
 
@@ -95,7 +97,7 @@ def test_O7_what_waits_for_the_key_is_tried_again_within_minutes(
     settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
     for _ in range(12):
         work_as_if_later()
-    soon = Now() + patience.LAST_RETRY
+    soon = Now() + backoff.LAST_RETRY
     assert Connection.objects.filter(pk=connected.pk, next_check_at__lte=soon).exists()
     assert TokenPair.objects.candidates().filter(next_try_at__lte=soon).exists()
     assert {badge(connection) for connection in acme.connections.all()} == {"Setup problem"}
@@ -234,7 +236,7 @@ def test_T6_with_any_byte_of_a_stored_token_changed_it_is_refused_before_anythin
         altered = bytearray(whole)
         altered[position] ^= 1
         row.update(**{column: bytes(altered)})
-        held = leasing.hold_in_use(*tokens.in_use(connected) or (0, 0))
+        held = lease.hold_in_use(*custody.in_use(connected) or (0, 0))
         assert held is not None
         with held, pytest.raises(CannotUnseal):
             if column == "sealed_access":
@@ -268,7 +270,7 @@ def test_O8_another_secret_key_signs_people_out_unless_it_has_a_fallback_and_tou
     settings.SECRET_KEY = "another-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz"
 
     page = browser.get(f"/c/{acme.code}/")
-    works = health.get(connected, "user").status == 200
+    works = api_client.get(connected, "user").status == 200
     record(
         "O8",
         f"SECRET_KEY changes {'with' if fallbacks else 'without'} a fallback",

@@ -12,8 +12,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
-from integrations import handlers, inbox, lanes, lookups, placing, processing, tasks
-from integrations.handlers import Happening
+from integrations.background import jobs
+from integrations.events import attempts, handlers, parked, queue, routing, verification
+from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, Lane, ProbeLimit
 from tests import fleet
 from tests.deliveries import (
@@ -86,15 +87,15 @@ def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
     for number in range(forged):
         post(payload(inspection=9_000_000 + number))
     work()
-    assert looks(sandbox) == lookups.MOST_IN_A_WINDOW
+    assert looks(sandbox) == verification.MOST_IN_A_WINDOW
     # The windows that the rest of a minute holds, and the one that it may share with the minute before.
-    for _ in range(round(timedelta(minutes=1) / lookups.WINDOW)):
-        ProbeLimit.objects.update(window_began_at=F("window_began_at") - lookups.WINDOW)
-        later(seconds=lookups.WINDOW.total_seconds())
+    for _ in range(round(timedelta(minutes=1) / verification.WINDOW)):
+        ProbeLimit.objects.update(window_began_at=F("window_began_at") - verification.WINDOW)
+        later(seconds=verification.WINDOW.total_seconds())
 
     minute, data = looks(sandbox), Event.objects.with_content().count() + len(heard)
     record("W6", "guessed IDs with the right secret", f"{data} data changed by {forged}, {minute} look-ups in a minute")
-    assert lookups.MOST_IN_A_WINDOW < minute <= 60
+    assert verification.MOST_IN_A_WINDOW < minute <= 60
     assert data == 0
     assert not Event.objects.filter(state=Event.State.FAILED).exists(), "waiting costs no attempt"
 
@@ -180,28 +181,28 @@ def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_
     assert [a.handler.rpartition(".")[2] for a in poison.timeline.all()] == ["picky"] * 8
 
     monkeypatch.setattr(handlers, "registry", {})
-    assert inbox.replay(poison, by=alice)
+    assert parked.replay(poison, by=alice)
     work()
     assert state_of(poison) == Event.State.DONE
-    assert processing.backoff(7) > processing.backoff(1) * 10
+    assert attempts.retry_wait(7) > attempts.retry_wait(1) * 10
 
 
 def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_late_one_writes_nothing(
     connection: Connection, heard: list[Happening]
 ) -> None:
     post(payload())
-    placing.place()
-    frozen = lanes.take(Lane.objects.filter(pk=connection.pk), due_at=None)
+    routing.place()
+    frozen = queue.take(Lane.objects.filter(pk=connection.pk), due_at=None)
     assert frozen is not None
     Event.objects.update(state=Event.State.PROCESSING)
     work()
     assert not heard, "the lease was not respected"
 
     Lane.objects.update(lease_until=Now() - timedelta(seconds=1))
-    tasks.sweep()
+    jobs.sweep()
     work()
     assert (only_event().state, only_event().attempts, len(heard)) == ("done", 1, 1)
-    with pytest.raises(lanes.LostLane):
+    with pytest.raises(queue.LostLane):
         frozen.work()
         frozen.end()
 
@@ -209,19 +210,19 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
 def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection, alice: User) -> None:
     sandbox.fault("/inspections*", "status", times=None, status=503)
     deliver(payload())
-    assert inbox.ignore(only_event(), by=alice)
+    assert parked.ignore(only_event(), by=alice)
     sandbox.clear_faults()
     later(hours=1)
 
     assert only_event().state == Event.State.IGNORED
-    assert not inbox.ignore(only_event(), by=alice)
+    assert not parked.ignore(only_event(), by=alice)
 
 
 def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
     sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
-    monkeypatch.setattr(lanes, "SHIFT_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "SHIFT_SECONDS", 0.05)
     order: list[str] = []
     handlers.on("*")(lambda happening: order.append(happening.company_id))
     for number in range(60):
@@ -241,7 +242,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_
 ) -> None:
     visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
     stop = threading.Event()
-    monkeypatch.setattr(tasks, "told_to_stop", stop)
+    monkeypatch.setattr(jobs, "told_to_stop", stop)
     handlers.on("*")(lambda _: stop.set())
     post(payload())
     post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
@@ -262,14 +263,14 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
 
     assert post(payload()).status_code == 200
     with database.execute_wrapper(gone_once_the_handler_has_run), pytest.raises(OperationalError):
-        tasks.work_through_inbox(float("inf"))
+        jobs.work_through_inbox(float("inf"))
     held = Lane.objects.exclude(lease_owner="").count()
     heard.clear()
 
-    tasks.sweep()
+    jobs.sweep()
 
     event = only_event()
     assert (held, Lane.objects.exclude(lease_owner="").count()) == (1, 0)
     assert (event.state, event.attempts) == (Event.State.RECEIVED, 0), "nothing says that this event kills workers"
-    tasks.work_through_inbox(float("inf"))
+    jobs.work_through_inbox(float("inf"))
     assert state_of(event) == Event.State.DONE

@@ -21,7 +21,7 @@ from connectapp import redaction
 from connectapp.crash_reports import OperatorMail
 from connectapp.redaction import Formatter
 from connectapp.urls import handler400, handler500, urlpatterns
-from integrations import tasks
+from integrations.background import jobs
 
 __all__ = ["handler400", "handler500"]
 logger = logging.getLogger("tests.lines")
@@ -116,7 +116,7 @@ def test_a_proxys_number_is_kept_and_nobody_elses(
 @pytest.mark.django_db(transaction=True)
 def test_who_wakes_a_worker_hands_over_the_number_of_the_request() -> None:
     with bound_contextvars(request_id="0123456789abcdef"):
-        tasks.nudge()
+        jobs.nudge()
 
     assert [result.args_kwargs for result in DBTaskResult.objects.all()] == [
         {"args": [], "kwargs": {"woken_by": "0123456789abcdef"}}
@@ -126,10 +126,10 @@ def test_who_wakes_a_worker_hands_over_the_number_of_the_request() -> None:
 def test_the_workers_lines_carry_the_number_it_was_woken_by(
     lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "_drain", lambda: logger.warning("At work"))
+    monkeypatch.setattr(jobs, "_drain", lambda: logger.warning("At work"))
 
-    tasks.drain.call(woken_by="0123456789abcdef")
-    tasks.drain.call()
+    jobs.drain.call(woken_by="0123456789abcdef")
+    jobs.drain.call()
 
     numbers = [line["request_id"] for line in lines if line["logger"] == "tests.lines"]
     assert numbers[0] == "0123456789abcdef"

@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import meters
+from integrations.metrics import counters
 from integrations.models import Connection, State
 from tests import prometheus
 from tests.deliveries import deliver, payload, post
@@ -197,8 +197,8 @@ def test_what_cannot_be_counted_is_said_once_and_stops_nothing(
 ) -> None:
     switched_on.write_text("a file, where a folder should be")
     for _ in range(3):
-        meters.exchange_ended("ok")
-        meters.api_answered("ok", 0.1)
+        counters.exchange_ended("ok")
+        counters.api_answered("ok", 0.1)
 
     seen = told()
     assert seen["connect_workers"] == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from integrations import replays
+from integrations.events import replays
 from tests.conftest import OpenWorld
 from tests.crowd import Crowd, Scales
 from tests.figures import record

@@ -10,7 +10,8 @@ from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import health, tasks
+from integrations.background import jobs
+from integrations.calls import health_check
 from integrations.models import Connection, State
 from tests.driving import OTHER, Sandbox, Visitor, work, work_as_if_later
 from tests.fleet import fails, pass_time, state, work_until_idle
@@ -49,7 +50,7 @@ def test_one_incident_is_one_mail_however_many_calls_fail_and_one_more_when_it_w
         assert not fails(connected).is_outage
     for _ in range(3):
         pass_time(timedelta(hours=1))
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
     (broken,) = mail.outbox
     assert broken.to == [alice.email], "owners are told, and nobody else"
@@ -110,7 +111,7 @@ def test_an_owner_whose_address_is_refused_does_not_make_the_others_get_it_twice
     break_for_good(sandbox, connected)
     for _ in range(5):
         pass_time(timedelta(minutes=6))
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
 
     assert len(mail_to(alice.email)) == 1
@@ -129,12 +130,12 @@ def test_an_only_owner_whose_address_is_refused_for_good_is_tried_once_a_day(
     break_for_good(sandbox, connected)
     for _ in range(5):
         pass_time(timedelta(minutes=6))
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
     assert len(tries) == 1
 
     pass_time(timedelta(hours=24))
-    tasks.sweep()
+    jobs.sweep()
     work_until_idle()
     assert len(tries) == 2
 
@@ -165,7 +166,7 @@ def test_who_recovers_while_its_mail_is_being_sent_is_told_so_all_the_same(
 
     def slow(backend: EmailBackend, letters: Any) -> int:
         monkeypatch.setattr(EmailBackend, "send_messages", send)
-        health.check(connected)
+        health_check.check(connected)
         assert state(connected) == State.CONNECTED
         if broken_again:
             connected.move_to(State.NEEDS_RECONNECT, error_kind="token_refused", next_check_at=None)

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from accounts import choices
 from accounts.models import AuditEntry, Customer, Membership, Role, User
-from integrations import digest, tasks
+from integrations.background import jobs
 from integrations.models import Connection, Event, Notice, State
+from integrations.notifications import digest
 from tests.driving import Visitor, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -188,7 +189,7 @@ def test_the_digest_tells_yesterdays_counts_and_who_needs_a_person_for_all_compa
     choose(visit(alice), ("digest", of(alice, acme)), ("digest", of(alice, second)))
     morning()
     for _ in range(3):
-        tasks.sweep()
+        jobs.sweep()
         work()
 
     (letter,) = mail.outbox

@@ -14,8 +14,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import operations, tasks
+from integrations.background import jobs
 from integrations.models import Attempt, Breaker, Connection, Delivery, Event, Lane, Notice, State, TokenPair, Worker
+from integrations.operations import status
 from tests.driving import Sandbox, Visitor
 from tests.test_admin_pages import crowd
 from tests.test_event_pages import announce, upload
@@ -44,7 +45,7 @@ def test_when_all_is_well_it_says_so(
 ) -> None:
     visit(alice).connect(acme, sandbox)
     announce(staff, upload(sandbox))
-    tasks.sweep(by="host-1, process 7")
+    jobs.sweep(by="host-1, process 7")
 
     assert set(tones(staff).values()) == {"success"}
     page = staff.get(PAGE).text
@@ -167,7 +168,7 @@ def test_it_asks_the_same_few_questions_however_many_rows_there_are(staff: Visit
     for start in (100, 200):
         crowd(10, start=start)
         with CaptureQueriesContext(database) as asked:
-            operations.look()
+            status.look()
         counted.append(len(asked))
 
     assert counted[0] == counted[1] <= 25

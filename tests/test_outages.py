@@ -14,9 +14,11 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import breaker, health, leasing, sealing, tasks, tokens
+from integrations.background import jobs
+from integrations.calls import api_client, health_check
 from integrations.models import Breaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
+from integrations.tokens import circuit_breaker, custody, lease, storage
 from tests.driving import PAT, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
 from tests.fleet import connect, fails, pass_time, state, work_until_idle
@@ -43,7 +45,7 @@ def personal(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     connection = Connection.objects.create(customer=acme, kind=Kind.PERSONAL, connected_by=alice)
     token = sandbox.control("POST", "personal", {"account": PAT})["token"]
     with transaction.atomic():
-        tokens.receive_personal(connection, token, by=alice)
+        custody.receive_personal(connection, token, by=alice)
     work()
     connection.refresh_from_db()
     assert connection.state == State.CONNECTED
@@ -63,10 +65,10 @@ def test_R12_healthy_connections_are_never_exchanged(
 
     for _ in range(days):
         pass_time(timedelta(days=1))
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
         for connection in fleet:
-            health.get(connection, "inspections")
+            api_client.get(connection, "inspections")
 
     asked = len(sandbox.calls("/user"))
     record("R12", "30 simulated days of a healthy API", f"{sandbox.exchanges()} exchanges after the connect")
@@ -94,7 +96,7 @@ NOT_AN_EXPIRY: dict[str, dict[str, Any]] = {
 def test_R13_what_is_not_a_401_is_no_reason_to_exchange(
     trouble: str, sandbox: Sandbox, connected: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealing, "Client", partial(Client, deadline=SHORT_DEADLINE))
+    monkeypatch.setattr(storage, "Client", partial(Client, deadline=SHORT_DEADLINE))
     right = settings.SNAPINSPECT_API_URL
     if trouble == "DNS":
         settings.SNAPINSPECT_API_URL = "https://nothing.invalid/"
@@ -105,7 +107,7 @@ def test_R13_what_is_not_a_401_is_no_reason_to_exchange(
             sandbox.fault(path, times=None, **NOT_AN_EXPIRY[trouble])
 
     kinds = {fails(connected, path).error_kind for path in ("user", "inspections")}
-    health.check(connected)
+    health_check.check(connected)
     work_as_if_later()
 
     record("R13", trouble, f"{sandbox.exchanges()} exchanges")
@@ -125,8 +127,8 @@ def test_R13_a_401_that_is_not_proven_is_no_reason_to_exchange(
 ) -> None:
     if refused == "a single 401":
         sandbox.fault("/user", "status", status=401)
-        health.check(connected)
-        health.get(connected, "user")
+        health_check.check(connected)
+        api_client.get(connected, "user")
     else:
         sandbox.fault("/inspections", "status", times=None, status=401)
         fails(connected, "inspections")
@@ -150,9 +152,9 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
         # People and webhooks call all the time, whatever the routine checks do.
         for connection in fleet[minute % 10 :: 10]:
             fails(connection, "inspections")
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
-        if opened_after is None and breaker.is_open():
+        if opened_after is None and circuit_breaker.is_open():
             opened_after = minute
         pass_time(timedelta(minutes=1))
     exchanged = sandbox.exchanges() / len(fleet)
@@ -160,10 +162,10 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
     sandbox.clear_faults()
     for _ in range(10):
         pass_time(timedelta(minutes=1))
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
 
-    working = sum(health.get(connection, "user").status == 200 for connection in fleet)
+    working = sum(api_client.get(connection, "user").status == 200 for connection in fleet)
     record(
         "R14",
         "every connection is refused for an hour",
@@ -176,7 +178,7 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
     assert len(alarms) == 1
     assert working == len(fleet)
     assert {state(connection) for connection in fleet} == {State.CONNECTED}
-    assert not breaker.is_open()
+    assert not circuit_breaker.is_open()
     assert audited("breaker.closed") == 1
 
 
@@ -189,13 +191,13 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     Breaker.objects.create(pk=1, opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
 
     for _ in range(5):
-        pass_time(timedelta(days=1) if breaker.is_open() else timedelta(minutes=1))
-        tasks.sweep()
+        pass_time(timedelta(days=1) if circuit_breaker.is_open() else timedelta(minutes=1))
+        jobs.sweep()
         work_until_idle()
 
     assert {state(connection) for connection in fleet} == {State.CONNECTED}
     assert sandbox.exchanges() == len(fleet)
-    assert not breaker.is_open()
+    assert not circuit_breaker.is_open()
     assert mail_to(project.OPERATOR_EMAIL) == []
 
 
@@ -206,13 +208,13 @@ def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_
     fleet = connect(sandbox, acme, alice, 4)
     sandbox.control("POST", "revoke_all")
     long_ago = "2020-01-01T00:00Z"
-    used_up = {"exchanges": breaker.EXCHANGING_PROBES, "exchanged_at": Now()}
+    used_up = {"exchanges": circuit_breaker.EXCHANGING_PROBES, "exchanged_at": Now()}
     Breaker.objects.create(pk=1, opened_at=long_ago, next_probe_at=long_ago, **used_up)
 
     def named_after(passed: timedelta) -> int:
         pass_time(passed)
         for minute in range(5):
-            tasks.sweep()
+            jobs.sweep()
             work_until_idle()
             fails(fleet[minute % len(fleet)])
             pass_time(timedelta(minutes=1))
@@ -221,7 +223,7 @@ def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_
     assert named_after(timedelta(minutes=40)) == 0
     assert [named_after(timedelta(minutes=57)) for _ in fleet] == [1, 2, 3, 4]
     assert sandbox.exchanges() == 2 * len(fleet), "each has had its one exchange, and the one retry"
-    assert breaker.is_open()
+    assert circuit_breaker.is_open()
 
 
 def test_a_connection_that_was_never_refused_does_not_close_the_breaker_while_others_wait(
@@ -233,20 +235,20 @@ def test_a_connection_that_was_never_refused_does_not_close_the_breaker_while_ot
         sandbox.fault("/user", "status", times=None, status=401, company=int(connection.company_id))
     for connection in fleet:
         fails(connection)
-    assert breaker.is_open()
+    assert circuit_breaker.is_open()
     sent = sandbox.exchanges()
 
     for _ in range(5):
-        health.check(connected)
-        assert breaker.is_open()
+        health_check.check(connected)
+        assert circuit_breaker.is_open()
     work_as_if_later()
 
     assert len(mail_to(project.OPERATOR_EMAIL)) == 1
     assert sandbox.exchanges() <= sent + 1, "one probe a minute"
 
     Connection.objects.filter(pk__in=[connection.pk for connection in fleet]).delete()
-    health.check(connected)
-    assert not breaker.is_open(), "nobody waits any more, and it stays open"
+    health_check.check(connected)
+    assert not circuit_breaker.is_open(), "nobody waits any more, and it stays open"
 
 
 def test_R15_a_refused_personal_token_never_touches_the_exchange(sandbox: Sandbox, personal: Connection) -> None:
@@ -254,7 +256,7 @@ def test_R15_a_refused_personal_token_never_touches_the_exchange(sandbox: Sandbo
     sandbox.control("POST", "revoke_all", {"kind": "personal"})
 
     failures = [fails(personal, path) for path in ("user", "inspections", "user")]
-    error_kind = health.replace_tokens(personal, by=User.objects.get())
+    error_kind = health_check.replace_tokens(personal, by=User.objects.get())
     for _ in range(3):
         work_as_if_later()
 
@@ -274,7 +276,7 @@ def test_R15_a_refused_personal_token_never_touches_the_exchange(sandbox: Sandbo
 def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_worse_for_trying(
     sandbox: Sandbox, personal: Connection, alice: User
 ) -> None:
-    assert health.replace_tokens(personal, by=alice) == "nothing_kept"
+    assert health_check.replace_tokens(personal, by=alice) == "nothing_kept"
 
     assert sandbox.exchanges() == 0
     assert state(personal) == State.CONNECTED
@@ -283,11 +285,11 @@ def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_wors
 def test_pressing_replace_while_another_exchange_is_under_way_is_no_trouble(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
-    held = leasing.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
+    held = lease.hold_in_use(*(custody.in_use(connected) or (0, 0)))
     assert held is not None
 
     with held:
-        assert health.replace_tokens(connected, by=alice) == "busy"
+        assert health_check.replace_tokens(connected, by=alice) == "busy"
 
     assert state(connected) == State.CONNECTED
     assert TokenPair.objects.get().version == 2

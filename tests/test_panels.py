@@ -16,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, limits, panels, shaping, tasks
+from integrations.background import jobs
+from integrations.calls import api_client, limits, panels, tables
 from integrations.management.commands import demo_panel
 from integrations.models import Connection, Panel, PanelAnswer, State
 from tests.driving import OTHER, Sandbox, Visitor, audited, work
@@ -92,7 +93,7 @@ def grow_old(**answer: Any) -> None:
     ],
 )
 def test_each_kind_of_value_is_shown_as_people_read_it(value: Any, shown: tuple[str, str]) -> None:
-    assert shaping.cell(value) == shown
+    assert tables.cell(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -107,12 +108,12 @@ def test_each_kind_of_value_is_shown_as_people_read_it(value: Any, shown: tuple[
     ],
 )
 def test_a_dotted_path_is_names_with_dots_between_them(path: str, steps: tuple[str, ...]) -> None:
-    assert shaping.steps(path) == steps
+    assert tables.steps(path) == steps
 
 
 def test_rows_are_found_and_shown_by_dotted_paths_and_what_a_row_lacks_is_a_dash() -> None:
     answer: Any = {"data": {"items": [{"n": {"v": [1, 2]}}, {"n": None}, {}, "odd", ["first"]]}}
-    table = shaping.table(answer, rows_at="data.items", shown=shaping.columns("V: n.v.1\nFirst: 0\nAll: ."))
+    table = tables.table(answer, rows_at="data.items", shown=tables.columns("V: n.v.1\nFirst: 0\nAll: ."))
 
     assert [row[0].text for row in table.rows] == ["2", "", "", "", ""]
     assert [row[1].text for row in table.rows] == ["", "", "", "", "first"]
@@ -121,7 +122,7 @@ def test_rows_are_found_and_shown_by_dotted_paths_and_what_a_row_lacks_is_a_dash
 
 
 def test_a_column_that_no_row_holds_is_named_to_staff_with_what_there_is_instead() -> None:
-    table = shaping.table([{"sTitle": "a"}], rows_at="", shown=shaping.columns("Name: sName"))
+    table = tables.table([{"sTitle": "a"}], rows_at="", shown=tables.columns("Name: sName"))
     assert table.notes == ["No row holds “sName” (column Name); the first row is an object with “sTitle”."]
 
 
@@ -228,7 +229,7 @@ def test_each_customer_sees_its_own_rows_of_the_same_panel(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(api_client, "LOOK_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -449,10 +450,10 @@ def test_disconnecting_deletes_what_panels_showed(
 def test_what_nobody_has_looked_at_for_a_week_is_deleted(visit: Visit, alice: User, connection: Connection) -> None:
     part(visit(alice), connection, define())
     PanelAnswer.objects.update(next_ask_at=Now() - PanelAnswer.KEPT + timedelta(minutes=5))
-    tasks.sweep()
+    jobs.sweep()
     assert PanelAnswer.objects.count() == 1
     PanelAnswer.objects.update(next_ask_at=Now() - PanelAnswer.KEPT)
-    tasks.sweep()
+    jobs.sweep()
     assert PanelAnswer.objects.count() == 0
 
 

@@ -13,9 +13,12 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import health, leasing, parting, sealing, spool, tasks, tokens
+from integrations.background import jobs
+from integrations.calls import api_client, health_check
+from integrations.connecting import disconnection
 from integrations.models import Connection, State, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody, lease, spool, storage
 from tests.driving import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
 from tests.fleet import pass_time, state, work_until_idle
@@ -99,14 +102,14 @@ def test_T9_an_exchange_on_its_way_is_not_called_ended(
 ) -> None:
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    candidate = leasing.hold(TokenPair.objects.candidates().get().pk)
+    candidate = lease.hold(TokenPair.objects.candidates().get().pk)
     assert candidate is not None
 
     page = press(visit, alice, connected)
 
     assert len(live(sandbox)) == 2, "the candidate's, and one that was thrown away unseen"
     assert "SnapInspect did not confirm" in page
-    with pytest.raises(leasing.LostLease):
+    with pytest.raises(lease.LostLease):
         candidate.write(error_kind="late")
 
 
@@ -115,7 +118,7 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
 ) -> None:
     browser = visit(alice)
     back = sandbox.decide(browser.leave(acme, connection=connected))
-    hold = leasing.hold_for_burning
+    hold = lease.hold_for_burning
 
     def hold_after_the_worker(connection: Connection) -> Any:
         browser.come_back(back)
@@ -123,7 +126,7 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
         assert state(connection) == State.CONNECTED
         return hold(connection)
 
-    monkeypatch.setattr(leasing, "hold_for_burning", hold_after_the_worker)
+    monkeypatch.setattr(lease, "hold_for_burning", hold_after_the_worker)
     press(visit, alice, connected)
 
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
@@ -134,10 +137,10 @@ def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_an
 ) -> None:
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    in_hand = leasing.hold(TokenPair.objects.candidates().get().pk)
-    parting.begin(connected, by=alice)
+    in_hand = lease.hold(TokenPair.objects.candidates().get().pk)
+    disconnection.begin(connected, by=alice)
     assert in_hand is not None
-    with pytest.raises(leasing.LostLease):
+    with pytest.raises(lease.LostLease):
         in_hand.promote()
     TokenPair.objects.update(lease_until=None)
 
@@ -145,7 +148,7 @@ def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_an
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 2)
 
     pass_time(timedelta(seconds=11))
-    tasks.sweep()
+    jobs.sweep()
     work_until_idle()
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
 
@@ -169,12 +172,12 @@ def test_T9_a_check_that_was_under_way_does_not_undo_a_disconnect(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
     meanwhile = Connection.objects.get(pk=connected.pk)
-    parting.disconnect(Connection.objects.get(pk=connected.pk), by=alice)
+    disconnection.disconnect(Connection.objects.get(pk=connected.pk), by=alice)
 
     meanwhile.move_to(State.CONNECTED)
     assert state(connected) == State.DISCONNECTED
     meanwhile = Connection.objects.get(pk=connected.pk)
-    health.check(meanwhile)
+    health_check.check(meanwhile)
     assert state(connected) == State.DISCONNECTED
 
 
@@ -187,7 +190,7 @@ def test_T9_a_disconnected_connection_can_be_connected_again(
     work()
 
     assert state(connected) == State.CONNECTED
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
 
 
 def test_T9_the_disconnect_of_one_connection_leaves_the_others_alone(
@@ -199,20 +202,20 @@ def test_T9_the_disconnect_of_one_connection_leaves_the_others_alone(
     work_as_if_later()
 
     assert state(other) == State.CONNECTED
-    assert health.get(other, "user").status == 200
+    assert api_client.get(other, "user").status == 200
 
 
 def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
     stored = sealed()
-    parting.begin(connected, by=alice)
-    tasks.sweep()
+    disconnection.begin(connected, by=alice)
+    jobs.sweep()
     work_until_idle()
     assert TokenPair.objects.count() == 1, "whoever disconnects may still be at it"
 
     pass_time(timedelta(seconds=11))
-    tasks.sweep()
+    jobs.sweep()
     work_until_idle()
 
     assert TokenPair.objects.count() == 0
@@ -224,11 +227,11 @@ def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
 def test_T9_a_pair_that_arrives_after_the_disconnect_is_not_kept(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
-    held = leasing.hold_in_use(*(tokens.in_use(connected) or (0, 0)))
+    held = lease.hold_in_use(*(custody.in_use(connected) or (0, 0)))
     assert held is not None
-    parting.disconnect(connected, by=alice)
+    disconnection.disconnect(connected, by=alice)
 
-    with pytest.raises(leasing.LostLease):
+    with pytest.raises(lease.LostLease):
         held.exchange()
 
     assert (TokenPair.objects.count(), state(connected)) == (0, State.DISCONNECTED)
@@ -239,8 +242,8 @@ def spooled(connection: Connection) -> spool.Slot:
     """What an exchange of the pair in use has brought, on the disk of a host that did not get to commit it."""
     row = TokenPair.objects.current().select_related("connection").get(connection=connection)
     slot = spool.reserve(row.pk, row.version)
-    fresh = pair.TokenPair(**{f"{kind}": "x" * 40 for kind in ("access", "refresh")})
-    slot.fill(sealing.to_spool(row, sealing.columns(fresh, connection)))
+    fresh = token_pair.TokenPair(**{f"{kind}": "x" * 40 for kind in ("access", "refresh")})
+    slot.fill(storage.to_spool(row, storage.columns(fresh, connection)))
     return slot
 
 
@@ -260,7 +263,7 @@ def test_what_a_host_that_was_away_brings_from_before_replaces_no_fresh_grant(
     before = list(TokenPair.objects.values_list("pk", "version", "fingerprint"))
 
     away.rename(slot.path)
-    tasks.sweep()
+    jobs.sweep()
     work_until_idle()
 
     assert list(TokenPair.objects.values_list("pk", "version", "fingerprint")) == before

@@ -12,8 +12,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import handlers, placing, recovery, tasks
-from integrations.handlers import Happening
+from integrations.background import jobs
+from integrations.events import handlers, recovery, routing
+from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, Lane, Turn
 from integrations.sandbox.deliveries import RETRIES_AFTER
 from tests.deliveries import INSPECTION, change_status, deliver, later, payload, post, upload
@@ -150,7 +151,7 @@ def test_without_a_path_the_command_says_what_it_cannot_do(connection: Connectio
     assert "SNAPINSPECT_CHANGES_PATH is not set" in said
     assert "cannot be recovered" in said
     Lane.objects.update(gap_since=Now())
-    tasks.sweep()
+    jobs.sweep()
     work()
     assert Lane.objects.with_gap().count() == 1, "the gap stays noted"
 
@@ -167,7 +168,7 @@ def test_a_delivery_and_what_recovery_made_of_it_have_one_effect_whichever_is_lo
     inspection = upload(sandbox)
     assert post(payload(inspection=inspection)).status_code == 200
     recovery.recover(connection, since=timezone.now() - timedelta(days=9))  # the delivery is not placed yet
-    placing.place()
+    routing.place()
     ours = Event.objects.filter(inspection_id=inspection)
     if first == "together":
         ours.update(next_attempt_at=Now())
@@ -189,7 +190,7 @@ def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once
 ) -> None:
     """Nothing of ours runs. SnapInspect tries each message five times; those whose last try has gone by are lost."""
     outage = timedelta(minutes=minutes)
-    tasks.sweep()
+    jobs.sweep()
     assert not Lane.objects.with_gap().exists()
     uploads = size(20, 300)
     began = [outage * number / uploads for number in range(uploads)]
@@ -206,7 +207,7 @@ def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once
         for inspection, moments in tries.items():
             if any(now - timedelta(minutes=1) <= moment < now for moment in moments):
                 assert post(payload(inspection=inspection)).status_code == 200
-        tasks.sweep()
+        jobs.sweep()
         work()
         later(minutes=1)
         if not found_after and {happening.inspection_id for happening in heard} >= missed.keys():

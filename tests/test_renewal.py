@@ -14,9 +14,11 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, leasing, patience, tasks
-from integrations.encryption import parse_keys
-from integrations.models import Connection, State, TokenPair
+from integrations.background import jobs
+from integrations.calls import api_client, health_check
+from integrations.models import Connection, State, TokenPair, backoff
+from integrations.tokens import lease
+from integrations.tokens.encryption import parse_keys
 from tests.driving import Sandbox, Visitor, audited, work, work_as_if_later
 from tests.figures import record
 from tests.fleet import fails, newest_live, pass_time, refuse, state, work_until_idle
@@ -47,12 +49,12 @@ def kept(connection: Connection) -> tuple[int, bytes, bytes]:
 def test_a_refused_token_is_replaced_behind_the_callers_back(sandbox: Sandbox, connected: Connection) -> None:
     refuse(sandbox)
 
-    assert health.get(connected, "inspections").status == 200
+    assert api_client.get(connected, "inspections").status == 200
 
     assert sandbox.exchanges() == 1
     assert audited("tokens.exchanged") == 2, "one at connecting, one now"
     assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
     assert sandbox.exchanges() == 1
     assert mail.outbox == []
 
@@ -78,7 +80,7 @@ def test_a_new_pair_that_could_not_be_proven_counts_as_proven_by_the_first_call_
     assert TokenPair.objects.get().proved_at is not None
     refuse(sandbox)
 
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
     assert sandbox.exchanges() == 2
     assert mail.outbox == []
 
@@ -86,15 +88,15 @@ def test_a_new_pair_that_could_not_be_proven_counts_as_proven_by_the_first_call_
 @contextmanager
 def answering_503_after_exchanges(sandbox: Sandbox) -> Iterator[None]:
     """The API is gone as soon as an exchange has been made, until the block ends."""
-    original = leasing.Held.exchange
+    original = lease.Held.exchange
 
-    def exchange(held: leasing.Held) -> bool:
+    def exchange(held: lease.Held) -> bool:
         result = original(held)
         sandbox.fault("/user", "status", times=None, status=503)
         return result
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(leasing.Held, "exchange", exchange)
+        patched.setattr(lease.Held, "exchange", exchange)
         yield
     sandbox.clear_faults()
 
@@ -120,14 +122,14 @@ def test_R2_a_lost_answer(
     mode: str, loss: str, sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if loss == "hang" and size(True, False):
-        monkeypatch.setitem(cast(dict[str, Any], leasing.Held._send.__kwdefaults__), "deadline", TOO_LATE_TO_ANSWER)
+        monkeypatch.setitem(cast(dict[str, Any], lease.Held._send.__kwdefaults__), "deadline", TOO_LATE_TO_ANSWER)
     sandbox.mode(mode)
     sandbox.fault(EXCHANGE, loss, work=True)
     refuse(sandbox)
     begun = time.monotonic()
 
     if mode == "grace":
-        assert health.get(connected, "user").status == 200
+        assert api_client.get(connected, "user").status == 200
     else:
         assert not fails(connected).is_outage
     took = time.monotonic() - begun
@@ -156,11 +158,11 @@ def test_a_lost_connection_is_asked_about_once_an_hour_and_not_all_the_time(
     sandbox.control("DELETE", "log")
 
     for _ in range(20):
-        tasks.sweep()
+        jobs.sweep()
         work()
     assert sandbox.calls() == []
 
-    pass_time(patience.REFUSED_CHECK)
+    pass_time(backoff.REFUSED_CHECK)
     work_until_idle()
     assert {call["path"] for call in sandbox.calls()} == {"/user"}
 
@@ -188,7 +190,7 @@ def test_what_the_exchange_asks_callers_to_wait_is_honoured_and_capped(
     for _ in range(5):
         failure = fails(connected)
         assert (failure.error_kind, failure.is_outage) == ("too_many_requests", True)
-    assert health.replace_tokens(connected, by=alice) == "too_many_requests"
+    assert health_check.replace_tokens(connected, by=alice) == "too_many_requests"
     assert sandbox.exchanges() == 1, "everybody who called has asked again"
 
     if minutes:
@@ -199,7 +201,7 @@ def test_what_the_exchange_asks_callers_to_wait_is_honoured_and_capped(
     sandbox.clear_faults()
     pass_time(timedelta(seconds=30))
     work_until_idle()
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
     assert sandbox.exchanges() == 2
 
 
@@ -245,14 +247,14 @@ def test_R5_a_full_disk_stops_the_exchange_before_it_is_sent(
     refuse(sandbox)
     before = kept(connected)
 
-    with full_disk(tmp_path, settings), pytest.raises((health.NoAnswer, DatabaseError)):
-        health.get(connected, "user")
+    with full_disk(tmp_path, settings), pytest.raises((api_client.NoAnswer, DatabaseError)):
+        api_client.get(connected, "user")
     sent = sandbox.exchanges()
 
     record("R5", "the disk is full when an exchange is due", f"{sent} exchanges sent")
     assert sent == 0
     assert kept(connected) == before
-    assert health.get(connected, "user").status == 200, "it did not recover by itself"
+    assert api_client.get(connected, "user").status == 200, "it did not recover by itself"
 
 
 def test_R5_a_spool_that_cannot_be_written_is_a_setup_problem_and_stops_the_exchange(
@@ -287,7 +289,7 @@ def test_R5_with_a_wrong_key_nothing_is_sent(sandbox: Sandbox, connected: Connec
     assert state(connected) == State.SETUP_PROBLEM
     assert kept(connected) == before
     settings.TOKEN_ENCRYPTION_KEYS = right
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
 
 
 WITHOUT_TOKENS: list[dict[str, Any]] = [
@@ -334,7 +336,7 @@ def test_R6_every_answer_with_two_tokens_is_saved(odd: dict[str, Any], sandbox: 
     sandbox.fault(EXCHANGE, **odd)
     refuse(sandbox)
 
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
 
     record("R6", f"an answer with two tokens, and odd ({odd['kind']})", "saved, works")
     assert TokenPair.objects.get().fingerprint == newest_live(sandbox)

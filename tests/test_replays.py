@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import handlers, replays
-from integrations.handlers import Happening
+from integrations.events import handlers, replays
+from integrations.events.handlers import Happening
+from integrations.events.selection import Selection
 from integrations.models import Connection, Event, Lane, Replay, State
-from integrations.selection import Selection
 from tests.driving import Visitor, audited, work
 from tests.events import LAST, make_events
 
@@ -192,7 +192,7 @@ def test_a_step_that_dies_half_way_leaves_nothing_behind_and_is_done_again(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("integrations.inbox.process_again", dies)
+        patched.setattr("integrations.events.parked.process_again", dies)
         with pytest.raises(SystemExit):
             replays.step(replay.pk)
     replay.refresh_from_db()

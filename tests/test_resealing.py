@@ -19,10 +19,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import encryption, health, keys, leasing, renewal, spool, webhook_addresses
-from integrations.encryption import CannotUnseal, MasterKey, Place, Purpose, parse_keys, seal, unseal
+from integrations.calls import api_client
+from integrations.events import webhook_addresses
 from integrations.models import Connection, State, TokenPair
-from integrations.snapinspect.pair import fingerprint
+from integrations.snapinspect.token_pair import fingerprint
+from integrations.tokens import encryption, keys, lease, renewal, spool
+from integrations.tokens.encryption import CannotUnseal, MasterKey, Place, Purpose, parse_keys, seal, unseal
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.figures import record
 from tests.settings import SENTINEL
@@ -149,7 +151,7 @@ class Callers:
                     row = TokenPair.objects.current().get(connection=connection)
                     place = Place(connection.customer_id, connection.pk, "access")
                     self._sandbox.control("POST", "revoke", {"token": unseal(row.sealed_access, place)})
-                health.get(connection, "user")
+                api_client.get(connection, "user")
                 self.calls += 1
         except Exception as problem:
             self.failures.append(repr(problem))
@@ -235,7 +237,7 @@ def test_a_row_that_moved_to_another_connection_meanwhile_keeps_its_new_seal(
         if not moved and given[1].connection == candidate.connection_id:
             moved.append(True)
             settings.TOKEN_ENCRYPTION_KEYS = (OLD,)  # as in a process that was not restarted yet
-            with leasing.hold(candidate.pk) as held:  # type: ignore[union-attr]
+            with lease.hold(candidate.pk) as held:  # type: ignore[union-attr]
                 held.move_to(connected)
             settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
         return inner(*given)
@@ -289,7 +291,7 @@ def test_a_pair_that_waits_on_disk_keeps_its_key_in_use(connected: Connection, s
     slot = spool.reserve(row.pk, row.version)
     slot.fill(spool.Entry(row.pk, row.version, connected.code, "a", "r", OLD.id, "other0"))
     settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
-    with leasing.hold_in_use(row.pk, row.version):  # type: ignore[union-attr]
+    with lease.hold_in_use(row.pk, row.version):  # type: ignore[union-attr]
         assert f"Key {OLD.id} still seals 1 rows" in reseal()
     slot.free()
     assert f"may be removed: {OLD.id}" in reseal()

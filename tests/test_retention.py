@@ -16,8 +16,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import audit
 from accounts.models import AuditEntry, Customer, User
-from integrations import retention
 from integrations.models import Check, ConnectAttempt, Connection, Delivery, Event, State
+from integrations.operations import retention
 from tests.driving import Sandbox, Visitor, everything_kept
 from tests.events import LAST, make_events
 from tests.test_event_pages import announce, upload
@@ -154,7 +154,7 @@ def test_every_table_has_its_age_or_a_reason() -> None:
         relations = [field for field in model._meta.get_fields(include_hidden=True) if hasattr(field, "on_delete")]
         aged |= {relation.related_model for relation in relations if relation.on_delete is CASCADE}
     ageless = {model._meta.label for model in apps.get_models()} - {model._meta.label for model in aged}
-    assert ageless - KEPT == set(), "a rule in integrations/retention.py, or a reason above"
+    assert ageless - KEPT == set(), "a rule in integrations/operations/retention.py, or a reason above"
 
 
 def test_dry_run_counts_and_changes_nothing(

@@ -16,10 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations import health, homecoming, leasing, renewal, resealing, sealing, spool, tasks, tokens
-from integrations.encryption import parse_keys
+from integrations.background import jobs
+from integrations.calls import api_client, health_check
 from integrations.models import Check, Connection, State, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody, key_rotation, lease, renewal, spool, spool_recovery, storage
+from integrations.tokens.encryption import parse_keys
 from tests.driving import OTHER, Sandbox, Visitor, audited
 from tests.figures import record
 from tests.fleet import fails, newest_live, pass_time, refuse, state, work_until_idle
@@ -54,7 +56,7 @@ def test_R8_a_caller_whose_token_another_has_just_replaced_carries_on_with_the_n
     def call(pause: float) -> int:
         try:
             time.sleep(pause)
-            return health.get(connected, "inspections").status
+            return api_client.get(connected, "inspections").status
         finally:
             database.close()
 
@@ -95,7 +97,7 @@ def test_R9_no_other_way_of_saving_brings_an_old_token_back(
                 threading.Event().wait(chance.uniform(0, 0.01))
                 save()
             rotating.result(60)
-        survived += kept(connected)[0] == pair.version + 1 and health.get(connected, "user").status == 200
+        survived += kept(connected)[0] == pair.version + 1 and api_client.get(connected, "user").status == 200
 
     record("R9", "every other save interleaved with a rotation", f"the token survived {survived} of {schedules}")
     assert survived == schedules
@@ -120,18 +122,18 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
         )
 
     def save_late() -> None:
-        with pytest.raises(leasing.LostLease):
-            leasing.Held(pair.pk, "an owner who lost it long ago")
+        with pytest.raises(lease.LostLease):
+            lease.Held(pair.pk, "an owner who lost it long ago")
 
     return [
         stale.save,
         lambda: stale.move_to(State.CONNECTED),
         lambda: stale.move_to(State.TROUBLE, error_kind="timeout", failed_checks=1),
         lambda: Check.objects.create(connection=stale, by=by, duration=timedelta()),
-        lambda: tokens.note_proof((pair.pk, pair.version)),
-        lambda: health.routine_check(stale.pk),
-        tasks.sweep,
-        resealing.reseal,
+        lambda: custody.note_proof((pair.pk, pair.version)),
+        lambda: health_check.routine_check(stale.pk),
+        jobs.sweep,
+        key_rotation.reseal,
         stale.customer.save,
         save_pair,
         save_in_admin,
@@ -142,18 +144,18 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
 def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_twice(
     sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pk, version = tokens.in_use(connected) or (0, 0)
-    held = leasing.hold_in_use(pk, version)
+    pk, version = custody.in_use(connected) or (0, 0)
+    held = lease.hold_in_use(pk, version)
     assert held is not None
     fill = spool.Slot.fill
 
     def fill_and_freeze(slot: spool.Slot, entry: spool.Entry) -> None:
         fill(slot, entry)
         TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
-        assert tokens.take_home() == 1
+        assert custody.take_home() == 1
 
     monkeypatch.setattr(spool.Slot, "fill", fill_and_freeze)
-    with pytest.raises(leasing.LostLease):
+    with pytest.raises(lease.LostLease):
         held.exchange()
 
     assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
@@ -164,35 +166,35 @@ def test_R4_a_web_process_brings_home_what_lies_on_its_disk_and_else_leaves_the_
     sandbox: Sandbox, connected: Connection
 ) -> None:
     row, granted = TokenPair.objects.get(), sandbox.grant()
-    fresh = pair.TokenPair(granted["access_token"], granted["refresh_token"])
-    spool.reserve(row.pk, row.version).fill(sealing.to_spool(row, sealing.columns(fresh, connected)))
+    fresh = token_pair.TokenPair(granted["access_token"], granted["refresh_token"])
+    spool.reserve(row.pk, row.version).fill(storage.to_spool(row, storage.columns(fresh, connected)))
 
-    assert homecoming.look() == 1
-    assert TokenPair.objects.get().fingerprint == pair.fingerprint(fresh.access)
+    assert spool_recovery.look() == 1
+    assert TokenPair.objects.get().fingerprint == token_pair.fingerprint(fresh.access)
     with CaptureQueriesContext(database) as asked:
-        assert homecoming.look() == 0
+        assert spool_recovery.look() == 0
     assert len(asked) == 0
 
 
 def test_R16_a_new_pair_that_answered_a_faster_caller_and_is_refused_again_needs_no_person(
     sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = leasing.Held._commit
+    commit = lease.Held._commit
 
-    def commit_and_be_overtaken(held: leasing.Held, sealed: dict[str, Any]) -> None:
+    def commit_and_be_overtaken(held: lease.Held, sealed: dict[str, Any]) -> None:
         commit(held, sealed)
         monkeypatch.undo()
-        assert tokens.client_for(connected).user()
-        tokens.note_proof(tokens.in_use(connected) or (0, 0))
+        assert custody.client_for(connected).user()
+        custody.note_proof(custody.in_use(connected) or (0, 0))
         refuse(sandbox)
 
     refuse(sandbox)
-    monkeypatch.setattr(leasing.Held, "_commit", commit_and_be_overtaken)
+    monkeypatch.setattr(lease.Held, "_commit", commit_and_be_overtaken)
     fails(connected)
 
     assert state(connected) == State.CONNECTED
     work_until_idle()
-    assert health.get(connected, "user").status == 200
+    assert api_client.get(connected, "user").status == 200
     assert (state(connected), sandbox.exchanges()) == (State.CONNECTED, 2)
 
 
@@ -203,8 +205,8 @@ def test_what_another_database_has_left_in_the_folder_overwrites_nothing(
     slot = spool.reserve(row.pk, row.version)
     slot.fill(spool.Entry(row.pk, row.version, "of-another", "sealed", "sealed", row.key_id, "abcdef"))
     try:
-        assert tokens.take_home() == 0
-        tasks.sweep()
+        assert custody.take_home() == 0
+        jobs.sweep()
         assert kept(connected) == before
     finally:
         slot.free()
@@ -223,9 +225,9 @@ def test_O10_after_yesterdays_backup_every_stale_connection_is_named_and_the_oth
 
     for _ in range(10):
         pass_time(timedelta(minutes=1))
-        tasks.sweep()
+        jobs.sweep()
         work_until_idle()
-        health.get(untouched, "user")
+        api_client.get(untouched, "user")
         fails(connected)
 
     sent, asked = sandbox.exchanges(), len(sandbox.calls("/user"))

@@ -27,7 +27,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts import audit, choices
 from accounts.models import Customer, Invitation, Role, User
-from integrations import connect_links, wording
+from integrations import wording
+from integrations.calls.tables import Cell, Table
+from integrations.connecting import links
 from integrations.models import (
     Attempt,
     Check,
@@ -45,7 +47,6 @@ from integrations.models import (
     State,
     Worker,
 )
-from integrations.shaping import Cell, Table
 from tests.events import make_events
 from tests.test_browser import CHROMIUM, PICTURES, QUIET
 
@@ -237,7 +238,7 @@ def connection_activity(scene: Scene) -> str:
 
 @screen
 def link_for_a_colleague(scene: Scene) -> str:
-    secret = connect_links.issue(customer=scene.acme, by=scene.bob, connection=scene.connection())
+    secret = links.issue(customer=scene.acme, by=scene.bob, connection=scene.connection())
     return f"/c/{scene.acme.code}/connect/links/{secret}/"
 
 

@@ -11,10 +11,12 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from integrations import encryption, seeding, tasks
-from integrations.encryption import Place
+from integrations import seeding
+from integrations.background import jobs
 from integrations.models import Connection, Delivery, Event, EventDelivery, State, TokenPair
 from integrations.seeding import rows
+from integrations.tokens import encryption
+from integrations.tokens.encryption import Place
 from tests.driving import Sandbox, Visitor, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -159,7 +161,7 @@ def test_nobody_can_sign_in_and_no_token_was_ever_issued() -> None:
 def test_a_worker_neither_asks_snapinspect_nor_mails_anybody_about_them(sandbox: Sandbox) -> None:
     seed(customers=200, events=2000)
 
-    tasks.sweep()
+    jobs.sweep()
     work()
 
     assert sandbox.calls() == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from integrations.encryption import parse_keys
+from integrations.tokens.encryption import parse_keys
 from tests.figures import record
 from tests.postgres import free_port
 from tests.production import ENVIRONMENT

@@ -17,10 +17,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
-from integrations import introductions, wording
-from integrations.encryption import CannotUnseal, GuestPlace, Place, unseal
+from integrations import wording
+from integrations.connecting import sign_in
 from integrations.models import ConnectAttempt, Connection, Introduction, LinkedUser, Outcome, State, TokenPair
 from integrations.snapinspect.profile import read_user, user_id
+from integrations.tokens.encryption import CannotUnseal, GuestPlace, Place, unseal
 from tests.driving import OTHER, PAT, Sandbox, Visitor, audited, everything_kept, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +64,7 @@ def link(browser: Visitor, sandbox: Sandbox, account: str = PAT) -> str:
     return browser.get(ACCOUNT).content.decode()
 
 
-def sign_in(browser: Visitor, sandbox: Sandbox, account: str = PAT) -> Any:
+def sign_in_with_snapinspect(browser: Visitor, sandbox: Sandbox, account: str = PAT) -> Any:
     """All of signing in; returns what the waiting page answers when the worker is done."""
     response = browser.come_back(sandbox.decide(leave_to_sign_in(browser), account=account))
     assert (response.status_code, response["Location"]) == (303, WAITING)
@@ -90,7 +91,7 @@ def test_who_has_linked_their_user_signs_in_with_it(sandbox: Sandbox, visit: Vis
     assert "Pat Harbour" in link(visit(alice), sandbox)
     browser = Visitor()
 
-    response = sign_in(browser, sandbox)
+    response = sign_in_with_snapinspect(browser, sandbox)
 
     assert (response.status_code, response["Location"]) == (302, "/")
     assert who(browser) == alice
@@ -120,7 +121,7 @@ def test_the_pair_renews_the_connection_that_the_person_made_for_this_company(
     first = TokenPair.objects.current().get(connection=connection).fingerprint
     link(visit(alice), sandbox)
     second = TokenPair.objects.current().get(connection=connection).fingerprint
-    sign_in(Visitor(), sandbox)
+    sign_in_with_snapinspect(Visitor(), sandbox)
     third = TokenPair.objects.current().get(connection=connection)
 
     assert len({first, second, third.fingerprint}) == 3
@@ -138,7 +139,7 @@ def test_a_sign_in_mends_a_connection_that_needs_a_person(
     connection.refresh_from_db()
     connection.move_to(State.NEEDS_RECONNECT, error_kind="token_refused")
 
-    sign_in(Visitor(), sandbox)
+    sign_in_with_snapinspect(Visitor(), sandbox)
 
     connection.refresh_from_db()
     assert connection.badge == State.CONNECTED
@@ -159,7 +160,7 @@ def test_a_connection_that_is_not_the_persons_to_renew_is_left_alone(
         browser.post(f"/c/{acme.code}/connections/{connection.code}/disconnect/")
     before = everything_kept()
 
-    sign_in(stranger := Visitor(), sandbox, OTHER if why == "another company" else PAT)
+    sign_in_with_snapinspect(stranger := Visitor(), sandbox, OTHER if why == "another company" else PAT)
 
     assert who(stranger) == bob
     assert everything_kept() == before
@@ -436,7 +437,7 @@ def test_somebody_who_was_barred_looks_like_nobody(sandbox: Sandbox, visit: Visi
     User.objects.filter(pk=alice.pk).update(is_active=False)
     browser = Visitor()
 
-    page = sign_in(browser, sandbox).content.decode()
+    page = sign_in_with_snapinspect(browser, sandbox).content.decode()
 
     assert wording.NOT_SIGNED_IN["unknown"].title in page
     assert who(browser) is None
@@ -447,7 +448,7 @@ def test_the_second_factor_is_asked_for(sandbox: Sandbox, visit: Visit, alice: U
     Authenticator.objects.create(user=alice, type=Authenticator.Type.TOTP, data={"secret": "x"})
     browser = Visitor()
 
-    response = sign_in(browser, sandbox)
+    response = sign_in_with_snapinspect(browser, sandbox)
 
     assert response["Location"] == "/accounts/2fa/authenticate/"
     assert who(browser) is None
@@ -464,7 +465,7 @@ def test_staff_need_a_second_factor_to_sign_in_with_snapinspect(
         Authenticator.objects.create(user=alice, type=Authenticator.Type.TOTP, data={"secret": "x"})
     browser = Visitor()
 
-    response = sign_in(browser, sandbox)
+    response = sign_in_with_snapinspect(browser, sandbox)
 
     if has_second_factor:
         assert response["Location"] == "/accounts/2fa/authenticate/"
@@ -599,7 +600,7 @@ def test_an_answer_that_names_no_user_signs_in_nobody(
     browser = visit(alice)
 
     assert wording.NOT_LINKED["nameless"] in link(browser, sandbox)
-    assert wording.NOT_SIGNED_IN["nameless"].title in sign_in(Visitor(), sandbox).content.decode()
+    assert wording.NOT_SIGNED_IN["nameless"].title in sign_in_with_snapinspect(Visitor(), sandbox).content.decode()
     assert not LinkedUser.objects.exists()
 
 
@@ -642,9 +643,9 @@ def test_ids_that_differ_in_case_or_zeros_are_different_people(alice: User, char
     LinkedUser.objects.create(user=alice, vendor_user_id="Ab")
     LinkedUser.objects.create(user=charlie, vendor_user_id="aB")
 
-    assert introductions.linked("Ab") == alice
-    assert introductions.linked("aB") == charlie
-    assert introductions.linked("ab") is introductions.linked("0Ab") is None
+    assert sign_in.linked("Ab") == alice
+    assert sign_in.linked("aB") == charlie
+    assert sign_in.linked("ab") is sign_in.linked("0Ab") is None
 
 
 def test_a_guests_pair_opens_nowhere_else(sandbox: Sandbox, alice: User, acme: Customer) -> None:
@@ -668,11 +669,11 @@ def test_what_nobody_can_ask_about_any_more_is_forgotten(
     browser.leave(acme)
     link(browser, sandbox)
     leave_to_sign_in(Visitor())
-    introductions.tidy()
+    sign_in.tidy()
     assert ConnectAttempt.objects.count() == 3
 
     ConnectAttempt.objects.update(issued_at=timezone.now() - timedelta(days=2))
-    introductions.tidy()
+    sign_in.tidy()
 
     assert [attempt.purpose for attempt in ConnectAttempt.objects.all()] == ["connect"]
     assert not Introduction.objects.exists()

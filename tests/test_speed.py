@@ -19,9 +19,12 @@ from bench.deployment import Deployment
 from bench.paths import Size, Stand
 from bench.result import Line, least
 from connectapp.sqlite3.base import DatabaseWrapper
-from integrations import health, limits, placing, sealing, tasks, webhook_addresses
+from integrations.background import jobs
+from integrations.calls import api_client, limits
+from integrations.events import routing, webhook_addresses
 from integrations.models import Connection, Event, Panel, State, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import storage
 from tests.deliveries import path_of, payload, post
 from tests.driving import Visitor
 from tests.settings import SENTINEL
@@ -34,8 +37,8 @@ Visit = Callable[[User], Visitor]
 @pytest.fixture
 def woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker was woken a moment ago, as under load: another wake-up serves all that comes shortly after."""
-    monkeypatch.setattr(tasks, "NUDGES_APART", float("inf"))
-    monkeypatch.setattr(tasks, "_nudged_at", time.monotonic())
+    monkeypatch.setattr(jobs, "NUDGES_APART", float("inf"))
+    monkeypatch.setattr(jobs, "_nudged_at", time.monotonic())
 
 
 @pytest.fixture
@@ -47,8 +50,8 @@ def remote(settings: Settings) -> Iterator[Remote]:
 
 def connected(customer: Customer, company: str = "6847") -> Connection:
     connection = Connection.objects.create(customer=customer, company_id=company, state=State.CONNECTED)
-    tokens = pair.TokenPair(f"{SENTINEL}-access-{company}", f"{SENTINEL}-refresh-{company}")
-    columns = sealing.columns(tokens, connection)
+    tokens = token_pair.TokenPair(f"{SENTINEL}-access-{company}", f"{SENTINEL}-refresh-{company}")
+    columns = storage.columns(tokens, connection)
     TokenPair.objects.create(connection=connection, role=TokenPair.Role.CURRENT, **columns)
     return connection
 
@@ -66,7 +69,7 @@ def test_the_door_costs_one_statement_and_at_a_connections_own_address_one_more(
 def test_a_call_of_the_api_costs_one_statement_and_one_request(acme: Customer, remote: Remote) -> None:
     connection = connected(acme)
     with CaptureQueriesContext(database) as asked:
-        health.get(connection, "user")
+        api_client.get(connection, "user")
     assert len(asked) == 1, [query["sql"] for query in asked]
     assert len(remote.calls) == 1
 
@@ -77,7 +80,7 @@ def test_threads_and_customers_call_over_one_kept_connection(acme: Customer, cha
 
     def call() -> None:
         for connection in (mine, theirs, mine):
-            health.get(connection, "user")
+            api_client.get(connection, "user")
         database.close()
 
     for _ in range(3):
@@ -128,14 +131,14 @@ def test_many_deliveries_are_placed_and_finished_by_as_many_statements_as_few(
     acme: Customer, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(tasks, "LINGER", 0)
+    monkeypatch.setattr(jobs, "LINGER", 0)
     connected(acme)
     counted = []
     for inspections in (range(1000, 1010), range(2000, 2100)):
         for inspection in inspections:
             assert post(payload(inspection=inspection)).status_code == 200
         with CaptureQueriesContext(database) as asked:
-            tasks.work_through_inbox(float("inf"))
+            jobs.work_through_inbox(float("inf"))
         counted.append(len(asked))
     assert Event.objects.filter(state=Event.State.DONE).count() == 110
     # Not per delivery; on SQLite rows are written one by one within a statement that is sent once.
@@ -148,16 +151,16 @@ def test_a_delivery_is_compared_with_what_says_the_same_and_with_nothing_else_of
 ) -> None:
     """What was read for it once grew with all that waited, within the transaction that keeps the door waiting."""
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(tasks, "LINGER", 0)
+    monkeypatch.setattr(jobs, "LINGER", 0)
     connected(acme)
     for number in range(30):
         assert post(payload(f"Type_{number}")).status_code == 200
-    tasks.work_through_inbox(float("inf"))
+    jobs.work_through_inbox(float("inf"))
     loaded: list[str] = []
     post_init.connect(note := lambda instance, **_: loaded.append(instance.type), sender=Event)
     try:
         assert post(payload("Type_7")).status_code == 200
-        placing.place()
+        routing.place()
     finally:
         post_init.disconnect(note, sender=Event)
     assert loaded == ["Type_7"]

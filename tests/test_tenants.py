@@ -17,9 +17,10 @@ from django.db import connection as database
 from django.utils import timezone
 
 from accounts.models import Customer, Invitation, Membership, Role, User
-from integrations import connect_links, tokens
+from integrations.connecting import links
 from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, Replay, State
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody
 from tests.addresses import filled, routes
 from tests.deliveries import deliver, payload
 from tests.driving import OTHER, Sandbox, Visitor, everything_kept, work
@@ -163,7 +164,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
         "invitation": Invitation.objects.create(
             customer=acme, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now() + timedelta(days=1)
         ).pk,
-        "secret": connect_links.issue(customer=acme, by=alice),
+        "secret": links.issue(customer=acme, by=alice),
         "personal_token": {"connection_code": personal.code},
     }
 
@@ -310,7 +311,7 @@ def test_M2_every_call_carries_the_token_of_its_own_connection(sandbox: Sandbox,
         attempt = ConnectAttempt.objects.create(
             state_hash=secrets.token_hex(32), user=alice, customer=customer, issued_at=timezone.now()
         )
-        received = tokens.receive(attempt, pair.TokenPair(granted["access_token"], granted["refresh_token"]))
+        received = custody.receive(attempt, token_pair.TokenPair(granted["access_token"], granted["refresh_token"]))
         company_of[received.pk] = str(8000 + number)
     # One turn of a worker ends after DRAIN_SECONDS, whatever is left.
     give_up_at = time.monotonic() + 300
@@ -327,7 +328,7 @@ def test_M2_every_call_carries_the_token_of_its_own_connection(sandbox: Sandbox,
 
     def call(pks: list[int]) -> list[tuple[int, str | None]]:
         try:
-            return [(pk, tokens.client_for(Connection.objects.get(pk=pk)).user().company_id) for pk in pks]
+            return [(pk, custody.client_for(Connection.objects.get(pk=pk)).user().company_id) for pk in pks]
         finally:
             database.close()
 

@@ -14,10 +14,10 @@ from django.db import connection as database
 from requests import PreparedRequest
 
 from accounts.models import Customer, User
-from integrations import leasing, tokens
 from integrations.models import Check, ConnectAttempt, Connection, TokenPair
-from integrations.snapinspect import pair
+from integrations.snapinspect import token_pair
 from integrations.snapinspect.transport import Reply, Transport
+from integrations.tokens import custody, lease
 from tests.driving import OTHER, Sandbox, Visitor, badge, work, work_as_if_later
 from tests.sweep import found_in
 
@@ -38,13 +38,13 @@ def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
     Check.objects.create(connection=connected, by=alice, duration=timedelta())
     minted = [str(token["token"]) for token in sandbox.tokens()]
     candidate = TokenPair.objects.candidates().get()
-    held = leasing.hold(candidate.pk)
+    held = lease.hold(candidate.pk)
     assert held is not None
-    lent = tokens.client_for(connected)
+    lent = custody.client_for(connected)
     rows: list[Any] = [*Connection.objects.all(), *TokenPair.objects.all(), *ConnectAttempt.objects.all()]
 
     with held:
-        things = [*rows, held, held.pair, lent, held.client(), pair.TokenPair(minted[0], minted[1])]
+        things = [*rows, held, held.pair, lent, held.client(), token_pair.TokenPair(minted[0], minted[1])]
         for thing in things:
             for seen in (
                 repr(thing),
@@ -66,7 +66,7 @@ def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
     with pytest.raises(TypeError):
         pickle.dumps(lent)
     with pytest.raises(TypeError):
-        pickle.dumps(pair.TokenPair(minted[0], minted[1]))
+        pickle.dumps(token_pair.TokenPair(minted[0], minted[1]))
     for model in (Connection, ConnectAttempt):
         assert found_in(json.dumps(list(model.objects.values()), cls=DjangoJSONEncoder).encode(), minted) == []
 
@@ -104,7 +104,7 @@ def test_a_stored_pair_cannot_be_saved_over(connected: Connection) -> None:
         row.save(update_fields=["sealed_access"])
     with pytest.raises(TypeError):
         TokenPair.objects.update_or_create(pk=row.pk, defaults={"sealed_access": b"something else"})
-    assert tokens.client_for(connected).user()
+    assert custody.client_for(connected).user()
 
 
 def test_saving_a_connection_that_was_read_earlier_brings_no_old_token_back(
@@ -119,7 +119,7 @@ def test_saving_a_connection_that_was_read_earlier_brings_no_old_token_back(
 
     row = TokenPair.objects.get()
     assert (row.pk, row.version, bytes(row.sealed_access)) == (kept.pk, kept.version, bytes(kept.sealed_access))
-    assert tokens.client_for(connected).user()
+    assert custody.client_for(connected).user()
 
 
 @pytest.fixture
@@ -172,5 +172,5 @@ def test_disconnecting_erases_every_token_of_the_connection(
 
     assert not TokenPair.objects.exists()
     assert badge(connected) == "Disconnected"
-    with pytest.raises(tokens.NothingKept):
-        tokens.client_for(connected)
+    with pytest.raises(custody.NothingKept):
+        custody.client_for(connected)

@@ -16,9 +16,11 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from connectapp import redaction
-from integrations import tasks, webhook_addresses, webhooks
+from integrations import webhooks
+from integrations.background import jobs
+from integrations.events import webhook_addresses
 from integrations.models import Connection, Delivery, Event, WebhookAddress
-from integrations.snapinspect.events import PROBLEMS
+from integrations.snapinspect.webhook_body import PROBLEMS
 from tests.deliveries import NEW, OLD, deliver, path_of, payload, post
 from tests.driving import Sandbox, Visitor, work
 from tests.figures import record
@@ -61,7 +63,7 @@ def test_the_body_is_kept_byte_for_byte_and_nothing_else_happens_before_the_answ
     django_assert_num_queries: Callable[[int], AbstractContextManager[object]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks, "NUDGES_APART", 60)
+    monkeypatch.setattr(jobs, "NUDGES_APART", 60)
     post(payload())  # wakes a worker, and the next ones do not have to
     raw = b' {"iInspectionID":\t1}\r\n\x00\xff'
     with django_assert_num_queries(1):
@@ -232,11 +234,11 @@ def test_a_wake_up_that_fails_does_not_turn_a_stored_delivery_into_an_error(monk
         def enqueue(self) -> None:
             raise ConnectionError
 
-    monkeypatch.setattr(tasks, "drain", Drain())
-    monkeypatch.setattr(tasks, "_nudged_at", 0.0)
+    monkeypatch.setattr(jobs, "drain", Drain())
+    monkeypatch.setattr(jobs, "_nudged_at", 0.0)
     assert post(payload()).status_code == 200
     assert Delivery.objects.count() == 1
-    assert tasks.due() == 1, "the sweep would find it"
+    assert jobs.due() == 1, "the sweep would find it"
 
 
 def test_the_secret_stands_in_no_log() -> None:

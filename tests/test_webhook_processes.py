@@ -35,13 +35,13 @@ def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_e
     trials.kill_while_posting(stage, "kill -9 of gunicorn and of a worker, again and again")
 
 
-# More than may wait at a time (integrations.replays), so that the replay has to come back for the rest.
+# More than may wait at a time (integrations.events.replays), so that the replay has to come back for the rest.
 TO_REPLAY = 600
 REPLAY = f"""
 from django.utils import timezone
 from integrations import replays
 from integrations.models import Connection, Event
-from integrations.selection import Selection
+from integrations.events.selection import Selection
 connection = Connection.objects.all()[0]
 Event.objects.bulk_create([
     Event(connection=connection, type=f"Replayed_{{number}}", inspection_id="{INSPECTION}", state="failed",

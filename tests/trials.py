@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django_tasks_db.models import DBTaskResult
 
-from integrations import lanes
+from integrations.events import queue
 from tests import sweep
 from tests.driving import OTHER
 from tests.figures import record
@@ -18,7 +18,7 @@ from tests.sizes import size
 from tests.stage import SETTINGS, Sender, Stage
 from tests.world import World, wait_until
 
-LEASE = float(SETTINGS.get("LANE_LEASE", lanes.LEASE.total_seconds()))
+LEASE = float(SETTINGS.get("LANE_LEASE", queue.LEASE.total_seconds()))
 TASKS = DBTaskResult._meta.db_table
 STUCK = f"SELECT count(*) FROM {TASKS} WHERE status = 'RUNNING' AND started_at < '2021-01-01 00:00:00'"
 

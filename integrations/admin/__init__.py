@@ -7,6 +7,6 @@ inbox        events and the deliveries they came from
 trail        who did what
 """
 
-from integrations.admin import connections, customers, inbox, linked_users, panels, trail
+from integrations.admin import connections, customers, deliveries, linked_users, panels, trail
 
-__all__ = ["connections", "customers", "inbox", "linked_users", "panels", "trail"]
+__all__ = ["connections", "customers", "deliveries", "linked_users", "panels", "trail"]

@@ -13,7 +13,10 @@ from accounts import audit
 from accounts.admin.confirming import confirmed
 from accounts.admin.rows import Rows, linked, list_of
 from accounts.models import AuditEntry, User
-from integrations import health, parting, tasks, wording
+from integrations import wording
+from integrations.background import jobs
+from integrations.calls import health_check
+from integrations.connecting import disconnection
 from integrations.models import Check, ConnectAttempt, Connection, Delivery, Event, State, TokenPair, WebhookAddress
 from integrations.templatetags.connection_words import connection_badge
 
@@ -129,7 +132,7 @@ class ConnectionAdmin(InWords, Rows):
             return "there is no access to check."
         audit.record("connection.check_asked", customer=connection.customer, actor=by, subject=connection.code)
         connection.ask_soon()
-        tasks.nudge()
+        jobs.nudge()
         return ""
 
     @confirmed(
@@ -139,7 +142,7 @@ class ConnectionAdmin(InWords, Rows):
         most=MOST_CALLS,
     )
     def replace_tokens(self, connection: Connection, *, by: User) -> str:
-        return wording.trouble(health.replace_tokens(connection, by=by))
+        return wording.trouble(health_check.replace_tokens(connection, by=by))
 
     @confirmed(
         "Require reconnect",
@@ -150,8 +153,8 @@ class ConnectionAdmin(InWords, Rows):
     def require_reconnect(self, connection: Connection, *, by: User) -> str:
         if connection.state in {State.DISCONNECTED, State.NEEDS_RECONNECT}:
             return "it has to be connected anew already."
-        parting.require_reconnect(connection, by=by)
-        tasks.nudge()
+        disconnection.require_reconnect(connection, by=by)
+        jobs.nudge()
         return ""
 
     @confirmed(
@@ -163,7 +166,7 @@ class ConnectionAdmin(InWords, Rows):
     def disconnect(self, connection: Connection, *, by: User) -> str:
         if connection.state == State.DISCONNECTED:
             return "it is disconnected already."
-        parting.disconnect(connection, by=by)
+        disconnection.disconnect(connection, by=by)
         return ""
 
 

@@ -12,7 +12,8 @@ from accounts.admin.inviting import InvitationInline, InvitesOwner
 from accounts.admin.people import MembershipInline, NotesMemberships
 from accounts.admin.rows import Rows, list_of
 from accounts.models import AuditEntry, Customer, User
-from integrations import closing, parting, wording
+from integrations import wording
+from integrations.connecting import customer_deletion, disconnection
 from integrations.models import ConnectAttempt, Connection, Event
 
 NEWEST = 10
@@ -69,14 +70,14 @@ class CustomerAdmin(NotesMemberships, InvitesOwner, Rows):
         warning="The access to every SnapInspect account of these customers is ended at SnapInspect, if it answers,"
         " and erased here in any case.",
         most=1,
-        tells=lambda customer: [str(connection) for connection in closing.still_connected(customer)],
+        tells=lambda customer: [str(connection) for connection in customer_deletion.still_connected(customer)],
     )
     def disconnect_all(self, customer: Customer, *, by: User) -> str:
-        left = closing.still_connected(customer)
+        left = customer_deletion.still_connected(customer)
         if not left:
             return "nothing is connected."
         for connection in left[:MOST_AT_ONCE]:
-            parting.disconnect(connection, by=by)
+            disconnection.disconnect(connection, by=by)
         return f"{len(left) - MOST_AT_ONCE} are left; ask again." if len(left) > MOST_AT_ONCE else ""
 
     @confirmed(
@@ -87,14 +88,18 @@ class CustomerAdmin(NotesMemberships, InvitesOwner, Rows):
         most=5,
         permission="superuser",
         tells=lambda customer: [
-            *(f"{count} {what}" for what, count in closing.what_goes(customer).items()),
+            *(f"{count} {what}" for what, count in customer_deletion.what_goes(customer).items()),
             *(
                 f"{connection} is still connected: disconnect all first"
-                for connection in closing.still_connected(customer)
+                for connection in customer_deletion.still_connected(customer)
             ),
         ],
     )
     def delete_customers(self, customer: Customer, *, by: User) -> str:
-        if closing.still_connected(customer):
+        if customer_deletion.still_connected(customer):
             return "disconnect all first, so that its tokens are ended at SnapInspect."
-        return "" if closing.close(customer, by=by, seconds=PATIENCE) else "it takes longer; ask again, and it goes on."
+        return (
+            ""
+            if customer_deletion.close(customer, by=by, seconds=PATIENCE)
+            else "it takes longer; ask again, and it goes on."
+        )

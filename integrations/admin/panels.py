@@ -13,9 +13,9 @@ from django.urls import URLPattern, path
 
 from accounts import audit
 from accounts.access import person
-from integrations import panels
-from integrations.forms import PanelForm
+from integrations.calls import panels
 from integrations.models import Connection, Panel, PanelAnswer
+from integrations.views.forms import PanelForm
 
 
 class TryForm(forms.Form):

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from accounts.models import AuditEntry, Customer, User, new_code
-from integrations.models.states import SETUP_ERRORS, USABLE, Kind, Notice, State, telling
+from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State, telling
 
 # *Test connection* answers whoever presses it, and is no way to make us call SnapInspect all day.
 MOST_TESTS = 6
@@ -88,7 +88,7 @@ class Connection(models.Model):
 
     objects = ConnectionQuerySet.as_manager()
 
-    # Read along by integrations.numbers.with_history(), for pages.
+    # Read along by integrations.views.figures.with_history(), for pages.
     last_event_at: datetime | None
 
     class Meta:
@@ -300,10 +300,10 @@ class TokenPair(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise TypeError("A token pair is changed through integrations.leasing, never by save().")
+            raise TypeError("A token pair is changed through integrations.tokens.lease, never by save().")
         super().save(*args, **kwargs)
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise TypeError("A token pair is changed through integrations.leasing, never by save().")
+            raise TypeError("A token pair is changed through integrations.tokens.lease, never by save().")
         super().save_base(*args, **kwargs)

@@ -21,7 +21,7 @@ from django.dispatch import receiver
 
 from accounts.models import Customer, new_code
 from integrations.models.connections import Connection
-from integrations.models.inbox import ID_LENGTH, TYPE_LENGTH, Delivery
+from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH, Delivery
 
 
 class EventQuerySet(models.QuerySet["Event"]):

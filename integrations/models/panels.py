@@ -9,8 +9,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User, new_code
+from integrations.models.connection_states import State
 from integrations.models.connections import Connection
-from integrations.models.states import State
 
 
 class PanelQuerySet(models.QuerySet["Panel"]):

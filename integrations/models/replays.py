@@ -23,7 +23,7 @@ class Replay(models.Model):
     by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     # The filter it was started from, by the names in its address.
     selection = models.JSONField(default=dict)
-    # How many there were then; counting stops (see integrations.replays).
+    # How many there were then; counting stops (see integrations.events.replays).
     matched = models.PositiveIntegerField()
     # The last event that there was then: none that came later is meant.
     last_event = models.BigIntegerField()

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
-from integrations import tokens
 from integrations.models import Check, Connection, Kind, Lane, State, WebhookAddress
 from integrations.seeding import rows
+from integrations.tokens import custody
 
 # The first customer is the big one.
 BIG = 0
@@ -59,7 +59,7 @@ def add(numbers: range, draw: random.Random, *, now: datetime) -> None:
     connections = list(_connections(list(zip(numbers, made, owners, strict=True)), draw, now))
     for written in (owners + members, made, memberships, connections):
         rows.write(written)
-    tokens.receive_made_up([connection for connection in connections if connection.state in WITH_TOKENS])
+    custody.receive_made_up([connection for connection in connections if connection.state in WITH_TOKENS])
     rows.write([_lane(connection, now) for connection in connections if connection.company_id])
     rows.write([_address(connection, draw) for connection in connections if connection.is_personal])
     rows.write([_check(connection, draw, now) for connection in connections if draw.random() < 0.3])

@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 
 from requests_oauthlib.oauth2_session import OAuth2Session
 
-from . import addresses
-from .pair import TokenPair, is_token
+from integrations.snapinspect import safe_urls
+from integrations.snapinspect.token_pair import TokenPair, is_token
 
 LONGEST_QUERY = 16 * 1024
 MOST_PARAMETERS = 50
@@ -43,13 +43,13 @@ def authorization_url(
     redirect_uri: the registered one; it arrives byte for byte. Raises BadPath when `connect_url` is neither
     https nor an allowed loopback address.
     """
-    addresses.require_secure(connect_url, allow_loopback_http=allow_loopback_http)
+    safe_urls.require_secure(connect_url, allow_loopback_http=allow_loopback_http)
 
     def build(url: str) -> str:
         with OAuth2Session(client_id, redirect_uri=redirect_uri) as session:  # type: ignore[no-untyped-call]
             return str(session.authorization_url(url, state=state)[0])  # type: ignore[no-untyped-call]
 
-    return addresses.as_if_https(connect_url, build)
+    return safe_urls.as_if_https(connect_url, build)
 
 
 def read_return(query: str) -> Return:

@@ -14,10 +14,11 @@ from typing import Final
 from requests import PreparedRequest, Request
 from requests_oauthlib.oauth2_auth import OAuth2
 
-from . import addresses, answers, profile, transport
-from .answers import Json
+from integrations.snapinspect import json_answers, profile, safe_urls, transport
+from integrations.snapinspect.json_answers import Json
+from integrations.snapinspect.token_pair import Unprintable, fingerprint, is_token
+
 from .errors import BadPath, Garbled, SnapInspectError, Unreachable
-from .pair import Unprintable, fingerprint, is_token
 
 MOST_TRIES: Final = 4
 _TRIES = {"tls": 1, "dns": 2}  # a bad certificate stays bad; a missing name is rarely a passing trouble
@@ -73,7 +74,7 @@ class Client(Unprintable):
         over: transport.Transport | None = None,
         heard: Callable[[str, float], None] | None = None,
     ) -> None:
-        addresses.require_secure(base, allow_loopback_http=allow_loopback_http)
+        safe_urls.require_secure(base, allow_loopback_http=allow_loopback_http)
         if not is_token(token):
             raise ValueError("A token is a non-empty string of visible ASCII characters.")
         self._base = base
@@ -112,7 +113,7 @@ class Client(Unprintable):
                     return Answer(
                         status=reply.status,
                         seconds=reply.seconds,
-                        json=answers.read(reply.body, hide=self._token, hide_too=self._refresh_token),
+                        json=json_answers.read(reply.body, hide=self._token, hide_too=self._refresh_token),
                         size=len(reply.body),
                     )
             except Unreachable as unreachable:
@@ -135,14 +136,14 @@ class Client(Unprintable):
             raise reply.failure
         hide = {"hide": self._token, "hide_too": self._refresh_token}
         try:
-            parsed = answers.read(reply.body, **hide)
+            parsed = json_answers.read(reply.body, **hide)
         except Garbled:
             parsed = None
         return Shown(
             status=reply.status,
             seconds=reply.seconds,
             json=parsed,
-            text=answers.readable(reply.body, **hide),
+            text=json_answers.readable(reply.body, **hide),
             size=len(reply.body),
             is_cut=reply.failure is not None,
         )
@@ -167,7 +168,7 @@ class Client(Unprintable):
             request.url = url
             return str(self._sign(request).url)
 
-        request.url = addresses.as_if_https(unsigned.url or "", sign)
+        request.url = safe_urls.as_if_https(unsigned.url or "", sign)
         if request.url != unsigned.url:
             raise BadPath("outside_base")
         return request
@@ -176,9 +177,9 @@ class Client(Unprintable):
 @lru_cache(maxsize=256)
 def _unsigned(base: str, path: str) -> PreparedRequest:
     """The request but for its token, worked out once for what is asked again and again. Raises BadPath."""
-    request = Request("GET", addresses.join(base, path), headers=_HEADERS).prepare()
+    request = Request("GET", safe_urls.join(base, path), headers=_HEADERS).prepare()
     # requests tidies URLs while preparing them: what counts is where the result would go.
-    if not addresses.is_below(base, request.url or ""):
+    if not safe_urls.is_below(base, request.url or ""):
         raise BadPath("outside_base")
     return request
 

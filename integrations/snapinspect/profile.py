@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .answers import HIDDEN, Json
+from integrations.snapinspect.json_answers import HIDDEN, Json
+
 from .errors import Garbled
 
 COMPANY_ID = "iCompanyID"

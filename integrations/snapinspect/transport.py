@@ -21,8 +21,9 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from . import addresses
-from .connections import NotSent, PlainPool, TLSPool
+from integrations.snapinspect import safe_urls
+from integrations.snapinspect.http_connections import NotSent, PlainPool, TLSPool
+
 from .errors import BadPath, Garbled, SnapInspectError, Unreachable, for_status
 
 MAX_BYTES: Final = 10_000_000
@@ -60,7 +61,7 @@ class Transport:
 
     def __init__(self, *, ca_file: str | None = None) -> None:
         self._ca_file = ca_file or DEFAULT_CA_BUNDLE_PATH
-        self._pools: dict[addresses.Place, HTTPConnectionPool] = {}
+        self._pools: dict[safe_urls.Place, HTTPConnectionPool] = {}
 
     def send(
         self,
@@ -79,7 +80,7 @@ class Transport:
             nobody knows whether the request arrived.
         Raises Unreachable when there is no status line, BadPath when the URL is not one of http(s).
         """
-        where = addresses.place(request.url or "")
+        where = safe_urls.place(request.url or "")
         if where is None:
             raise BadPath("insecure")
         pool = self._open(where) if fresh else self._pool(where)
@@ -102,11 +103,11 @@ class Transport:
         context.load_verify_locations(self._ca_file)
         return context
 
-    def _pool(self, where: addresses.Place) -> HTTPConnectionPool:
+    def _pool(self, where: safe_urls.Place) -> HTTPConnectionPool:
         # Two threads may both find nothing; setdefault lets one of them win.
         return self._pools.get(where) or self._pools.setdefault(where, self._open(where))
 
-    def _open(self, where: addresses.Place) -> HTTPConnectionPool:
+    def _open(self, where: safe_urls.Place) -> HTTPConnectionPool:
         if where.scheme == "https":
             return TLSPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS, ssl_context=self._tls)
         return PlainPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS)

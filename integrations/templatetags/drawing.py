@@ -8,7 +8,7 @@ from datetime import date
 from django import template
 from django.utils.safestring import SafeString, mark_safe
 
-from integrations.chart import HEIGHT, Bar, Block, Chart
+from integrations.views.chart import HEIGHT, Bar, Block, Chart
 
 register = template.Library()
 

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_GET
 from accounts import audit
 from accounts.access import customer_for, person
 from accounts.models import AuditEntry
-from integrations import spreadsheets, wording
+from integrations import wording
 from integrations.models import Connection
+from integrations.views import csv_files
 
 SHOWN = 200
 HEADER = ["time (UTC)", "what", "who", "kind", "details"]
@@ -35,7 +36,7 @@ def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHt
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections, code=connection_code)
     audit.record("activity.exported", customer=customer, actor=person(request), subject=connection.code)
-    return spreadsheets.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
+    return csv_files.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
 
 
 def _entries(connection: Connection) -> "QuerySet[AuditEntry]":

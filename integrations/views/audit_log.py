@@ -14,8 +14,8 @@ from django.views.decorators.http import require_GET
 from accounts import audit
 from accounts.access import OWNERS, customer_for, person
 from accounts.models import AuditEntry, Customer
-from integrations import spreadsheets, wording
-from integrations.views import activity
+from integrations import wording
+from integrations.views import activity, csv_files
 
 PAGE = 50
 LONGEST_NAME = 254
@@ -82,7 +82,7 @@ def export(request: HttpRequest, code: str) -> StreamingHttpResponse:
     customer = customer_for(request, code, roles=OWNERS)
     entries = _chosen(customer, _filter(request, customer))
     audit.record("audit.exported", customer=customer, actor=person(request))
-    return spreadsheets.download(f"audit-{customer.code}.csv", activity.HEADER, activity.rows(entries))
+    return csv_files.download(f"audit-{customer.code}.csv", activity.HEADER, activity.rows(entries))
 
 
 def _filter(request: HttpRequest, customer: Customer) -> AuditFilter:

@@ -17,12 +17,15 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import audit
 from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
 from accounts.models import Customer, User
-from integrations import finishing, leasing, state, tasks, tokens, wording
-from integrations.encryption import CannotUnseal
+from integrations import wording
+from integrations.background import jobs
+from integrations.connecting import completion, state
 from integrations.models import ConnectAttempt, Connection, Purpose
 from integrations.snapinspect import authorization
+from integrations.tokens import custody, lease
+from integrations.tokens.encryption import CannotUnseal
 from integrations.views import sign_in
-from integrations.views.leaving import clean, to_snapinspect
+from integrations.views.redirects import clean, to_snapinspect
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +83,9 @@ def callback(request: HttpRequest) -> HttpResponse:
             return _end(attempt, "not-allowed")
         if came.pair is None:
             return _come_back_without(request, attempt, came.problem or "no_token")
-        connection = tokens.receive(attempt, came.pair)
+        connection = custody.receive(attempt, came.pair)
         _note(attempt, "allowed", subject=connection.code)
-        tasks.nudge()
+        jobs.nudge()
     return clean(reverse("dashboard", args=[attempt.for_customer.code]))
 
 
@@ -103,8 +106,8 @@ def answer(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
     connection = get_object_or_404(customer.connections, code=connection_code)
     add = request.POST.get("answer") == "add"
     try:
-        added = finishing.answer_question(connection, add=add, by=person(request))
-    except (leasing.LostLease, CannotUnseal, IntegrityError):
+        added = completion.answer_question(connection, add=add, by=person(request))
+    except (lease.LostLease, CannotUnseal, IntegrityError):
         messages.warning(request, "That could not be done right now. Please look again in a moment.")
         return redirect("dashboard", customer.code)
     if added is not None:

@@ -13,9 +13,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts import audit, choices
 from accounts.access import MAY_CONNECT, customer_for, person
 from accounts.models import Customer
-from integrations import chart, health, numbers, panels, parting, retention, wording
-from integrations.forms import NameForm
+from integrations import wording
+from integrations.calls import health_check, panels
+from integrations.connecting import disconnection
 from integrations.models import Check, Connection, State
+from integrations.operations import retention
+from integrations.views import chart, figures
+from integrations.views.forms import NameForm
 
 CHECKS_SHOWN = 10
 
@@ -25,12 +29,12 @@ CHECKS_SHOWN = 10
 def connections(request: HttpRequest, code: str) -> HttpResponse:
     """All connections of this customer, those that need a person first; `?state=` shows those with one badge."""
     customer = customer_for(request, code)
-    every = list(numbers.with_history(customer.connections.shown()))
+    every = list(figures.with_history(customer.connections.shown()))
     # By what people see: a connection's badge is more than its column.
     counts = Counter(connection.badge for connection in every)
     chosen = request.GET.get("state", "")
     found = [connection for connection in every if connection.badge == chosen] if chosen else every
-    events = numbers.events_of_the_last_days(found)
+    events = figures.events_of_the_last_days(found)
     rows = [(connection, events[connection.pk]) for connection in sorted(found, key=_people_first)]
     return render(
         request,
@@ -51,15 +55,15 @@ def connection(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     """The overview of one connection: how it is doing, what it is, its events by day, its last tests."""
     customer = customer_for(request, code)
     found = _connection(customer, connection_code)
-    figures = numbers.of([found])
+    numbers = figures.of([found])
     return render(
         request,
         "integrations/connection.html",
         {
             "connection": found,
             "events_kept_until": retention.events_kept_until(found),
-            "numbers": figures,
-            "chart": chart.of(figures.days),
+            "numbers": numbers,
+            "chart": chart.of(numbers.days),
             "time_zone": timezone.get_current_timezone_name(),
             "panels": panels.offered(),
             "checks": list(found.checks.select_related("by")[:CHECKS_SHOWN]),
@@ -88,7 +92,7 @@ def change(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
 def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """One connection as it stands now: what the dashboard polls while it is connecting."""
     customer = customer_for(request, code)
-    found = numbers.with_history(customer.connections.shown()).filter(code=connection_code).first()
+    found = figures.with_history(customer.connections.shown()).filter(code=connection_code).first()
     asks_for_itself = request.htmx  # type: ignore[attr-defined]
     if found is None:
         # A second attempt for a company that was connected already has been joined with it: show the whole page anew.
@@ -109,7 +113,7 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """Calls SnapInspect at once and leads to a page with its answer."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
-    check = health.test(connection, by=person(request))
+    check = health_check.test(connection, by=person(request))
     if check is None:
         messages.info(
             request,
@@ -140,7 +144,7 @@ def disconnect(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     if request.method == "GET":
         context = {"connection": connection, "kept": retention.AFTER_DISCONNECT}
         return render(request, "integrations/disconnect.html", context)
-    if parting.disconnect(connection, by=person(request)):
+    if disconnection.disconnect(connection, by=person(request)):
         messages.success(
             request, f"{connection.label} is disconnected. Its access was ended at SnapInspect and erased here."
         )
@@ -158,7 +162,7 @@ def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> Htt
     """Exchanges the tokens now, because somebody thinks they are known to others."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
-    error_kind = health.replace_tokens(connection, by=person(request))
+    error_kind = health_check.replace_tokens(connection, by=person(request))
     if error_kind:
         messages.warning(request, f"The tokens could not be replaced. {wording.trouble(error_kind)}")
     else:
@@ -167,7 +171,7 @@ def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> Htt
 
 
 def _connection(customer: Customer, code: str) -> Connection:
-    return get_object_or_404(numbers.with_history(customer.connections.shown()), code=code)
+    return get_object_or_404(figures.with_history(customer.connections.shown()), code=code)
 
 
 def _people_first(connection: Connection) -> tuple[bool, bool, str]:

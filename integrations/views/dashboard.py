@@ -11,9 +11,10 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import customer_for, person
 from accounts.models import Customer, User
-from integrations import chart, numbers, panels
+from integrations.calls import panels
 from integrations.models import Connection, State
-from integrations.numbers import Numbers
+from integrations.views import chart, figures
+from integrations.views.figures import Numbers
 
 # So many are shown as on their own page; more, as a list.
 CARDS_AT_MOST = 2
@@ -28,8 +29,8 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     if user.last_customer_id != customer.pk:
         User.objects.filter(pk=user.pk).update(last_customer=customer)
     connections = _connections(customer)
-    figures = numbers.of(connections)
-    steps = _first_steps(user, connections, figures)
+    numbers = figures.of(connections)
+    steps = _first_steps(user, connections, numbers)
     return render(
         request,
         "integrations/dashboard.html",
@@ -40,8 +41,8 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
             "as_cards": len(connections) <= CARDS_AT_MOST,
             "panels": panels.offered(),
             "working": sum(connection.badge == State.CONNECTED for connection in connections),
-            "numbers": figures,
-            "chart": chart.of(figures.days),
+            "numbers": numbers,
+            "chart": chart.of(numbers.days),
             "time_zone": timezone.get_current_timezone_name(),
             "steps": [] if all(done for _, done in steps) else steps,
             "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID),
@@ -51,11 +52,11 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
 
 @never_cache
 @require_GET
-def figures(request: HttpRequest, code: str) -> JsonResponse:
+def figures_json(request: HttpRequest, code: str) -> JsonResponse:
     """The dashboard's figures as JSON."""
     customer = customer_for(request, code)
     connections = _connections(customer)
-    found = numbers.of(connections)
+    found = figures.of(connections)
     return JsonResponse(
         {
             "time_zone": timezone.get_current_timezone_name(),
@@ -89,7 +90,7 @@ def figures(request: HttpRequest, code: str) -> JsonResponse:
 
 def _connections(customer: Customer) -> list[Connection]:
     """Those that need a person first."""
-    found = numbers.with_history(customer.connections.shown())
+    found = figures.with_history(customer.connections.shown())
     return sorted(found, key=lambda connection: (not connection.needs_a_person, connection.pk))
 
 
@@ -98,10 +99,10 @@ def _oldest(found: Numbers) -> dict[str, Any] | None:
     return {"code": event.code, "received_at": event.received_at.isoformat()} if event else None
 
 
-def _first_steps(user: User, connections: list[Connection], figures: Numbers) -> list[tuple[str, bool]]:
+def _first_steps(user: User, connections: list[Connection], numbers: Numbers) -> list[tuple[str, bool]]:
     """The way to the first event, each step with whether it is done."""
     connected = any(connection.connected_at for connection in connections)
-    seen = bool(figures.total) or any(connection.last_event_at for connection in connections)
+    seen = bool(numbers.total) or any(connection.last_event_at for connection in connections)
     steps = [("connect", connected), ("event", seen)]
     if settings.EMAIL_VERIFICATION != "none" and not (connected and seen):
         steps.insert(0, ("confirm", user.has_confirmed_email))

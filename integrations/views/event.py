@@ -9,11 +9,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import MAY_CONNECT, customer_for, person
 from accounts.models import Customer
-from integrations import exploring, inbox, tasks
-from integrations.forms import SelectionForm
+from integrations.background import jobs
+from integrations.calls import explorer
+from integrations.events import parked
+from integrations.events.selection import Selection, fingerprint
 from integrations.models import Event
-from integrations.selection import Selection, fingerprint
 from integrations.snapinspect.errors import BadPath
+from integrations.views.forms import SelectionForm
 
 MOST_DELIVERIES = 50
 
@@ -53,8 +55,8 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     """Has a finished event processed anew."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = _event(customer, event_code)
-    if inbox.replay(found, by=person(request)):
-        tasks.nudge()
+    if parked.replay(found, by=person(request)):
+        jobs.nudge()
         messages.success(request, "This event is being processed again.")
     else:
         messages.info(request, "This event is being worked on already.")
@@ -66,7 +68,7 @@ def _as_curl(inspection_id: str) -> str:
     if not inspection_id or not settings.SNAPINSPECT_INSPECTION_PATH:
         return ""
     try:
-        return exploring.as_curl(settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
+        return explorer.as_curl(settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
     except BadPath:
         return ""  # whoever announced it may have called it anything
 

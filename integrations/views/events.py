@@ -14,10 +14,11 @@ from django.views.decorators.http import require_GET
 from accounts import audit
 from accounts.access import customer_for, person
 from accounts.models import Customer
-from integrations import spreadsheets, wording
-from integrations.forms import SelectionForm
+from integrations import wording
+from integrations.events.selection import Matching, Selection, fingerprint
 from integrations.models import Connection, Event, State
-from integrations.selection import Matching, Selection, fingerprint
+from integrations.views import csv_files
+from integrations.views.forms import SelectionForm
 
 PAGE = 50
 HEADER = [
@@ -65,7 +66,7 @@ def export(request: HttpRequest, code: str) -> HttpResponseBase:
     chosen = form.selection
     audit.record("events.exported", customer=customer, actor=person(request), **chosen.plain)
     name = f"events-{slugify(customer.name) or customer.code}-{timezone.now():%Y-%m-%d}.csv"
-    return spreadsheets.download(name, HEADER, _rows(chosen.of(customer)))
+    return csv_files.download(name, HEADER, _rows(chosen.of(customer)))
 
 
 def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] | None:

@@ -13,19 +13,19 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit
 from accounts.access import OWNERS, customer_for, person
 from accounts.models import Customer
-from integrations import exploring
-from integrations.forms import ExplorerForm
+from integrations.calls import explorer
 from integrations.models import Connection
+from integrations.views.forms import ExplorerForm
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def explorer(request: HttpRequest, code: str) -> HttpResponse:
+def ask(request: HttpRequest, code: str) -> HttpResponse:
     """The owners' explorer, over all connections of their customer that can be asked."""
     customer = customer_for(request, code, roles=OWNERS)
     form = ExplorerForm(request.POST or None, connections=customer.connections.askable())
     if form.is_valid():
-        exploring.ask(form.cleaned_data["connection"], form.cleaned_data["path"], by=person(request))
+        explorer.ask(form.cleaned_data["connection"], form.cleaned_data["path"], by=person(request))
         return redirect("explorer", customer.code)
     return _page(request, customer, form)
 
@@ -42,7 +42,7 @@ def for_staff(request: HttpRequest, connection_code: str) -> HttpResponse:
     form = ExplorerForm(request.POST or None, connections=mine.askable())
     if form.is_valid():
         audit.record("explorer.asked_by_staff", customer=connection.customer, actor=user, subject=connection.code)
-        exploring.ask(connection, form.cleaned_data["path"], by=user)
+        explorer.ask(connection, form.cleaned_data["path"], by=user)
         return redirect("staff_explorer", connection.code)
     return _page(request, connection.customer, form, connection=connection)
 
@@ -50,15 +50,15 @@ def for_staff(request: HttpRequest, connection_code: str) -> HttpResponse:
 def _page(
     request: HttpRequest, customer: Customer, form: ExplorerForm, *, connection: Connection | None = None
 ) -> HttpResponse:
-    history = exploring.history(customer)
-    last = exploring.last_call(customer, by=person(request))
+    history = explorer.history(customer)
+    last = explorer.last_call(customer, by=person(request))
     context = {
         "form": form,
         "api_url": settings.SNAPINSPECT_API_URL,
         "history": history,
         "last": last,
-        "answer": exploring.answer_to(last, by=person(request)) if last else None,
-        "curl": exploring.as_curl(last.path) if last else "",
+        "answer": explorer.answer_to(last, by=person(request)) if last else None,
+        "curl": explorer.as_curl(last.path) if last else "",
         # Only on the page for staff: members find their customer in the header.
         "of_connection": connection,
     }

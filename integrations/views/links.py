@@ -9,7 +9,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import MAY_CONNECT, customer_for, person
-from integrations import connect_links, wording
+from integrations import wording
+from integrations.connecting import links
 from integrations.views import connect
 
 
@@ -19,12 +20,12 @@ def make(request: HttpRequest, code: str, connection_code: str | None = None) ->
     """Shows a new link, for a new connection or to reconnect the one named. Once: only its hash is kept."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = get_object_or_404(customer.connections, code=connection_code) if connection_code else None
-    secret = connect_links.issue(customer=customer, by=person(request), connection=connection)
+    secret = links.issue(customer=customer, by=person(request), connection=connection)
     address = request.build_absolute_uri(reverse("connect_link", args=[customer.code, secret]))
     context = {
         "address": address,
         "connection": connection,
-        "hours": round(connect_links.LIFETIME.total_seconds() / 3600),
+        "hours": round(links.LIFETIME.total_seconds() / 3600),
     }
     return render(request, "integrations/link_made.html", context)
 
@@ -34,15 +35,15 @@ def make(request: HttpRequest, code: str, connection_code: str | None = None) ->
 def follow(request: HttpRequest, code: str, secret: str) -> HttpResponse:
     """What the link is for, and the button that goes on to SnapInspect. Looking does not use it up."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
-    link = connect_links.find(customer, secret)
+    link = links.find(customer, secret)
     if link is None:
         raise Http404
     if not settings.SNAPINSPECT_CLIENT_ID:
         messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
         return redirect("dashboard", customer.code)
-    if request.method == "POST" and connect_links.use(link, by=person(request)):
+    if request.method == "POST" and links.use(link, by=person(request)):
         return connect.leave(request, customer, link.connection)
-    ending = connect_links.ending(link)
+    ending = links.ending(link)
     if ending:
         return render(request, "integrations/link_ended.html", {"words": wording.LINKS[ending]})
     return render(request, "integrations/link.html", {"link": link, "connection": link.connection})

@@ -10,8 +10,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.access import staff
-from integrations import operations, wording
+from integrations import wording
 from integrations.models import Delivery, Event, State
+from integrations.operations import status
 
 CONNECTIONS = "admin:integrations_connection_changelist"
 DELIVERIES = "admin:integrations_delivery_changelist"
@@ -30,11 +31,11 @@ def office(request: HttpRequest) -> HttpResponse:
 def page(request: HttpRequest) -> HttpResponse:
     """Signals first, then counts that lead to the rows behind them."""
     staff(request)
-    seen = operations.look()
+    seen = status.look()
     context = {
         "seen": seen,
         "at_operations": "page",
-        "most": operations.MOST,
+        "most": status.MOST,
         "groups": [
             ("Connections", _linked(CONNECTIONS, "state__exact", seen.connections, dict(State.choices))),
             ("Events", _linked(EVENTS, "state__exact", seen.events, dict(Event.State.choices))),
@@ -64,7 +65,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def as_json(request: HttpRequest) -> HttpResponse:
     """The same for machines of people who are signed in as staff."""
     staff(request)
-    return JsonResponse(asdict(operations.look()))
+    return JsonResponse(asdict(status.look()))
 
 
 def _linked(name: str, lookup: str, counts: dict[str, int], words: Any) -> list[tuple[str, str, int]]:

@@ -6,7 +6,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.access import customer_for
-from integrations import panels
+from integrations.calls import panels
 
 # Milliseconds after which a panel that has to wait is asked for again, twice as long each time: a call takes some
 # hundred as a rule, and a browser is not to knock all the time while SnapInspect hangs.

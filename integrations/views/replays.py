@@ -7,9 +7,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import MAY_CONNECT, customer_for, person
-from integrations import replays, tasks
-from integrations.forms import SelectionForm
+from integrations.background import jobs
+from integrations.events import replays
 from integrations.models import Replay
+from integrations.views.forms import SelectionForm
 
 
 @never_cache
@@ -30,7 +31,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     begun = replays.start(customer, form.selection, by=person(request))
     if begun is None:  # somebody else was quicker by a moment
         return redirect("replay_many", customer.code)
-    tasks.nudge()
+    jobs.nudge()
     return redirect("replay", customer.code, begun.code)
 
 

@@ -15,11 +15,14 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts import admission, audit
 from accounts.models import User
-from integrations import guest_tokens, introductions, state, tasks, wording
+from integrations import wording
+from integrations.background import jobs
+from integrations.connecting import sign_in, state
 from integrations.models import ConnectAttempt, Outcome, Purpose
 from integrations.snapinspect.authorization import Return
-from integrations.views import waiting
-from integrations.views.leaving import clean, to_snapinspect
+from integrations.tokens import guest_tokens
+from integrations.views import polling
+from integrations.views.redirects import clean, to_snapinspect
 
 
 def require_offered() -> None:
@@ -62,7 +65,7 @@ def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> Ht
             return _end(attempt, ending, actor=user)
         guest_tokens.receive(attempt, came.pair)
         ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome="allowed")
-        tasks.nudge()
+        jobs.nudge()
     return clean(reverse("signing_in" if attempt.purpose == Purpose.SIGN_IN else "snapinspect_user"))
 
 
@@ -74,7 +77,7 @@ def signing_in(request: HttpRequest) -> HttpResponse:
     require_offered()
     introduction = state.introduction_of(request.session.session_key, Purpose.SIGN_IN)
     is_waiting = introduction is not None and not introduction.outcome
-    answer = waiting.told(request, still=is_waiting)
+    answer = polling.told(request, still=is_waiting)
     if answer is not None:
         return answer
     if request.user.is_authenticated:
@@ -83,7 +86,7 @@ def signing_in(request: HttpRequest) -> HttpResponse:
         return redirect("account_login")
     if is_waiting:
         return render(request, "integrations/signing_in.html")
-    person = introductions.linked(introduction.vendor_user_id) if introduction.outcome == Outcome.KNOWN else None
+    person = sign_in.linked(introduction.vendor_user_id) if introduction.outcome == Outcome.KNOWN else None
     if person is None:
         known_before = introduction.outcome == Outcome.KNOWN  # and unlinked since
         ending = Outcome.UNKNOWN if known_before else Outcome(introduction.outcome)

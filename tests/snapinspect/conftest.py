@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from integrations.snapinspect.client import Client
-from integrations.snapinspect.exchange import ClientCredentials, Exchanged, exchange
+from integrations.snapinspect.exchange_call import ClientCredentials, Exchanged, exchange
 from integrations.snapinspect.transport import Transport
 
 from .remotes import ACCESS, REFRESH, SECRET, Authority, Remote

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests import Request
 
-from integrations.snapinspect.addresses import as_if_https, is_below, join, relative_to, secure_enough
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import BadPath
+from integrations.snapinspect.safe_urls import as_if_https, is_below, join, relative_to, secure_enough
 
 from .remotes import http, remote
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from integrations.snapinspect.authorization import authorization_url, read_return
 from integrations.snapinspect.errors import BadPath
-from integrations.snapinspect.pair import TokenPair
+from integrations.snapinspect.token_pair import TokenPair
 
 from .remotes import ACCESS, REFRESH
 

@@ -15,8 +15,8 @@ from integrations.snapinspect.errors import (
     TokenRefused,
     Unreachable,
 )
-from integrations.snapinspect.exchange import Exchanged
-from integrations.snapinspect.pair import TokenPair
+from integrations.snapinspect.exchange_call import Exchanged
+from integrations.snapinspect.token_pair import TokenPair
 from tests.figures import record
 
 from .remotes import NEW_ACCESS, NEW_REFRESH, REFRESH, SECRET, SECRETS, Authority, Call, Wire, http, remote

@@ -8,8 +8,8 @@ import pytest
 
 from integrations.snapinspect.authorization import read_return
 from integrations.snapinspect.client import Client
-from integrations.snapinspect.exchange import ClientCredentials, Exchanged
-from integrations.snapinspect.pair import TokenPair, fingerprint, is_token
+from integrations.snapinspect.exchange_call import ClientCredentials, Exchanged
+from integrations.snapinspect.token_pair import TokenPair, fingerprint, is_token
 
 from .remotes import ACCESS, REFRESH, SECRET, SECRETS
 

@@ -8,7 +8,7 @@ import pytest
 
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import SnapInspectError
-from integrations.snapinspect.exchange import Exchanged
+from integrations.snapinspect.exchange_call import Exchanged
 
 from .remotes import ACCESS, NEW_ACCESS, NEW_REFRESH, REFRESH, SECRETS, Answering, Call, Wire, http, remote
 

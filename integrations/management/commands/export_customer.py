@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from accounts import audit
 from accounts.models import Customer
-from integrations import exporting
+from integrations.operations import export
 
 
 class Command(BaseCommand):
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         audit.record("customer.exported", customer=customer)
         # No bar where nobody watches (disable=None).
         with to.open("w", encoding="ascii") as file, tqdm(unit="line", disable=None, file=sys.stderr) as bar:
-            for line in exporting.lines(customer):
+            for line in export.lines(customer):
                 file.write(line)
                 bar.update()
         self.stdout.write(f"Written: {to}")

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from integrations import retention
-from integrations.tokens import condemn_left_behind
+from integrations.operations import retention
+from integrations.tokens.custody import condemn_left_behind
 
 
 class Command(BaseCommand):

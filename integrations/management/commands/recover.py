@@ -4,7 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from integrations import health, lanes, recovery, tasks
+from integrations.background import jobs
+from integrations.calls import api_client
+from integrations.events import queue, recovery
 from integrations.models import Connection, Lane
 
 
@@ -38,16 +40,16 @@ class Command(BaseCommand):
         for row in wanted.filter(code=connection) if connection else wanted:
             self.stdout.write(f"{row.code} {row.label}: {self._recovered(row, since, dry_run)}")
         if not dry_run:
-            tasks.nudge()
+            jobs.nudge()
 
     @staticmethod
     def _recovered(connection: Connection, since: datetime, dry_run: bool) -> str:
         try:
             Lane.objects.call([connection.pk])
             report = recovery.recover(connection, since=since, dry_run=dry_run)
-        except health.NoAnswer as no:
+        except api_client.NoAnswer as no:
             return f"SnapInspect did not answer ({no.error_kind}); try again later"
-        except lanes.LostLane:
+        except queue.LostLane:
             return "a worker is busy with it; try again in a minute"
         verb = "would be looked at" if dry_run else "are looked at now"
         incomplete = f"; may be incomplete: {report.flag}" if report.flag else ""

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from integrations.webhook_addresses import registration_email
+from integrations.events.webhook_addresses import registration_email
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from integrations import encryption, keys, resealing
+from integrations.tokens import encryption, key_rotation, keys
 
 
 class Command(BaseCommand):
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only say how many rows each key has sealed")
         parser.add_argument(
-            "--batch-size", type=int, default=resealing.BATCH, help="rows in memory at a time (default: %(default)s)"
+            "--batch-size", type=int, default=key_rotation.BATCH, help="rows in memory at a time (default: %(default)s)"
         )
         parser.add_argument(
             "--give-up",
@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def _give_up(self, key_id: str) -> None:
         try:
-            connections = resealing.give_up(key_id)
+            connections = key_rotation.give_up(key_id)
         except ValueError as problem:
             raise CommandError(str(problem)) from None
         self.stdout.write(f"Erased what key {key_id} sealed: {connections} connections need a person now.")
@@ -55,15 +55,15 @@ class Command(BaseCommand):
     def _reseal(self, batch_size: int) -> None:
         newest = encryption.key_ids()[0]
         # No bar where nobody watches (disable=None).
-        with tqdm(total=resealing.outdated(), unit="row", disable=None, file=sys.stderr) as bar:
-            report = resealing.reseal(batch=batch_size, progress=bar.update)
+        with tqdm(total=key_rotation.outdated(), unit="row", disable=None, file=sys.stderr) as bar:
+            report = key_rotation.reseal(batch=batch_size, progress=bar.update)
         self.stdout.write(f"{report.resealed} rows are now sealed by key {newest}.")
         for key_id, rows in report.left.items():
             self.stdout.write(f"Key {key_id} still seals {rows} rows.")
         if report.unused:
             self.stdout.write(f"Not needed any more, may be removed: {', '.join(report.unused)}.")
         if report.not_opened:
-            more = ", and more" if len(report.codes) == resealing.CODES_TOLD else ""
+            more = ", and more" if len(report.codes) == key_rotation.CODES_TOLD else ""
             raise CommandError(
                 f"{report.not_opened} rows could not be opened and stay as they are. Connections:"
                 f" {', '.join(report.codes)}{more}."

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from integrations import tasks
+from integrations.background import jobs
 
 
 class Command(BaseCommand):
@@ -14,5 +14,5 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say how many rows are due")
 
     def handle(self, *, dry_run: bool, **options: Any) -> None:
-        due = tasks.due() if dry_run else tasks.sweep(by=f"manage.py sweep on {socket.gethostname()[:40]}")
+        due = jobs.due() if dry_run else jobs.sweep(by=f"manage.py sweep on {socket.gethostname()[:40]}")
         self.stdout.write(f"{due} due")

@@ -14,7 +14,8 @@ from django.utils.crypto import get_random_string
 from django.utils.module_loading import import_string
 from django_tasks_db.management.commands.db_worker import Worker
 
-from integrations import keys, tasks
+from integrations.background import jobs
+from integrations.tokens import keys
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Command(BaseCommand):
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping.set()
-        tasks.told_to_stop.set()
+        jobs.told_to_stop.set()
         for worker in self.workers:
             worker.running = False
 
@@ -76,7 +77,7 @@ class Command(BaseCommand):
     def _worker() -> Any:
         """Whoever takes tasks from the queue that TASKS_ENGINE names: `run()` until `running` is false."""
         if settings.TASKS_ENGINE == "huey":
-            return import_string("integrations.redis_queue.Worker")()
+            return import_string("integrations.background.redis_queue.Worker")()
         return Worker(
             queue_names=["*"],
             excluded_queue_names=[],
@@ -91,7 +92,7 @@ class Command(BaseCommand):
     def _sweep(self) -> None:
         try:
             close_old_connections()
-            tasks.sweep(by=self.name)
+            jobs.sweep(by=self.name)
             self.keys.look()
         except (DatabaseError, InterfaceError) as problem:
             logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)

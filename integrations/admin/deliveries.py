@@ -1,0 +1,209 @@
+"""Events, and the deliveries they came from: tables that may hold millions of rows."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+
+from accounts.admin.confirming import confirmed
+from accounts.admin.rows import ManyRows, linked, list_of
+from accounts.models import User
+from integrations import wording
+from integrations.background import jobs
+from integrations.events import parked
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
+from integrations.templatetags.event_words import event_badge, event_type, pretty_body
+
+MOST_LINKED = 20
+
+
+class Type(admin.SimpleListFilter):
+    """The documented types of events; the table is not searched for others, the search box finds them."""
+
+    title = "type"
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(wording.EVENT_TYPES.items())
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(type=self.value()) if self.value() else queryset
+
+
+class LastTrouble(admin.SimpleListFilter):
+    title = "why it was not processed"
+    parameter_name = "last_error_kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return sorted((wording.EVENT_TROUBLE | wording.TROUBLE).items())
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(last_error_kind=self.value()) if self.value() else queryset
+
+
+class ByExactWords(ManyRows):
+    """Searched for whole codes, IDs and types, as they are: anything looser would read millions of rows twice."""
+
+    searched: tuple[str, ...] = ()
+    search_fields = ("pk",)  # shows the search box
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> tuple["QuerySet[Any]", bool]:
+        # PostgreSQL refuses NUL in text, even to look for it.
+        word = search_term.strip().replace("\0", "")
+        if not word:
+            return queryset, False
+        return queryset.filter(Q(*((name, word) for name in self.searched), _connector=Q.OR)), False
+
+
+class AttemptInline(admin.StackedInline[Attempt, Event]):
+    model = Attempt
+    verbose_name_plural = "tries"
+    fields = readonly_fields = ("at", "why", "status", "duration", "handler")
+    can_delete = False
+    extra = 0
+
+    @admin.display(description="result")
+    def why(self, attempt: Attempt) -> str:
+        return wording.event_trouble(attempt.error_kind) if attempt.error_kind else "worked"
+
+    def has_add_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
+        return False
+
+
+@admin.display(description="what")
+def what(row: Event | Delivery) -> str:
+    return event_type(row.type)
+
+
+@admin.register(Event)
+class EventAdmin(ByExactWords):
+    list_display = [
+        "received_at", "event_state", what, "inspection_id", linked("connection"), "attempts", "trouble", "proof",
+    ]  # fmt: skip
+    list_filter = ["state", ("received_at", admin.DateFieldListFilter), LastTrouble, Type, "proof", "recovered"]
+    searched = ("code", "inspection_id", "connection__code", "connection__customer__code", "company_id", "type")
+    search_help_text = "Event code, inspection ID, company ID, type, or the code of a connection or customer."
+    linked_by = ("connection__customer__id__exact",)
+    list_select_related = ["connection"]
+    exclude = ["repeat_of", "content", "content_sha256", "body_sha256", "last_error_kind"]
+    readonly_fields = ["trouble", "content_bytes"]
+    inlines = [AttemptInline]
+    actions = ["replay", "ignore"]
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Event]":
+        return Event.objects.defer("content").order_by(*self.ordering)
+
+    def related(self, row: Event) -> Iterable[tuple[str, str]]:
+        links = EventDelivery.objects.filter(event=row).order_by("pk").values_list("delivery_id", flat=True)
+        ids = ",".join(str(pk) for pk in links[:MOST_LINKED])
+        if ids:
+            yield "The deliveries it came from", list_of(Delivery, id__in=ids)
+        yield (
+            "All events of this inspection",
+            list_of(Event, connection__id__exact=row.connection_id, inspection_id__exact=row.inspection_id),
+        )
+
+    @admin.display(description="state")
+    def event_state(self, event: Event) -> str:
+        return render_to_string("partials/badge.html", event_badge(event))
+
+    @admin.display(description="why it was not processed")
+    def trouble(self, event: Event) -> str:
+        return wording.event_trouble(event.last_error_kind) if event.last_error_kind else "–"
+
+    @admin.display(description="what SnapInspect says about it")
+    def content_bytes(self, event: Event) -> str:
+        """How much, not what: that is for the customer's own people."""
+        return f"{len(event.content)} characters" if event.content else "not fetched"
+
+    @confirmed("Replay", warning="These events are processed again. One that was done starts from the beginning.")
+    def replay(self, event: Event, *, by: User) -> str:
+        if not parked.replay(event, by=by):
+            return "is being worked on already."
+        jobs.nudge()
+        return ""
+
+    @confirmed("Ignore", warning="Nothing more is done with these events. Replay takes them up again.")
+    def ignore(self, event: Event, *, by: User) -> str:
+        return "" if parked.ignore(event, by=by) else "is finished already."
+
+
+class AssignForm(forms.Form):
+    """Whose the deliveries are, by the code that stands on the connection's page."""
+
+    connection = forms.ModelChoiceField(
+        Connection.objects.select_related("customer"),
+        to_field_name="code",
+        label="Code of the connection",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "maxlength": 16}),
+        error_messages={"invalid_choice": "No connection has this code."},
+    )
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ByExactWords):
+    list_display = [
+        "received_at", "delivery_state", "problem", what, "inspection_id", "company_id", "came_to",
+        linked("assigned_to"),
+    ]  # fmt: skip
+    list_filter = ["state", ("received_at", admin.DateFieldListFilter), Type]
+    searched = ("inspection_id", "company_id", "type", "connection__code")
+    search_help_text = "Inspection ID, company ID, type, or the code of the connection whose own address it came to."
+    list_select_related = ["assigned_to"]
+    fields = [
+        "received_at", "state", "problem", "type", "inspection_id", "review_id", "company_id", "came_to",
+        "connection", "assigned_to", "content_type", "raw",
+    ]  # fmt: skip
+    readonly_fields = ["came_to", "raw"]
+    actions = ["read_again", "assign", "set_aside"]
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Delivery]":
+        return Delivery.objects.order_by(*self.ordering)
+
+    def related(self, row: Delivery) -> Iterable[tuple[str, str]]:
+        links = EventDelivery.objects.filter(delivery=row).order_by("pk").values_list("event_id", flat=True)
+        ids = ",".join(str(pk) for pk in links[:MOST_LINKED])
+        if ids:
+            yield "The events it announced", list_of(Event, id__in=ids)
+        if row.company_id:
+            yield "Connections of this company", list_of(Connection, company_id__exact=row.company_id)
+
+    @admin.display(description="state")
+    def delivery_state(self, delivery: Delivery) -> str:
+        return delivery.get_state_display()
+
+    @admin.display(description="body, as it came (unverified)")
+    def raw(self, delivery: Delivery) -> str:
+        return pretty_body(delivery.body)
+
+    @confirmed("Replay", warning="These deliveries are read and placed again, as if they had just come.")
+    def read_again(self, delivery: Delivery, *, by: User) -> str:
+        if not parked.read_again(delivery, by=by):
+            return "is placed already, or ignored."
+        jobs.nudge()
+        return ""
+
+    @confirmed(
+        "Assign",
+        warning="These deliveries are treated as this connection's. SnapInspect is still asked with the connection's"
+        " own access, and decides.",
+        form=AssignForm,
+    )
+    def assign(self, delivery: Delivery, *, connection: Connection, by: User) -> str:
+        if not parked.assign(delivery, connection, by=by):
+            return "is not waiting for a company."
+        jobs.nudge()
+        return ""
+
+    @confirmed("Ignore", warning="Nothing is done with these deliveries. What was ignored is not taken up again.")
+    def set_aside(self, delivery: Delivery, *, by: User) -> str:
+        return "" if parked.set_aside(delivery, by=by) else "is placed already, or ignored."

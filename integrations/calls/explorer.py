@@ -1,0 +1,82 @@
+"""Any GET of the API, asked by a person who wants to see what it answers. Every question is on record, no answer is."""
+
+import shlex
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from accounts.models import Customer, User
+from integrations.calls import api_client, tables
+from integrations.models import Connection, ExplorerAnswer, ExplorerCall
+from integrations.snapinspect import safe_urls
+from integrations.snapinspect.client import Shown
+
+
+def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
+    """Asks now, and returns the record; the answer is kept for this person for minutes, in place of the one before.
+
+    Raises BadPath for a path that would leave the API base: nothing was sent, and nothing is recorded.
+    """
+    asked = ExplorerCall(customer=connection.customer, connection=connection, by=by, path=path)
+    shown = None
+    try:
+        shown = api_client.show(connection, path)
+    except api_client.NoAnswer as no:
+        asked.error_kind, asked.status = no.error_kind, no.status
+    else:
+        asked.status, asked.size = shown.status, shown.size
+        asked.duration = timedelta(seconds=shown.seconds)
+    with transaction.atomic():
+        asked.save()
+        if shown is None:
+            ExplorerAnswer.objects.filter(by=by).delete()
+        else:
+            _keep(shown, asked, by)
+        _trim(connection.customer)
+    return asked
+
+
+def history(customer: Customer) -> list[ExplorerCall]:
+    """What was asked for this customer, latest first."""
+    calls = ExplorerCall.objects.filter(customer=customer).select_related("connection", "by")
+    return list(calls[: ExplorerCall.KEPT_PER_CUSTOMER])
+
+
+def last_call(customer: Customer, *, by: User) -> ExplorerCall | None:
+    """This person's latest question for this customer."""
+    calls = ExplorerCall.objects.filter(customer=customer, by=by)
+    return calls.select_related("connection", "by").first()
+
+
+def answer_to(call: ExplorerCall, *, by: User) -> ExplorerAnswer | None:
+    """The answer to it, if this person asked and it is still kept."""
+    return ExplorerAnswer.objects.readable().filter(call=call, by=by).first()
+
+
+def as_curl(path: str) -> str:
+    """A shell command that asks the same, with a token that whoever runs it has to bring: ours is never shown."""
+    url = safe_urls.join(settings.SNAPINSPECT_API_URL, path)
+    return f'curl -H "Authorization: Bearer $SNAPINSPECT_TOKEN" {shlex.quote(url)}'
+
+
+def _keep(shown: Shown, asked: ExplorerCall, by: User) -> None:
+    text, is_cut = _laid_out(shown)
+    answer = {"call": asked, "at": Now(), "text": text, "is_json": shown.json is not None}
+    # Pressed twice, two answers come at the same moment: the one that is stored last stays.
+    ExplorerAnswer.objects.update_or_create(by=by, defaults={**answer, "is_cut": is_cut or shown.is_cut})
+
+
+def _laid_out(shown: Shown) -> tuple[str, bool]:
+    """The answer as people read it, and whether it was cut."""
+    most = ExplorerAnswer.LONGEST
+    if shown.json is not None:
+        return tables.pretty(shown.json, most=most)
+    return shown.text[:most], len(shown.text) > most
+
+
+def _trim(customer: Customer) -> None:
+    calls = ExplorerCall.objects.filter(customer=customer).order_by("-pk")
+    old = calls[ExplorerCall.KEPT_PER_CUSTOMER :].values_list("pk", flat=True)
+    ExplorerCall.objects.filter(pk__in=list(old)).delete()

@@ -1,0 +1,127 @@
+"""What a panel shows of a connection: asked for when what is kept has become old, else as it is kept.
+
+`look` never raises because of SnapInspect: whatever a path answers, or does not, ends in a `Sight` that says so, and
+the panels beside it are none the wiser.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from integrations.calls import api_client, health_check, tables
+from integrations.calls.tables import Table
+from integrations.models import Connection, Panel, PanelAnswer, State
+from integrations.snapinspect.errors import BadPath
+from integrations.snapinspect.profile import Profile
+
+LONGEST_WHOLE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What there is to see now.
+
+    table: the last good answer. error_kind: why there is no newer one, empty if there is; detail says it to staff.
+    is_waiting: somebody is asking at this moment, or too many are; look again soon.
+    """
+
+    table: Table | None = None
+    fetched_at: datetime | None = None
+    error_kind: str = ""
+    status: int | None = None
+    detail: str = ""
+    is_waiting: bool = False
+
+
+class Nothing(Exception):
+    """A call that brought nothing to show. may_show_last: what it brought before may still be true."""
+
+    def __init__(self, error_kind: str, *, status: int | None = None, detail: str = "", may_show_last: bool) -> None:
+        super().__init__(error_kind)
+        self.error_kind = error_kind
+        self.status = status
+        self.detail = detail
+        self.may_show_last = may_show_last
+
+
+def offered() -> list[Panel]:
+    """The panels of every dashboard, the built-in one first."""
+    return [Panel.built_in(), *Panel.objects.active()]
+
+
+def find(code: str) -> Panel | None:
+    """The active panel with this code."""
+    return Panel.built_in() if code == Panel.BUILT_IN else Panel.objects.active().filter(code=code).first()
+
+
+def has_something(connection: Connection) -> bool:
+    """Whether panels of this connection are worth a place on the page: it can be asked, or has been before."""
+    return connection.is_usable or connection.state == State.NEEDS_RECONNECT
+
+
+def look(panel: Panel, connection: Connection) -> Sight:
+    """What this panel shows of this connection. One of all who look asks SnapInspect, and only when it is time."""
+    if not has_something(connection):
+        return Sight(error_kind="nothing_kept")
+    kept, _ = PanelAnswer.objects.get_or_create(panel_id=panel.pk, connection=connection)
+    if not connection.is_usable:
+        return _sight(kept, error_kind="needs_reconnect")
+    if PanelAnswer.objects.due().filter(pk=kept.pk).exists():
+        if not kept.claim():
+            return _sight(kept, is_waiting=True)
+        try:
+            found = fetch(panel, connection)
+        except Nothing as nothing:
+            if nothing.error_kind == "busy":
+                kept.let_go()
+                return _sight(kept, is_waiting=True)
+            kept.note_failure(
+                nothing.error_kind, status=nothing.status, detail=nothing.detail, may_show_last=nothing.may_show_last
+            )
+        else:
+            kept.keep(found.stored(), seconds=panel.refresh_seconds)
+    # One that has never brought anything, good or bad, is being asked for the first time by somebody else.
+    return _sight(kept, is_waiting=kept.fetched_at is None and not kept.error_kind)
+
+
+def fetch(panel: Panel, connection: Connection) -> Table:
+    """The panel's table, asked for now, nothing kept. Raises Nothing."""
+    return _account(connection) if panel.is_built_in else _rows(panel, connection)
+
+
+def _rows(panel: Panel, connection: Connection) -> Table:
+    try:
+        answer = api_client.peek(connection, panel.path)
+        return tables.table(answer.json, rows_at=panel.rows_at, shown=tables.columns(panel.columns))
+    except api_client.NoAnswer as no:
+        may_show_last = no.is_outage or no.error_kind == "token_refused"
+        raise Nothing(no.error_kind, status=no.status, may_show_last=may_show_last) from None
+    except BadPath as bad:
+        raise Nothing(bad.kind, may_show_last=False) from None
+    except (tables.Misfit, tables.BadDefinition) as misfit:
+        raise Nothing("wrong_shape", status=answer.status, detail=str(misfit), may_show_last=False) from None
+
+
+def _account(connection: Connection) -> Table:
+    """`/user`, whose answer is not documented: read by what such members are usually called, and shown whole beside."""
+    verdict = health_check.look(connection)
+    if verdict.profile is None:
+        raise Nothing(verdict.error_kind, may_show_last=True)
+    profile: Profile = verdict.profile
+    company = " · ".join(filter(None, (profile.company_id, profile.company_name))) or "not known yet"
+    told = {"Name": profile.name or "not told", "Email": profile.email, "Company": company}
+    cells = {label: tables.cell(value) for label, value in told.items() if value}
+    whole, is_cut = tables.pretty(profile.details, most=LONGEST_WHOLE)
+    return Table(list(cells), [list(cells.values())], 1, [], whole + ("\n… (cut)" if is_cut else ""))
+
+
+def _sight(kept: PanelAnswer, *, is_waiting: bool = False, error_kind: str = "") -> Sight:
+    stored: dict[str, Any] | None = kept.table
+    return Sight(
+        table=None if stored is None else Table.restored(stored),
+        fetched_at=kept.fetched_at,
+        error_kind=error_kind or kept.error_kind,
+        status=kept.status,
+        detail=kept.detail,
+        is_waiting=is_waiting,
+    )

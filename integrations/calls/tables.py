@@ -1,0 +1,221 @@
+"""From an answer of the API to a table for people, by the dotted paths that an operator wrote down.
+
+A dotted path names what to take, step by step: `data.items` is the member "items" of the member "data", `items.0` the
+first element of a list, `a\\.b` the member whose name holds a dot. `.` alone, or nothing, is the value itself.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from integrations.snapinspect.json_answers import Json
+
+MOST_ROWS = 50
+MOST_COLUMNS = 12
+LONGEST_LABEL = 60
+LONGEST_CELL = 200
+_LONGEST_STEP = 100
+_MOST_STEPS = 20
+_MOST_MEMBERS_NAMED = 8
+
+# ISO 8601 with an offset. Without one nobody knows which moment it is: such a text is shown as it came.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)")
+# Years that every calendar, browser and time zone can cope with.
+_YEARS = range(1900, 2201)
+
+
+class BadDefinition(ValueError):
+    """A path or a column that cannot be meant; the text says to its author what to change."""
+
+
+class Misfit(Exception):
+    """The answer is not built as the paths say; the text says to staff where and how."""
+
+
+class Column(NamedTuple):
+    label: str
+    steps: tuple[str, ...]
+    path: str
+
+
+class Kind(StrEnum):
+    TEXT = "text"
+    NUMBER = "number"
+    YES = "yes"
+    NO = "no"
+    NONE = "none"
+    TIME = "time"
+    JSON = "json"
+
+
+class Cell(NamedTuple):
+    kind: str
+    text: str
+
+    @property
+    def at(self) -> datetime:
+        """The moment of a TIME."""
+        return datetime.fromisoformat(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """rows: the first MOST_ROWS of `total`. notes: for staff. whole: the answer itself, laid out, where it is shown."""
+
+    labels: list[str]
+    rows: list[list[Cell]]
+    total: int
+    notes: list[str]
+    whole: str = ""
+
+    @property
+    def facts(self) -> list[tuple[str, Cell]]:
+        """Label and value of the first row, for a table that is about one thing."""
+        return list(zip(self.labels, self.rows[0], strict=True)) if self.rows else []
+
+    def stored(self) -> dict[str, Any]:
+        """Plain data for a JSON column; `restored` makes it a table again."""
+        rows = [[[str(cell.kind), cell.text] for cell in row] for row in self.rows]
+        return {"labels": self.labels, "rows": rows, "total": self.total, "notes": self.notes, "whole": self.whole}
+
+    @classmethod
+    def restored(cls, stored: dict[str, Any]) -> Self:
+        return cls(**{**stored, "rows": [[Cell(*cell) for cell in row] for row in stored["rows"]]})
+
+
+def steps(path: str) -> tuple[str, ...]:
+    """The steps of a dotted path. Raises BadDefinition."""
+    path = path.strip()
+    if path in {"", "."}:
+        return ()
+    found = tuple(step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path))
+    if not all(found):
+        raise BadDefinition(f"“{path}” has a dot too many: write names with one dot between them, such as data.items.")
+    if len(found) > _MOST_STEPS or max(map(len, found)) > _LONGEST_STEP or not path.isprintable():
+        raise BadDefinition("A path has at most 20 names of at most 100 printable characters each.")
+    return found
+
+
+def columns(text: str) -> list[Column]:
+    """The columns in a text of one `Label: dotted.path` per line. Raises BadDefinition."""
+    found = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        label, colon, path = (part.strip() for part in line.rpartition(":"))
+        if not colon or not label or not path:
+            raise BadDefinition(
+                f"“{line[:80]}” is not a column: write a label, a colon and a path, as in Status: sStatus."
+            )
+        if len(label) > LONGEST_LABEL:
+            raise BadDefinition(f"The label “{label[:20]}…” is longer than {LONGEST_LABEL} characters.")
+        found.append(Column(label, steps(path), path))
+    if not found:
+        raise BadDefinition("A panel needs at least one column, such as Status: sStatus.")
+    if len(found) > MOST_COLUMNS:
+        raise BadDefinition(f"A panel has at most {MOST_COLUMNS} columns; these are {len(found)}.")
+    if len({column.label for column in found}) < len(found):
+        raise BadDefinition("Two columns have the same label.")
+    return found
+
+
+def table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
+    """The rows found at that dotted path, in these columns. Raises Misfit."""
+    found = _walk(answer, steps(rows_at), _missing_rows(rows_at))
+    where = f"At “{rows_at}”" if steps(rows_at) else "The answer itself"
+    if not isinstance(found, list):
+        raise Misfit(f"{where} is {describe(found)}; a list of rows was expected.")
+    met = [False] * len(shown)
+    rows = []
+    for row in found[:MOST_ROWS]:
+        cells = []
+        for number, column in enumerate(shown):
+            value = _walk(row, column.steps, None)
+            met[number] |= value is not _NOTHING
+            cells.append(cell(None if value is _NOTHING else value))
+        rows.append(cells)
+    first = describe(found[0]) if found else ""
+    notes = [
+        f"No row holds “{column.path}” (column {column.label}); the first row is {first}."
+        for column, was_met in zip(shown, met, strict=True)
+        if rows and not was_met
+    ]
+    return Table([column.label for column in shown], rows, len(found), notes)
+
+
+def cell(value: Json) -> Cell:
+    """A value as people read it: its kind, and its text cut to LONGEST_CELL."""
+    if value is None:
+        return Cell(Kind.NONE, "")
+    if isinstance(value, bool):
+        return Cell(Kind.YES if value else Kind.NO, "")
+    if isinstance(value, int | float):
+        return Cell(Kind.NUMBER, _cut(str(value)))
+    if isinstance(value, str):
+        return Cell(Kind.TIME, value) if _is_moment(value) else Cell(Kind.TEXT, _cut(value))
+    return Cell(Kind.JSON, _cut(json.dumps(value, ensure_ascii=False, separators=(",", ":"))))
+
+
+def pretty(value: Json, *, most: int) -> tuple[str, bool]:
+    """JSON laid out readably, and whether it was cut after `most` characters.
+
+    Written piece by piece: deep indentation can make a hundred megabytes of an answer of one.
+    """
+    pieces, length = [], 0
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:
+            return "".join(pieces)[:most], True
+    return "".join(pieces), False
+
+
+def describe(value: object) -> str:
+    """What kind of value this is, in words for who wrote the paths."""
+    if isinstance(value, dict):
+        names = ", ".join(f"“{_cut(str(name), 30)}”" for name in list(value)[:_MOST_MEMBERS_NAMED])
+        more = f" and {len(value) - _MOST_MEMBERS_NAMED} more" if len(value) > _MOST_MEMBERS_NAMED else ""
+        return f"an object with {names}{more}" if value else "an empty object"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, bool):
+        return "true or false"
+    return "null" if value is None else "a number"
+
+
+_NOTHING = object()
+
+
+def _walk(value: Json, path: tuple[str, ...], missing: Callable[[str, Json], Misfit] | None) -> Any:
+    """What stands at the end of these steps; where a step leads nowhere, `missing` is raised, or _NOTHING comes."""
+    for step in path:
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isascii() and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        elif missing is None:
+            return _NOTHING
+        else:
+            raise missing(step, value)
+    return value
+
+
+def _missing_rows(rows_at: str) -> Callable[[str, Json], Misfit]:
+    return lambda step, value: Misfit(f"“{rows_at}” ends at “{step}”: what stands before it is {describe(value)}.")
+
+
+def _is_moment(text: str) -> bool:
+    if len(text) > 40 or _MOMENT.fullmatch(text) is None:
+        return False
+    try:
+        return datetime.fromisoformat(text).year in _YEARS
+    except ValueError:
+        return False
+
+
+def _cut(text: str, most: int = LONGEST_CELL) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

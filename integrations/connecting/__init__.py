@@ -1,0 +1,6 @@
+"""From the button to *Connected*, and back.
+
+`state` issues and redeems the state parameter, `completion` takes a token pair that came back to a working connection,
+`links` lets a colleague connect from another device, `sign_in` is *Sign in with SnapInspect*. `disconnection` ends the
+access of one connection, `customer_deletion` deletes a customer.
+"""

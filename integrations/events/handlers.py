@@ -1,0 +1,117 @@
+"""Where the operator's own code hears of events.
+
+    # in a module that the setting EVENT_HANDLERS names
+    from integrations.events.handlers import Happening, on
+
+    @on("Create_Inspection", "Review_Signed")
+    def tell_the_crm(happening: Happening) -> None: ...
+
+    @on("*")
+    def keep_a_copy(happening: Happening) -> None: ...
+
+Handlers run in the worker, for events that SnapInspect has confirmed (or for all, where no inspection can be looked
+up). Each is isolated from the others: one that raises is tried again with backoff, up to eight attempts, while those
+that have succeeded are not run again. A worker can be killed between a handler's last line and the note that it is
+done, so a handler may run twice: `happening.key` is the same both times. With `in_transaction=True` the note is
+written in one transaction with the handler's own rows: then its effect on this database happens once. Such a handler
+must not call other servers, as nobody else can write to SQLite meanwhile.
+
+One that takes longer than 40 seconds is taken for dead.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import import_module
+
+from django.db import transaction
+
+from integrations.models import Connection, Event, HandlerRun
+from integrations.snapinspect.json_answers import Json
+
+logger = logging.getLogger(__name__)
+
+EVERYTHING = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What a handler is told. IDs are decimal digits, empty when unknown.
+
+    key: the same for every run of this handler about this event; another one when a person replays a finished event.
+    content: what SnapInspect's API answered about the inspection, None where it was not looked up.
+    verified: whether SnapInspect's API confirmed it with this customer's own token.
+    recovered: found after an outage by asking for changes, not announced by a webhook.
+    """
+
+    key: str
+    type: str
+    inspection_id: str
+    review_id: str
+    company_id: str
+    connection: Connection
+    received_at: datetime
+    verified: bool
+    recovered: bool
+    content: Json = field(default=None, repr=False)
+
+
+Function = Callable[[Happening], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    function: Function
+    types: tuple[str, ...]
+    in_transaction: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    def hears(self, type_: str) -> bool:
+        return EVERYTHING in self.types or type_ in self.types
+
+
+registry: dict[str, Handler] = {}
+
+
+def on(*types: str, in_transaction: bool = False) -> Callable[[Function], Function]:
+    """Registers the function below it for these event types; "*" stands for every type, unknown ones too."""
+    if not types or not all(isinstance(type_, str) for type_ in types):
+        raise TypeError('Say which events: @on("Create_Inspection") or @on("*").')
+
+    def register(function: Function) -> Function:
+        handler = Handler(function, types, in_transaction)
+        registry[handler.name] = handler
+        return function
+
+    return register
+
+
+def load(modules: Iterable[str]) -> None:
+    """Imports the operator's modules, which registers what they hold. Raises ImportError."""
+    for module in modules:
+        import_module(module)
+
+
+def waiting(event: Event, done: Iterable[str]) -> list[Handler]:
+    """Those that have not yet done their part for this event."""
+    finished = set(done)
+    return [handler for handler in registry.values() if handler.hears(event.type) and handler.name not in finished]
+
+
+def run(handler: Handler, event: Event, happening: Happening) -> bool:
+    """Whether the handler succeeded. Nothing that it raises gets further than the log."""
+    try:
+        if not handler.in_transaction:
+            handler.function(happening)
+            return True
+        with transaction.atomic():
+            HandlerRun.objects.create(event=event, handler=handler.name)
+            handler.function(happening)
+    except Exception:
+        logger.exception("Handler %s failed for event %s.", handler.name, event.code)
+        return False
+    return True

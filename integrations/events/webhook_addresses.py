@@ -1,0 +1,142 @@
+"""Secrets of webhook addresses: the path segment is all that guards an address, since SnapInspect signs nothing.
+
+The application's own stand in the settings, several at once so that one can be replaced without a gap. A connection's
+own address (personal access token customers give it to SnapInspect by mail) is kept as a hash, to be found by, and
+sealed, to be shown again. Replaced, the one before it stays good for OLD_STAYS_GOOD: SnapInspect's support changes an
+address by hand, days after it was asked to. Only the newest old one does; a second replacement ends it at once.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from hmac import compare_digest
+from urllib.parse import urljoin
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts import audit
+from accounts.models import User
+from integrations.models import Connection, WebhookAddress
+from integrations.tokens import encryption
+from integrations.tokens.encryption import Place
+
+OLD_STAYS_GOOD = timedelta(days=14)
+SECRET_BYTES = 32
+LONGEST_SECRET = 200
+
+
+REGISTRATION = """\
+Hello,
+
+we would like to register our application for SnapInspect Connect.
+
+App name: {app_name}
+Redirect URL: {redirect_uri}
+Webhook URL: {webhook}
+Icon: (attach one if you like; optional)
+
+Please send us the client ID and the client secret.
+
+Thank you.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Whose address a secret opens. connection_id: None for the application's."""
+
+    connection_id: int | None
+
+
+def find(secret: str) -> Address | None:
+    """The address that this secret opens, or None; what it compares takes the same time, wherever they differ."""
+    if len(secret) > LONGEST_SECRET:
+        return None
+    given = _hash(secret)
+    # All of them, always: how long it takes does not tell which one it is.
+    matches = [compare_digest(given, _hash(known)) for known in settings.SNAPINSPECT_WEBHOOK_SECRETS]
+    if any(matches):
+        return Address(connection_id=None)
+    # The index is walked by the hash: whatever its timing tells is about the hash, not about the secret.
+    good = Q(valid_until=None) | Q(valid_until__gt=Now())
+    row = WebhookAddress.objects.filter(good, secret_hash=given).values_list("connection_id").first()
+    return Address(row[0]) if row else None
+
+
+def application_address() -> str:
+    """The application's webhook address, with its newest secret. Who holds it can post for every customer."""
+    return _absolute(settings.SNAPINSPECT_WEBHOOK_SECRETS[0])
+
+
+def registration_email() -> str:
+    """What SnapInspect's support has to be sent to register this app (vendor page, "Register an application")."""
+    return REGISTRATION.format(
+        app_name=settings.APP_NAME,
+        redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
+        webhook=application_address() if settings.SNAPINSPECT_WEBHOOK_SECRETS else "(none)",
+    )
+
+
+def address_of(connection: Connection) -> str:
+    """The connection's own webhook address; empty while none was issued. Raises CannotUnseal."""
+    row = WebhookAddress.objects.filter(connection=connection, valid_until=None).first()
+    return _absolute(encryption.unseal(row.sealed_secret, _place(connection))) if row else ""
+
+
+def issue(connection: Connection, *, by: User | None = None) -> str:
+    """The connection's own webhook address, made now if there is none. Raises CannotUnseal."""
+    return address_of(connection) or _put_in_use(connection, "webhook_address.issued", by)
+
+
+def rotate(connection: Connection, *, by: User | None = None) -> str:
+    """A new address for the connection. The one before it stays good for OLD_STAYS_GOOD, older ones end now."""
+    return _put_in_use(connection, "webhook_address.replaced", by)
+
+
+def hand_over(connection: Connection, to: Connection) -> None:
+    """Makes one connection's addresses another's, in the caller's transaction; who posts to them notices nothing.
+
+    Where the other has an address in use, these end with it after OLD_STAYS_GOOD. Raises CannotUnseal.
+    """
+    has_one = WebhookAddress.objects.filter(connection=to, valid_until=None).exists()
+    for row in WebhookAddress.objects.filter(connection=connection):
+        sealed = encryption.seal(encryption.unseal(row.sealed_secret, _place(connection)), _place(to))
+        changes = {"connection": to, "sealed_secret": sealed.ciphertext, "key_id": sealed.key_id}
+        if has_one and row.valid_until is None:
+            changes["valid_until"] = Now() + OLD_STAYS_GOOD
+        WebhookAddress.objects.filter(pk=row.pk).update(**changes)
+
+
+def _put_in_use(connection: Connection, kind: str, by: User | None) -> str:
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    sealed = encryption.seal(secret, _place(connection))
+    mine = WebhookAddress.objects.filter(connection=connection)
+    with transaction.atomic():
+        mine.exclude(valid_until=None).delete()
+        mine.update(valid_until=Now() + OLD_STAYS_GOOD)
+        WebhookAddress.objects.create(
+            connection=connection,
+            secret_hash=_hash(secret),
+            sealed_secret=sealed.ciphertext,
+            key_id=sealed.key_id,
+        )
+        audit.record(kind, customer=connection.customer, actor=by, subject=connection.code)
+    return _absolute(secret)
+
+
+def _absolute(secret: str) -> str:
+    # From the registered redirect URI, never from the Host header of whoever looks at the page.
+    return urljoin(settings.SNAPINSPECT_REDIRECT_URI, f"/webhooks/snapinspect/{secret}/")
+
+
+def _hash(secret: str) -> str:
+    # An address may hold anything, lone surrogates included.
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def _place(connection: Connection) -> Place:
+    return Place(connection.customer_id, connection.pk, "webhook")

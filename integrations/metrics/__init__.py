@@ -1,0 +1,1 @@
+"""Counters that processes keep while they work, written as OpenMetrics: see `counters`."""

@@ -1,0 +1,164 @@
+"""What SnapInspect's server posted: the addresses it may post to, and every POST as it came.
+
+A delivery is stored before it is acknowledged, and everything else is made from it (see `events`).
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+from django.db import connection as database
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from integrations.models.connection_states import State
+from integrations.models.connections import Connection
+
+ID_LENGTH = 20
+TYPE_LENGTH = 100
+
+
+class WebhookAddress(models.Model):
+    """A connection's own webhook address: found by the hash of its secret, shown by unsealing it."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="webhook_addresses")
+    secret_hash = models.CharField(max_length=64, unique=True)
+    sealed_secret = models.BinaryField()
+    key_id = models.CharField(max_length=8)
+    created_at = models.DateTimeField(db_default=Now())
+    # Empty for the address in use; set for the one before it when it was replaced.
+    valid_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection"], condition=Q(valid_until=None), name="one_webhook_address_in_use"
+            )
+        ]
+        indexes = [models.Index(fields=["key_id"], name="webhook_address_key")]
+
+    def __str__(self) -> str:
+        return f"webhook address of {self.connection}"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def received(self) -> Self:
+        return self.filter(state=Delivery.State.RECEIVED)
+
+    def unmatched(self) -> Self:
+        return self.filter(state=Delivery.State.UNMATCHED)
+
+    def parked(self) -> Self:
+        """Those that wait for a company or a person: what is capped and aged out."""
+        return self.filter(state__in=Delivery.PARKED)
+
+    def of_a_company(self) -> Self:
+        """Unmatched ones, sent to the application's address, whose company somebody has connected by now."""
+        of_company = Connection.objects.exclude(state=State.DISCONNECTED).filter(
+            company_id=models.OuterRef("company_id")
+        )
+        to_application = self.unmatched().filter(connection=None).exclude(company_id="")
+        return to_application.filter(models.Exists(of_company))
+
+    def of_their_connection(self) -> Self:
+        """Unmatched ones, sent to a connection's own address, that are its own by now."""
+        to_own = self.unmatched().filter(connection__isnull=False).exclude(connection__state=State.DISCONNECTED)
+        return to_own.filter(
+            Q(company_id="") | Q(connection__company_id="") | Q(connection__company_id=models.F("company_id"))
+        )
+
+    def store(self, *, connection_id: int | None, content_type: str, body: bytes) -> None:
+        """Writes one delivery in one statement, committed when this returns: the only thing the door does."""
+        table = self.model._meta.db_table
+        with database.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} (connection_id, content_type, body) VALUES (%s, %s, %s)",  # noqa: S608
+                [connection_id, content_type, body],
+            )
+
+    def settle(self, rows: Sequence[tuple[str, str, str, str, str, str, int]]) -> bool:
+        """Writes what was read from received deliveries: (state, problem, type, inspection, review, company, id).
+
+        Whether all of them still were *received*; if not, another worker has placed some, and the caller rolls back.
+        """
+        table = self.model._meta.db_table
+        with database.cursor() as cursor:
+            if database.vendor == "postgresql":
+                # One statement: a round of planning for each row would be most of the work. A list for each column:
+                # a placeholder for each value would have to be found by the driver first, in a text of 30 kB.
+                columns = "(state, problem, type, inspection_id, review_id, company_id, id)"
+                cursor.execute(
+                    f"UPDATE {table} SET state = hint.state, problem = hint.problem, type = hint.type,"  # noqa: S608
+                    " inspection_id = hint.inspection_id, review_id = hint.review_id, company_id = hint.company_id"
+                    f" FROM unnest({'%s::text[], ' * 6}%s::bigint[]) AS hint {columns}"
+                    f" WHERE {table}.id = hint.id AND {table}.state = 'received'",
+                    [list(column) for column in zip(*rows, strict=True)],
+                )
+            else:
+                cursor.executemany(
+                    f"UPDATE {table} SET state = %s, problem = %s, type = %s, inspection_id = %s, review_id = %s,"  # noqa: S608
+                    " company_id = %s WHERE id = %s AND state = 'received'",
+                    rows,
+                )
+            changed: int = cursor.rowcount
+        return changed == len(rows)
+
+
+class Delivery(models.Model):
+    """One POST to a webhook address: its raw bytes, and what could be read from them."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Received"
+        PLACED = "placed", "Placed"
+        UNMATCHED = "unmatched", "Unmatched"
+        QUARANTINED = "quarantined", "Quarantined"
+        IGNORED = "ignored", "Ignored"
+
+    PARKED = (State.UNMATCHED, State.QUARANTINED)
+
+    # Whose own address it came to; empty for the application's. Only partial indexes: the door pays for each one.
+    connection = models.ForeignKey(
+        Connection, null=True, on_delete=models.CASCADE, related_name="own_deliveries", db_index=False
+    )
+    received_at = models.DateTimeField(db_default=Now())
+    content_type = models.CharField(max_length=100, db_default="")
+    # Bytes: PostgreSQL's text and JSON refuse NUL, lone surrogates and NaN, and a refused row would be a lost message.
+    body = models.BinaryField()
+    state = models.CharField(max_length=12, choices=State, db_default=State.RECEIVED)
+    problem = models.CharField(max_length=30, blank=True, db_default="")
+    # Hints, unproven: what the body says.
+    type = models.CharField(max_length=TYPE_LENGTH, blank=True, db_default="")
+    inspection_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
+    review_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
+    company_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
+    # Where staff have decided that it belongs.
+    assigned_to = models.ForeignKey(Connection, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["received", "placed", "unmatched", "quarantined", "ignored"]),
+                name="delivery_state_is_known",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["id"], condition=Q(state="received"), name="delivery_received"),
+            models.Index(fields=["company_id"], condition=Q(state="unmatched"), name="delivery_unmatched"),
+            models.Index(
+                fields=["state", "id"], condition=Q(state__in=["unmatched", "quarantined"]), name="delivery_parked"
+            ),
+            models.Index(fields=["connection"], condition=Q(connection__isnull=False), name="delivery_connection"),
+            models.Index(fields=["assigned_to"], condition=Q(assigned_to__isnull=False), name="delivery_assigned"),
+        ]
+
+    def __str__(self) -> str:
+        return f"delivery {self.pk}"
+
+    @property
+    def came_to(self) -> str:
+        return "the application's address" if self.connection_id is None else "the connection's own address"

@@ -1,0 +1,46 @@
+"""What a scrape is told of the rows: the operations page in numbers."""
+
+from datetime import datetime
+
+from integrations.metrics.counters import Gauge
+from integrations.operations import status
+
+
+def read() -> list[Gauge]:
+    """As everything is now, for the price of the operations page. Raises DatabaseError."""
+    seen = status.look()
+    most = f"stops at {status.MOST}"
+
+    def age(since: datetime | None) -> float:
+        """Seconds; 0 when nothing waits."""
+        return max(0.0, (seen.at - since).total_seconds()) if since else 0.0
+
+    waiting = {"delivery": age(seen.delivery_waiting_since), "event": age(seen.event_waiting_since)}
+    missing = seen.keys.keys() - set(seen.configured_keys)
+    gauges = [
+        _by("connect_connections", "Connections", "state", seen.connections),
+        _by("connect_connection_troubles", "Connections, by what is wrong", "kind", seen.connection_troubles),
+        _by("connect_deliveries", f"Deliveries that wait, {most}", "state", seen.deliveries),
+        _by("connect_events", f"Events that are open, or ended badly, {most}", "state", seen.events),
+        _by("connect_waiting_seconds", "How long the oldest has waited for a worker", "what", waiting),
+        _one("connect_paused_lanes", "Connections whose events wait for SnapInspect", seen.paused_lanes),
+        _one("connect_workers", "Worker processes that have swept within a minute", len(seen.workers_alive)),
+        _one("connect_breaker_open", "Whether exchanging is stopped for everybody", seen.breaker_is_open),
+        _one("connect_setup_problems", "Connections that only the operator can mend", seen.setup_problems),
+        _one("connect_exchanges_unanswered", "Exchanges whose outcome is unknown", seen.exchanges_unanswered),
+        _one("connect_keys_missing", "Keys that sealed something and are not configured", len(missing)),
+        _one("connect_mails_waiting", "Notices that should have been sent", seen.mails_waiting),
+        _one("connect_mails_waiting_seconds", "How long the oldest of them is owed", age(seen.mails_waiting_since)),
+    ]
+    if seen.workers:
+        newest = age(max(worker.swept_at for worker in seen.workers))
+        gauges.append(_one("connect_sweep_age_seconds", "Since a worker last looked after everything", newest))
+    return gauges
+
+
+def _by(name: str, text: str, label: str, values: "dict[str, int] | dict[str, float]") -> Gauge:
+    return Gauge(name, text, {str(word): float(value) for word, value in values.items()}, label)
+
+
+def _one(name: str, text: str, value: float) -> Gauge:
+    return Gauge(name, text, {"": float(value)})

@@ -1,0 +1,65 @@
+"""Your account, SnapInspect: which SnapInspect user you are, so that you can sign in with it."""
+
+from allauth.account.decorators import reauthentication_required
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts import audit
+from accounts.access import person
+from integrations import wording
+from integrations.connecting import state
+from integrations.models import LinkedUser, Outcome, Purpose
+from integrations.views import polling
+from integrations.views.redirects import to_snapinspect
+from integrations.views.sign_in import require_offered
+
+
+@never_cache
+@require_GET
+def page(request: HttpRequest) -> HttpResponse:
+    """What is linked, or the button that links; and what has come of a link that was just begun."""
+    require_offered()
+    introduction = state.introduction_of(request.session.session_key, Purpose.LINK)
+    is_waiting = introduction is not None and not introduction.outcome
+    answer = polling.told(request, still=is_waiting)
+    if answer is not None:
+        return answer
+    trouble = ""
+    if introduction and introduction.outcome not in {"", Outcome.LINKED} and introduction.use():
+        trouble = wording.NOT_LINKED[introduction.outcome]
+    context = {
+        "linked": LinkedUser.objects.filter(user=person(request)).first(),
+        "is_waiting": is_waiting,
+        "trouble": trouble,
+    }
+    return render(request, "integrations/snapinspect_user.html", context)
+
+
+@require_POST
+@reauthentication_required
+def link(request: HttpRequest) -> HttpResponse:
+    """Sends the browser to SnapInspect's page, to show which user this person is there."""
+    require_offered()
+    user = person(request)
+    if LinkedUser.objects.filter(user=user).exists():
+        messages.info(request, "You have linked a SnapInspect user already. Unlink it first to link another one.")
+        return redirect("snapinspect_user")
+    audit.record("link.started", actor=user)
+    return to_snapinspect(state.issue(session_key=request.session.session_key or "", purpose=Purpose.LINK, user=user))
+
+
+@require_POST
+def unlink(request: HttpRequest) -> HttpResponse:
+    """Ends signing in with SnapInspect for this person; connections stay as they are."""
+    require_offered()
+    user = person(request)
+    with transaction.atomic():
+        linked = LinkedUser.objects.filter(user=user).first()
+        if linked and linked.delete()[0]:
+            audit.record("link.unlinked", actor=user, snapinspect_user=linked.vendor_user_id)
+    messages.success(request, "No SnapInspect user is linked any more. You sign in by e-mail.")
+    return redirect("snapinspect_user")

@@ -1,0 +1,50 @@
+"""Webhook addresses, for those who have to hand them to SnapInspect: a connection's own to its owners, the
+application's to staff, because its holder can post for every customer."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.access import OWNERS, customer_for, person, staff
+from integrations import wording
+from integrations.events import webhook_addresses
+from integrations.tokens.encryption import CannotUnseal
+
+
+@never_cache
+@require_GET
+def own(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """The connection's own webhook address, if it has one, and the button that makes or replaces it."""
+    customer = customer_for(request, code, roles=OWNERS)
+    connection = get_object_or_404(customer.connections.shown(), code=connection_code)
+    try:
+        address, problem = webhook_addresses.address_of(connection), ""
+    except CannotUnseal:
+        address, problem = "", wording.trouble("cannot_unseal")
+    context = {"connection": connection, "address": address, "problem": problem}
+    return render(request, "integrations/webhook_address.html", context)
+
+
+@require_POST
+def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """A new address for the connection; the one before it stays good for two weeks."""
+    customer = customer_for(request, code, roles=OWNERS)
+    connection = get_object_or_404(customer.connections, code=connection_code)
+    webhook_addresses.rotate(connection, by=person(request))
+    messages.success(
+        request, "There is a new address. Hand it to SnapInspect; the one before it works for two more weeks."
+    )
+    return redirect("webhook_address", customer.code, connection.code)
+
+
+@never_cache
+@require_GET
+def registration(request: HttpRequest) -> HttpResponse:
+    """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""
+    staff(request)
+    text = webhook_addresses.registration_email()
+    context = {"text": text, "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID), "at_registration": "page"}
+    return render(request, "staff/registration.html", context)
