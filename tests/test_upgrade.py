@@ -16,6 +16,7 @@ from tests.figures import record
 from tests.machine import CLONED
 from tests.sizes import size
 from tests.stage import Sender
+from tests.versions import version_before
 from tests.world import ROOT, wait_until
 
 pytestmark = [
@@ -25,28 +26,11 @@ pytestmark = [
     pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is missing (apt-get install postgresql)"),
 ]
 PER_SECOND = size(10, 50)
-# The version before is the last one without this: the upgrade runs it, and every migration that came later. At full
-# size that is an older one, whose worker takes half a minute to end.
-FIRST_NEW = "integrations/migrations/0009_custody.py" if size(0, 1) else "bench/growth.py"
 # Of a command that gives up in good order; each costs nothing but another try.
 MOST_TRIES = 5
 GIVES_UP = re.compile("deadlock detected|lock timeout")
 DONE = "SELECT count(DISTINCT type) FROM integrations_event WHERE type LIKE 'O11%' AND state = 'done'"
 STORED = "SELECT count(DISTINCT type) FROM integrations_delivery WHERE type LIKE 'O11%'"
-
-
-def version_before(path: str) -> str:
-    """The commit that the one which added this file stands on, the last one if it is not committed yet.
-
-    Empty where the history is too short to know it.
-    """
-    asked = ["git", "log", "--diff-filter=A", "--format=%P", "--", path]
-    found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-    commit = found.stdout.partition("\n")[0].partition(" ")[0] if found.stdout else "HEAD"
-    known = subprocess.run(
-        ["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=ROOT, capture_output=True, check=False
-    )
-    return commit if known.returncode == 0 else ""
 
 
 class Upgrade(Deployment):
@@ -57,7 +41,7 @@ class Upgrade(Deployment):
         self._version = version
 
     def install(self) -> None:
-        """The code of then, and its database; what serves it is set up as today's guide says."""
+        """The code of that commit; what serves it is set up as today's guide says."""
         if not self._version:
             super().install()
             return
@@ -67,13 +51,6 @@ class Upgrade(Deployment):
         ).stdout
         subprocess.run(["tar", "-x", "-C", self.machine.home], input=packed, check=True)
         shutil.copytree(ROOT / "deploy", self.machine.home / "deploy")
-        self._make_the_tables_of_then()
-
-    def _make_the_tables_of_then(self) -> None:
-        """By today's migrations, as far as that version had them: before the first release they were still edited."""
-        for app in ("accounts", "integrations"):
-            newest = max(path.stem for path in (self.machine.home / app / "migrations").glob("0*.py"))
-            super(Deployment, self).manage("migrate", app, newest, "--verbosity", "0")
 
     def script(self) -> str:
         return brief(super().script())
@@ -106,7 +83,7 @@ class Upgrade(Deployment):
 
 
 def test_O11_a_new_version_takes_over_while_deliveries_go_on_and_none_fails(tmp_path: Path) -> None:
-    before = version_before(FIRST_NEW)
+    before = version_before()
     with postgres.running() as database, Upgrade(tmp_path, database, before) as deployment:
         deployment.start_all().visitor().sign_up().connect()
         sender = Sender(deployment)
