@@ -29,7 +29,7 @@ from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User  # noqa: E402
-from integrations import seeding  # noqa: E402
+from bench import seeding  # noqa: E402
 from integrations.background import jobs  # noqa: E402
 from integrations.events.selection import Selection  # noqa: E402
 from integrations.models import Check, Connection, Delivery, Event  # noqa: E402

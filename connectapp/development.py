@@ -30,7 +30,7 @@ def main() -> None:
     port, sandbox_port = _port("PORT", 8000), _port("SANDBOX_PORT", 8001)
     VAR.mkdir(exist_ok=True)
     environment = _environment(port, sandbox_port)
-    for step in ("migrate --verbosity 0", "createcachetable --verbosity 0", "demo_panel", "demo"):
+    for step in ("migrate --verbosity 0", "createcachetable --verbosity 0", "demo"):
         finished = subprocess.run(  # noqa: S603
             [PYTHON, "manage.py", *step.split()],
             cwd=ROOT,

@@ -81,6 +81,8 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_tasks",
     "django_tasks_db",
+    # Commands that make data up: not in production, whose image leaves the folder out.
+    *(["bench"] if DEBUG and (BASE_DIR / "bench").is_dir() else []),
 ]
 
 MIDDLEWARE = [
@@ -236,7 +238,6 @@ DEFAULT_FROM_EMAIL = mailbox("DEFAULT_FROM_EMAIL", development="connect@localhos
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- SnapInspect ----------------------------------------------------------------------------------------------------
-
 
 # Read by whoever talks to SnapInspect.
 ALLOW_INSECURE_LOOPBACK = LOOPBACK_MAY_BE_HTTP

@@ -98,8 +98,7 @@ def main() -> None:
         World(Path(folder), LOG_LEVEL="INFO") as world,
         sync_playwright() as playwright,
     ):
-        world.prepare().manage("demo_panel")
-        password = world.manage("demo").split()[-1]
+        password = world.prepare().manage("demo").split()[-1]
         world.start_all()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         take_all(browser, world, staff_password=password)

@@ -22,7 +22,6 @@ ARROWS = {
     # Rows, and what counts and names things.
     "models": "accounts",
     "migrations": "accounts",
-    "seeding": "accounts models tokens",
     "wording": "snapinspect",
     "metrics": "snapinspect",
     # Subjects, from the bottom up.
@@ -41,7 +40,7 @@ ARROWS = {
     "webhooks": "models metrics events background",
     "views": "accounts models snapinspect wording tokens calls events connecting operations background",
     "admin": "accounts models wording templatetags views calls events connecting background",
-    "management": "accounts models tokens calls events operations background seeding",
+    "management": "accounts models tokens calls events operations background",
     "urls": "views webhooks",
     # The project. Nobody imports it.
     "connectapp": "snapinspect models metrics tokens operations background",

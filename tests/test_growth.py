@@ -4,13 +4,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, User
-from integrations import seeding, wording
+from integrations import wording
 from integrations.background import jobs
 from integrations.connecting.completion import ASKS_FOR
 from integrations.events import routing
@@ -138,10 +139,7 @@ def town() -> None:
     """Enough of everything for PostgreSQL to have to choose."""
     if database.vendor != "postgresql":
         pytest.skip("Plans are PostgreSQL's.")
-    now = timezone.now()
-    asked = seeding.plan(customers=size(2_000, 50_000), events=size(4_000, 500_000))
-    list(seeding.add_customers(asked.customers, seed=1, now=now))
-    list(seeding.add_events(asked.events, seed=1, now=now))
+    call_command("seed", customers=size(2_000, 50_000), events=size(4_000, 500_000))
     with database.cursor() as cursor:
         cursor.execute("ANALYZE")
     Turn.objects.take("sweep")

@@ -13,12 +13,11 @@ from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
 
 from accounts.models import Customer, User
+from bench.management.commands import demo
 from integrations.background import jobs
 from integrations.calls import api_client, limits, panels, tables
-from integrations.management.commands import demo_panel
 from integrations.models import Connection, Panel, PanelAnswer, State
 from tests.driving import OTHER, Sandbox, Visitor, audited, work
 from tests.world import ROOT, wait_until
@@ -568,14 +567,13 @@ def test_staff_without_the_permission_to_act_on_connections_cannot_try_a_panel(v
 
 
 def test_the_example_of_make_run_fits_the_stand_in_and_leaves_other_panels_alone(
-    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, settings: Settings
+    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
-    settings.DEBUG = True
-    call_command("demo_panel")
-    call_command("demo_panel")
+    call_command("demo")
+    call_command("demo")
     panel = Panel.objects.get()
     assert panels.fetch(panel, connection).notes == []
-    assert panel.title == demo_panel.EXAMPLE["title"]
+    assert panel.title == demo.PANEL["title"]
     assert "3 Quay Lane" in part(visit(alice), connection, panel)
 
 

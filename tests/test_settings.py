@@ -259,6 +259,13 @@ def test_H1_the_deployment_check_finds_nothing_in_production() -> None:
     assert (finished.returncode, findings) == (0, []), finished.stderr
 
 
+@pytest.mark.parametrize("command", ["seed", "demo"])
+def test_production_has_no_command_that_makes_data_up(command: str) -> None:
+    finished = start(*MANAGE, command)
+    assert finished.returncode == 1
+    assert f"Unknown command: '{command}'" in finished.stderr
+
+
 # What a deployment gets that has set only what it must: nothing is open, shown or trusted that nobody has asked for.
 SAFE = {
     "DEBUG": False,

@@ -5,7 +5,6 @@ The rooms of custody are this one, `leasing` (a pair is changed only under its l
 """
 
 import logging
-from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import connection as database
@@ -60,20 +59,6 @@ def receive_personal(connection: Connection, token: str, *, by: User) -> None:
     TokenPair.objects.candidates().filter(connection=connection).delete()
     TokenPair.objects.create(
         connection=connection, brought_by=by, sealed_refresh=b"", **storage.access_columns(token, connection)
-    )
-
-
-def receive_made_up(connections: Sequence[Connection]) -> None:
-    """Seals for each of these a pair that nobody ever issued, as the one in use: for data that is made up."""
-    TokenPair.objects.bulk_create(
-        TokenPair(
-            connection=connection,
-            role=TokenPair.Role.CURRENT,
-            **storage.columns(
-                token_pair.TokenPair(f"seeded-{connection.code}", f"seeded-too-{connection.code}"), connection
-            ),
-        )
-        for connection in connections
     )
 
 
