@@ -10,6 +10,7 @@ from email.utils import getaddresses
 from pathlib import Path
 from typing import Any
 
+import django
 import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
@@ -92,6 +93,38 @@ def mailbox(name: str, *, development: str) -> str:
     except (ValidationError, ValueError):
         raise ImproperlyConfigured(f"{name} must be an e-mail address.") from None
     return value
+
+
+# What a mailer's OPTIONS are called, by the module of its backend.
+_MAILER_OPTIONS = {
+    "smtp": {
+        "EMAIL_HOST": "host",
+        "EMAIL_PORT": "port",
+        "EMAIL_HOST_USER": "username",
+        "EMAIL_HOST_PASSWORD": "password",
+        "EMAIL_USE_TLS": "use_tls",
+        "EMAIL_USE_SSL": "use_ssl",
+        "EMAIL_TIMEOUT": "timeout",
+    },
+    "filebased": {"EMAIL_FILE_PATH": "file_path"},
+}
+
+
+def mail_settings(url: str) -> dict[str, Any]:
+    """Django's settings that send mail as `url` says (smtp+tls://user:password@host:587).
+
+    Django 5.2 reads EMAIL_…; 6.1 reads MAILERS and warns of EMAIL_…
+    (https://docs.djangoproject.com/en/6.1/ref/settings/#mailers). Raises ImproperlyConfigured or ValueError for a URL
+    that cannot be read.
+    """
+    config: dict[str, Any] = env.email_url_config(url)  # type: ignore[no-untyped-call]
+    config["EMAIL_TIMEOUT"] = 20  # seconds
+    if django.VERSION < (6, 1):
+        return config
+    backend = config["EMAIL_BACKEND"]
+    names = _MAILER_OPTIONS.get(backend.split(".")[-2], {})
+    options = {option: config[name] for name, option in names.items() if name in config}
+    return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
 
 
 # What may stand in a Content-Security-Policy: nothing that begins another directive, or allows every host there is.

@@ -20,6 +20,7 @@ from connectapp.environment import (
     address,
     api_path,
     env,
+    mail_settings,
     mailbox,
     origins,
     parsed,
@@ -232,8 +233,7 @@ STAFF_NEED_SECOND_FACTOR = PRODUCTION
 
 if PRODUCTION and not text("EMAIL_URL").strip():
     raise ImproperlyConfigured("EMAIL_URL is required in production: the console would print password reset links.")
-vars().update(parsed("EMAIL_URL", env.email_url_config, default="consolemail://"))
-EMAIL_TIMEOUT = 20
+vars().update(parsed("EMAIL_URL", mail_settings, default="consolemail://"))
 DEFAULT_FROM_EMAIL = mailbox("DEFAULT_FROM_EMAIL", development="connect@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 

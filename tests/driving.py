@@ -8,8 +8,10 @@ from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.test import Client
 from django.test.client import ClientHandler
+from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer
+from connectapp.environment import mail_settings
 from connectapp.redaction import SealCallbackQuery
 from integrations.background import jobs
 from integrations.models import Connection, TokenPair
@@ -149,6 +151,12 @@ def work_as_if_later() -> None:
 def badge(connection: Connection) -> str:
     """The word that people read beside this connection now."""
     return str(Connection.objects.get(pk=connection.pk).badge.label)
+
+
+def send_mail_through(settings: Settings, url: str) -> None:
+    """From now on mail goes out as this EMAIL_URL says."""
+    for name, value in mail_settings(url).items():
+        setattr(settings, name, value)
 
 
 def audited(kind: str) -> int:

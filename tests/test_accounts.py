@@ -14,17 +14,13 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
-from tests.driving import Visitor
+from tests.driving import Visitor, send_mail_through
 
 pytestmark = pytest.mark.django_db
 Visit = Callable[[User], Visitor]
 
 DORA = {"email": "dora@example.com", "password1": "correct horse", "company": "Dora's Flats"}
-NOBODY_ANSWERS = {
-    "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-    "EMAIL_HOST": "127.0.0.1",
-    "EMAIL_PORT": 1,
-}
+NOBODY_ANSWERS = "smtp://127.0.0.1:1"
 
 
 @pytest.fixture(autouse=True)
@@ -150,8 +146,7 @@ def test_a_confirmation_that_cannot_be_sent_undoes_the_sign_up_and_says_so(
     verification: str, stranger: Client, settings: Settings
 ) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = verification
-    for name, value in NOBODY_ANSWERS.items():
-        setattr(settings, name, value)
+    send_mail_through(settings, NOBODY_ANSWERS)
 
     response = stranger.post("/accounts/signup/", DORA, follow=True)
 
@@ -161,7 +156,7 @@ def test_a_confirmation_that_cannot_be_sent_undoes_the_sign_up_and_says_so(
     assert kept() == (0, 0, 0, 0)
     assert stranger.get("/").status_code == 200
     # As soon as mail goes out again, the same person gets in with the same address.
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    send_mail_through(settings, "memorymail://")
     assert sign_up(stranger).status_code == 302
     assert kept()[:2] == (1, 1)
 

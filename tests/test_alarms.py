@@ -35,7 +35,7 @@ from integrations.tokens import proof
 from tests import fleet
 from tests.conftest import OpenWorld
 from tests.deliveries import NEW, payload, post
-from tests.driving import Sandbox
+from tests.driving import Sandbox, send_mail_through
 from tests.figures import record
 from tests.postgres import free_port
 from tests.prometheus import RULES, Prometheus, names, rules, samples, seconds
@@ -260,8 +260,7 @@ def deliveries_of_nobody_pile_up(scene: Scene) -> None:
 
 @sets_off("ConnectMailStuck")
 def the_mail_server_is_away(scene: Scene) -> None:
-    scene.settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    scene.settings.EMAIL_HOST, scene.settings.EMAIL_PORT = "127.0.0.1", free_port()
+    send_mail_through(scene.settings, f"smtp://127.0.0.1:{free_port()}")
     scene.connections[0].move_to(State.NEEDS_RECONNECT, error_kind="token_refused")
 
 

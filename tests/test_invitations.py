@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts import invitations
 from accounts.models import AuditEntry, Customer, Invitation, Membership, Role, User
 from connectapp.redaction import redact
-from tests.driving import Visitor
+from tests.driving import Visitor, send_mail_through
 from tests.test_accounts import NOBODY_ANSWERS, buttons, sign_in, without_numbers
 from tests.test_people import roles
 
@@ -297,15 +297,10 @@ def test_the_invitations_of_a_day_are_limited_by_company_and_by_person(
     assert "We have sent an invitation" in invite(browser, acme)
 
 
-def nobody_takes_mail(settings: Settings) -> None:
-    for name, value in NOBODY_ANSWERS.items():
-        setattr(settings, name, value)
-
-
 def test_a_mail_that_cannot_be_sent_leaves_no_invitation_behind(
     visit: Visit, alice: User, acme: Customer, settings: Settings
 ) -> None:
-    nobody_takes_mail(settings)
+    send_mail_through(settings, NOBODY_ANSWERS)
 
     page = invite(visit(alice), acme)
 
@@ -320,7 +315,7 @@ def test_a_second_mail_that_cannot_be_sent_leaves_the_first_link_working(
 ) -> None:
     link = invited(visit(alice), acme, role="viewer")
     before = Invitation.objects.values().get()
-    nobody_takes_mail(settings)
+    send_mail_through(settings, NOBODY_ANSWERS)
 
     assert "The mail could not be sent" in invite(visit(alice), acme, role="owner")
 

@@ -22,7 +22,7 @@ from tests.postgres import free_port
 from tests.world import LONG_ENOUGH, ROOT, Visitor, World, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.once]
-NOT_CLONED = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", "__pycache__", ".hypothesis")
+NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pycache__", ".hypothesis")
 
 
 class Checkout:

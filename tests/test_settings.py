@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core import mail
+from pytest_django import Settings
 
 from integrations.tokens.encryption import parse_keys
+from tests.driving import send_mail_through
 from tests.figures import record
 from tests.postgres import free_port
 from tests.production import ENVIRONMENT
@@ -120,12 +123,39 @@ def test_a_setting_that_begins_with_a_dollar_is_taken_letter_by_letter() -> None
     secret, client = "$PATH" + "k" * 50, "$HOME$"
     shown = start(
         "-c",
-        "import connectapp.settings as s; print(s.SECRET_KEY, s.SNAPINSPECT_CLIENT_SECRET, s.EMAIL_HOST_PASSWORD)",
+        "from django.conf import settings as s; from django.core.mail import get_connection;"
+        "print(s.SECRET_KEY, s.SNAPINSPECT_CLIENT_SECRET, get_connection().password)",
+        DJANGO_SETTINGS_MODULE="connectapp.settings",
         SECRET_KEY=secret,
         SNAPINSPECT_CLIENT_SECRET=client,
         EMAIL_URL="smtp://user:$SHELL@mail.example.com:25",
     )
     assert shown.stdout.split() == [secret, client, "$SHELL"], shown.stderr
+
+
+def test_mail_goes_where_its_url_says(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    send_mail_through(settings, f"filemail:///{tmp_path}")
+    mail.send_mail("To a folder", "", None, ["alice@example.com"])
+    send_mail_through(settings, "consolemail://")
+    mail.send_mail("To the console", "", None, ["alice@example.com"])
+
+    (kept,) = tmp_path.iterdir()
+    assert "Subject: To a folder" in kept.read_text()
+    assert "Subject: To the console" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tls", "ssl"), [("smtp", False, False), ("smtp+tls", True, False), ("smtp+ssl", False, True)]
+)
+def test_the_mail_server_is_the_one_of_the_url_and_has_a_time_out(scheme: str, tls: bool, ssl: bool) -> None:
+    shown = start(
+        "-c",
+        "from django.core.mail import get_connection; s = get_connection();"
+        "print([s.host, s.port, s.username, s.password, s.use_tls, s.use_ssl, s.timeout])",
+        DJANGO_SETTINGS_MODULE="connectapp.settings",
+        EMAIL_URL=f"{scheme}://user:{PASSWORD}@mail.example.com:2525",
+    )
+    assert shown.stdout.strip() == str(["mail.example.com", 2525, "user", PASSWORD, tls, ssl, 20]), shown.stderr
 
 
 def test_further_origins_of_forms_and_a_sender_with_a_name_are_accepted() -> None:
