@@ -150,12 +150,11 @@ def refused_writes(table: str, column: str, condition: str) -> Iterator[None]:
 
 @contextmanager
 def older_tables() -> Iterator[None]:
-    applied = MigrationRecorder.Migration.objects
-    newest = applied.filter(app="integrations").latest("pk")
-    kept = {"pk": newest.pk, "app": newest.app, "name": newest.name, "applied": newest.applied}
-    newest.delete()
+    applied = MigrationRecorder.Migration.objects.filter(app="integrations")
+    kept = list(applied)
+    applied.delete()
     yield
-    applied.create(**kept)
+    applied.bulk_create(kept)
 
 
 Fault = Callable[[Scene], None]

@@ -3,12 +3,10 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 
@@ -151,21 +149,6 @@ def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_an
     jobs.sweep()
     work_until_idle()
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
-
-
-def test_T9_what_the_version_before_left_behind_is_found_once_a_day_and_a_reconnect_is_not(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
-) -> None:
-    connected.move_to(State.DISCONNECTED, next_check_at=None)  # as it did, and was killed
-    browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-
-    call_command("prune", stdout=StringIO())
-    condemned = TokenPair.objects.exclude(erase_after=None)
-
-    assert [row.role for row in condemned] == [TokenPair.Role.CURRENT]
-    work()
-    assert (state(connected), condemned.all().count()) == (State.CONNECTED, 0)
 
 
 def test_T9_a_check_that_was_under_way_does_not_undo_a_disconnect(

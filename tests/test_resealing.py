@@ -47,7 +47,7 @@ import itertools, os, signal, sys
 import django
 django.setup()
 from django.core.management import call_command
-from integrations import encryption
+from integrations.tokens import encryption
 count, reseal = itertools.count(1), encryption.reseal
 def deadly(*given):
     if next(count) == int(sys.argv[1]):
@@ -289,7 +289,7 @@ def test_what_cannot_be_opened_is_named_and_left_as_it_is_and_the_rest_is_reseal
 def test_a_pair_that_waits_on_disk_keeps_its_key_in_use(connected: Connection, settings: Settings) -> None:
     row = TokenPair.objects.get()
     slot = spool.reserve(row.pk, row.version)
-    slot.fill(spool.Entry(row.pk, row.version, connected.code, "a", "r", OLD.id, "other0"))
+    slot.fill(spool.Entry(row.pk, row.version, connected.code, "a", "r", OLD.id, "other0", 0))
     settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
     with lease.hold_in_use(row.pk, row.version):  # type: ignore[union-attr]
         assert f"Key {OLD.id} still seals 1 rows" in reseal()

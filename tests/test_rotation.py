@@ -203,7 +203,7 @@ def test_what_another_database_has_left_in_the_folder_overwrites_nothing(
 ) -> None:
     row, before = TokenPair.objects.get(), kept(connected)
     slot = spool.reserve(row.pk, row.version)
-    slot.fill(spool.Entry(row.pk, row.version, "of-another", "sealed", "sealed", row.key_id, "abcdef"))
+    slot.fill(spool.Entry(row.pk, row.version, "of-another", "sealed", "sealed", row.key_id, "abcdef", 0))
     try:
         assert custody.take_home() == 0
         jobs.sweep()

@@ -9,11 +9,10 @@ from datetime import timedelta
 
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import User
-from integrations.models import ConnectAttempt, Connection, State, TokenPair
+from integrations.models import ConnectAttempt, Connection, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.client import Client
 from integrations.tokens import lease, spool, storage
@@ -100,17 +99,6 @@ def note_proof(pair_in_use: InUse) -> None:
 def condemn(connection: Connection) -> None:
     """Has every token of this connection erased soon, whatever becomes of the process that is about to do so."""
     TokenPair.objects.filter(connection=connection).update(erase_after=Now() + ERASED_AFTER_DISCONNECT)
-
-
-def condemn_left_behind() -> int:
-    """Condemns what a killed disconnect of the version before this column has left behind; returns how many pairs.
-
-    While one version takes over from the other both disconnect. A release later this can go.
-    """
-    left = TokenPair.objects.filter(erase_after=None, connection__state=State.DISCONNECTED)
-    # What came since belongs to a reconnect that is on its way.
-    ids = left.filter(received_at__lt=F("connection__state_since")).values_list("pk", flat=True)
-    return TokenPair.objects.filter(pk__in=list(ids)).update(erase_after=Now() + ERASED_AFTER_DISCONNECT)
 
 
 def forget(connection: Connection) -> None:

@@ -37,7 +37,7 @@ class Entry:
     key_id: str
     fingerprint: str
     # How often the connection had been disconnected when the exchange was sent.
-    disconnects: int = 0
+    disconnects: int
 
 
 class Slot:

@@ -6,7 +6,6 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from integrations.operations import retention
-from integrations.tokens.custody import condemn_left_behind
 
 
 class Command(BaseCommand):
@@ -24,8 +23,6 @@ class Command(BaseCommand):
     def handle(self, *, dry_run: bool, batch_size: int, **options: Any) -> None:
         if batch_size < 1:
             raise CommandError("--batch-size must be at least 1.")
-        if not dry_run:
-            condemn_left_behind()
         for rule in retention.RULES:
             rows = retention.due(rule) if dry_run else self._prune(rule, batch_size)
             age = f"{rule.kept.days} days after {rule.since}" if rule.kept else f"after {rule.since}"
