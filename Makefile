@@ -29,19 +29,19 @@ growth: install ## what a million events cost, as ratios against a thousand, on 
 	@$(PY) -m bench.growth
 
 soak: install ## the score card at its full size, figures into docs/reliability.md; ROWS="R1 R3" for some
-	@ROWS="$(ROWS)" $(PY) -m tests.soak
+	@ROWS="$(ROWS)" $(PY) -m tests.commands.soak
 
 pictures: install ## the pictures of the README, taken from the real pages into docs/pictures/
-	@$(PY) -m tests.pictures
+	@$(PY) -m tests.commands.pictures
 
 check: install ## lint, format, types, templates, missing migrations, deployment check
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/mypy $(SOURCES)
 	$(VENV)/bin/djlint templates --check --lint --quiet
-	@$(PY) -m tests.production manage.py makemigrations --check --dry-run
-	@$(PY) -m tests.production manage.py check --deploy --fail-level WARNING
-	@$(PY) -m tests.audit
+	@$(PY) -m tests.commands.production manage.py makemigrations --check --dry-run
+	@$(PY) -m tests.commands.production manage.py check --deploy --fail-level WARNING
+	@$(PY) -m tests.commands.vulnerabilities
 
 sbom: install ## the bill of materials of production, CycloneDX, into var/sbom.json
 	@mkdir -p var

@@ -21,7 +21,8 @@ from bench import paths, report
 from bench.deployment import ROOT, Deployment, answering
 from bench.paths import Size, Stand
 from bench.result import Line
-from tests import postgres, soak
+from tests.commands import soak
+from tests.support import postgres
 
 # As in production; the tests' own server is faster, and forgets everything when the power goes.
 DURABLE = ["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=256MB"]

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from tests.postgres import free_port
+from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 WEBHOOK_SECRET = "measured-webhook-address"

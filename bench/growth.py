@@ -26,7 +26,7 @@ from typing import Any
 import psycopg
 from tqdm import tqdm
 
-from tests import postgres
+from tests.support import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE, FIGURES = ROOT / "docs" / "growth.md", ROOT / "docs" / "figures" / "growth.json"

@@ -13,7 +13,7 @@ from typing import Any
 from bench.deployment import NEW_KEY, OLD_KEY, ROOT, WEBHOOK_SECRET, Deployment, Web, answering
 from bench.result import Line, Target, least, most
 from bench.rounds import Sample, in_turn, middle, ratio
-from tests.postgres import free_port
+from tests.support.postgres import free_port
 
 HERE = "Host: localhost\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.7\r\n"
 BODY = '{"sType":"Create_Inspection","iInspectionID":1000000000,"iCompanyID":7000,"sStatus":"Complete"}'

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.deployment import ROOT
 from bench.result import Line
-from tests import soak
+from tests.commands import soak
 
 PAGE = ROOT / "docs" / "performance.md"
 KEPT = ROOT / "docs" / "figures" / "performance.json"

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests import postgres
+from tests.support import postgres
 
 
 def main() -> int:

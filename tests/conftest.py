@@ -17,13 +17,13 @@ from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
 from integrations.background import jobs
 from integrations.tokens import proof
-from tests import postgres, sweep
-from tests.deployment import Deployment, deployed
-from tests.driving import Sandbox, Visitor
-from tests.sizes import size
-from tests.stage import SETTINGS, Stage
-from tests.together import Together
-from tests.world import Blank, World
+from tests.support import postgres, secret_scan
+from tests.support.clients import Sandbox, Visitor
+from tests.support.deployment import Deployment, deployed
+from tests.support.running_app import Blank, World
+from tests.support.sizes import size
+from tests.support.webhook_load import SETTINGS, Stage
+from tests.support.xdist_groups import Together
 
 FORGET = """
 from django.core.cache import cache; from accounts.models import Customer
@@ -150,7 +150,7 @@ def made_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
         return World(folders[-1], blank.copied(folders[-1]), **settings)
 
     yield make
-    leaks = sweep.leaks(folders)
+    leaks = secret_scan.leaks(folders)
     assert not leaks, f"Secrets were written to: {leaks}"
 
 
@@ -191,4 +191,4 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     folder = tmp_path_factory.mktemp("deployment")
     with postgres.running() as database, deployed(folder, database, fresh_packages=size(0, 1) == 1) as running:
         yield running
-    assert sweep.leaks([folder]) == running.settings_files, "the settings hold secrets, nothing else may"
+    assert secret_scan.leaks([folder]) == running.settings_files, "the settings hold secrets, nothing else may"

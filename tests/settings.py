@@ -6,7 +6,7 @@
 import os
 import secrets
 
-# Everything secret in a test run starts with this, so that one search finds whatever leaked (tests/sweep.py).
+# Everything secret in a test run starts with this: one search finds whatever leaked (tests/support/secret_scan.py).
 SENTINEL = os.environ.setdefault("TEST_SENTINEL", f"Sentinel{secrets.token_hex(6)}")
 
 os.environ |= {
@@ -34,7 +34,7 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # for its `flush`
 # A file, not memory: threads of one test see each other's rows, as in life.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
-    # Nobody takes its power away (tests/test_power_loss.py does that to worlds with the product's own settings).
+    # Loss of power is tested with the product's own settings (tests/processes/test_power_loss.py).
     OPTIONS = DATABASES["default"]["OPTIONS"]
     OPTIONS["init_command"] = OPTIONS["init_command"].replace("synchronous=FULL", "synchronous=OFF")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

@@ -17,7 +17,7 @@ from integrations.snapinspect.errors import (
 )
 from integrations.snapinspect.exchange_call import Exchanged
 from integrations.snapinspect.token_pair import TokenPair
-from tests.figures import record
+from tests.support.measurements import record
 
 from .remotes import NEW_ACCESS, NEW_REFRESH, REFRESH, SECRET, SECRETS, Authority, Call, Wire, http, remote
 

@@ -1,0 +1,353 @@
+"""Who belongs to a customer: roles that count at once, an owner that always remains, and one's own account."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.core.cache import cache
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from accounts.models import AuditEntry, Customer, LastOwner, Membership, Role, User
+from accounts.templatetags.browsers import browser as in_words
+from tests.accounts.test_sign_up import buttons, sign_in
+from tests.support.clients import Visitor
+from tests.support.measurements import record
+from tests.support.sizes import size
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_tried_before() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def membership(user: User, customer: Customer) -> Membership:
+    return Membership.objects.select_related("user", "customer").get(user=user, customer=customer)
+
+
+def change(browser: Visitor, member: Membership, what: str, **fields: str) -> str:
+    """Does something to a member and returns the page that this leads to."""
+    where = f"/c/{member.customer.code}/people/{member.pk}/{what}/"
+    return browser.post(where, fields, follow=True).text
+
+
+def roles(customer: Customer) -> dict[str, str]:
+    return {member.user.email.partition("@")[0]: member.role for member in customer.memberships.select_related("user")}
+
+
+def audited(kind: str) -> AuditEntry:
+    return AuditEntry.objects.get(kind=kind)
+
+
+def test_everybody_sees_who_belongs_to_the_company_and_only_owners_see_what_changes_it(
+    visit: Visit, alice: User, bob: User, victor: User, acme: Customer
+) -> None:
+    Authenticator.objects.create(user=bob, type=Authenticator.Type.TOTP, data={})
+    Authenticator.objects.create(user=victor, type=Authenticator.Type.RECOVERY_CODES, data={})
+
+    for_owner, for_viewer = (visit(user).get(f"/c/{acme.code}/people/").text for user in (alice, victor))
+
+    for page in (for_owner, for_viewer):
+        assert all(words in page for words in ("alice@", "bob@", "victor@", "Owner", "Sees everything and changes"))
+        assert page.count("#shield-check") == 1, "recovery codes alone are no second factor"
+        assert "data-badge" not in page
+    assert "Send invitation" in buttons(for_owner)
+    assert not {"Send invitation", "Withdraw"} & set(buttons(for_viewer))
+    assert "Remove" in for_owner
+    assert "Remove" not in for_viewer
+
+
+def test_a_role_counts_from_the_next_click_on(visit: Visit, alice: User, bob: User, acme: Customer) -> None:
+    owner, browser = visit(alice), visit(bob)
+    invite = f"/c/{acme.code}/people/invite/"
+    assert browser.post(invite).status_code == 403
+
+    assert "bob@example.com is Owner from now on" in change(owner, membership(bob, acme), "role", role="owner")
+    assert browser.post(invite).status_code == 200
+    change(owner, membership(bob, acme), "role", role="viewer")
+    assert browser.post(f"/c/{acme.code}/connect/").status_code == 403
+
+    entry = AuditEntry.objects.filter(kind="member.role_changed").latest("pk")
+    assert (entry.actor_name, entry.customer) == (alice.email, acme)
+    assert entry.detail == {"person": bob.email, "before": "owner", "after": "viewer"}
+
+
+def test_who_is_removed_is_a_stranger_from_the_next_click_on(
+    visit: Visit, alice: User, bob: User, acme: Customer
+) -> None:
+    browser = visit(bob)
+    member = membership(bob, acme)
+
+    assert "Remove bob@example.com?" in visit(alice).get(f"/c/{acme.code}/people/{member.pk}/remove/").text
+    assert "bob" in roles(acme), "a question removes nobody"
+    change(visit(alice), member, "remove")
+
+    assert browser.get(f"/c/{acme.code}/").status_code == 404
+    assert audited("member.removed").detail == {"person": bob.email}
+
+
+def test_leaving_on_ones_own(visit: Visit, bob: User, acme: Customer) -> None:
+    browser = visit(bob)
+    assert "Leave Acme Property?" in browser.get(f"/c/{acme.code}/people/leave/").text
+
+    page = browser.post(f"/c/{acme.code}/people/leave/", follow=True).text
+
+    assert "You do not belong to Acme Property any more" in page
+    assert "bob" not in roles(acme)
+    assert audited("member.left").actor_name == bob.email
+
+
+@pytest.mark.parametrize("role", ["member", "viewer"])
+def test_the_last_owner_stays_owner(role: str, visit: Visit, alice: User, bob: User, acme: Customer) -> None:
+    sleeping = User.objects.create_user("gone@example.com", is_active=False)
+    Membership.objects.create(user=sleeping, customer=acme, role=Role.OWNER)
+    browser, me = visit(alice), membership(alice, acme)
+
+    for page in (
+        change(browser, me, "role", role=role),
+        change(browser, me, "remove"),
+        browser.post(f"/c/{acme.code}/people/leave/", follow=True).text,
+    ):
+        assert "A company needs an owner" in page
+        assert roles(acme)["alice"] == "owner"
+    assert not AuditEntry.objects.filter(kind__startswith="member.").exists(), "what was refused did not happen"
+
+
+ROUNDS = size(10, 100)
+
+
+def test_of_owners_who_step_down_at_the_same_moment_one_remains(
+    alice: User, bob: User, victor: User, acme: Customer
+) -> None:
+    users = (alice, bob, victor)
+    steps: list[Callable[[Membership], None]] = [
+        Membership.end,
+        lambda member: member.change_role(Role.VIEWER),
+        lambda member: member.change_role(Role.MEMBER),
+    ]
+    refused = 0
+
+    for _ in range(ROUNDS):
+        Membership.objects.filter(customer=acme).delete()
+        members = [Membership.objects.create(user=user, customer=acme, role=Role.OWNER) for user in users]
+        together = Barrier(len(members))
+
+        def step_down(member: Membership, how: Callable[[Membership], None], together: Barrier = together) -> int:
+            together.wait()
+            try:
+                how(member)
+            except LastOwner:
+                return 1
+            finally:
+                database.close()
+            return 0
+
+        with ThreadPoolExecutor(len(members)) as pool:
+            refused += sum(pool.map(step_down, members, steps))
+        assert acme.memberships.owners().count() == 1
+
+    record("People", f"{len(users)} owners step down at once, {ROUNDS} times", f"{refused} refused, 1 owner each time")
+    assert refused == ROUNDS
+
+
+@pytest.mark.parametrize("body", [{}, {"role": ""}, {"role": "emperor"}, {"role": ["x", "y"]}, {"role": "nul\0"}])
+def test_a_role_that_does_not_exist_is_refused_in_words(
+    body: dict[str, Any], visit: Visit, alice: User, bob: User, acme: Customer
+) -> None:
+    page = visit(alice).post(f"/c/{acme.code}/people/{membership(bob, acme).pk}/role/", body, follow=True)
+
+    assert "Please choose one of the roles" in page.text
+    assert roles(acme)["bob"] == "member"
+
+
+def test_members_and_invitations_that_do_not_exist_are_not_found(visit: Visit, alice: User, acme: Customer) -> None:
+    browser = visit(alice)
+    for number in ("0", "999999", "9" * 40):
+        for path in (f"{number}/role/", f"{number}/remove/", f"invitations/{number}/again/"):
+            assert browser.post(f"/c/{acme.code}/people/{path}", {"role": "viewer"}).status_code == 404, path
+
+
+def test_the_page_costs_the_same_however_many_people_belong_to_the_company(
+    visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    browser.get(f"/c/{acme.code}/people/")
+    counted = []
+    for number in (1, 40):
+        for each in range(number):
+            user = User.objects.create_user(f"person{number}x{each}@example.com")
+            Membership.objects.create(user=user, customer=acme, role=Role.VIEWER)
+        with CaptureQueriesContext(database) as queries:
+            browser.get(f"/c/{acme.code}/people/")
+        counted.append(len(queries))
+    assert counted[0] == counted[1]
+
+
+# --- The company -----------------------------------------------------------------------------------------------------
+
+
+def test_an_owner_renames_the_company_for_everybody(visit: Visit, alice: User, bob: User, acme: Customer) -> None:
+    page = visit(alice).post(f"/c/{acme.code}/company/", {"company": " Acme \n Lettings "}, follow=True).text
+
+    assert "Acme Lettings" in page
+    assert "Acme Lettings" in visit(bob).get(f"/c/{acme.code}/").text
+    assert audited("customer.renamed").detail == {"before": "Acme Property", "after": "Acme Lettings"}
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 101, "nul\0byte"])
+def test_a_name_that_cannot_be_is_refused_beside_its_field(
+    name: str, visit: Visit, alice: User, acme: Customer
+) -> None:
+    page = visit(alice).post(f"/c/{acme.code}/company/", {"company": name})
+
+    assert (page.status_code, "errorlist" in page.text) == (200, True)
+    acme.refresh_from_db()
+    assert acme.name == "Acme Property"
+
+
+def test_somebody_starts_another_company_and_finds_both_in_the_header(
+    visit: Visit, bob: User, acme: Customer, settings: Settings
+) -> None:
+    settings.SIGNUP_OPEN = True
+    browser = visit(bob)
+    assert "Start another company" in browser.get(f"/c/{acme.code}/").text
+
+    browser.post("/accounts/companies/", {"company": "Bob's Own"})
+
+    own = bob.customers.get(name="Bob's Own")
+    assert membership(bob, own).role == Role.OWNER
+    page = browser.get("/", follow=True).text
+    assert all(f'href="/c/{customer.code}/"' in page for customer in (own, acme))
+
+
+def test_where_sign_up_is_closed_nobody_starts_a_company(
+    visit: Visit, bob: User, acme: Customer, settings: Settings
+) -> None:
+    settings.SIGNUP_OPEN = False
+    browser = visit(bob)
+
+    assert "Start another company" not in browser.get(f"/c/{acme.code}/").text
+    assert browser.post("/accounts/companies/", {"company": "Bob's Own"}).status_code == 403
+    assert bob.customers.count() == 1
+
+
+def test_the_companies_one_person_may_start_in_a_day_are_limited(visit: Visit, bob: User, settings: Settings) -> None:
+    settings.SIGNUP_OPEN = True
+    browser = visit(bob)
+    for number in range(10):
+        browser.post("/accounts/companies/", {"company": f"Company {number}"})
+
+    assert "10 companies today" in browser.post("/accounts/companies/", {"company": "One more"}).text
+    assert bob.customers.count() == 11
+
+
+def test_with_30_companies_the_header_lists_them_all_in_one_query(visit: Visit, bob: User, acme: Customer) -> None:
+    browser = visit(bob)
+    browser.get(f"/c/{acme.code}/")
+    with CaptureQueriesContext(database) as before:
+        browser.get(f"/c/{acme.code}/")
+    companies = [Customer.objects.open(f"Company {number}", owner=bob) for number in range(30)]
+    with CaptureQueriesContext(database) as after:
+        page = browser.get(f"/c/{acme.code}/").text
+
+    assert all(f'href="/c/{company.code}/"' in page for company in companies)
+    assert len(before) == len(after)
+
+
+# --- One's own account -----------------------------------------------------------------------------------------------
+
+
+def signed_in(user: User) -> Visitor:
+    browser = Visitor(HTTP_USER_AGENT="Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
+    assert sign_in(browser, user.email).status_code == 302
+    browser.post("/accounts/reauthenticate/", {"password": "correct horse battery"})
+    return browser
+
+
+def is_in(browser: Visitor, customer: Customer) -> bool:
+    return bool(browser.get(f"/c/{customer.code}/").status_code == 200)
+
+
+def test_sign_out_everywhere_else_ends_all_sessions_but_this_one(bob: User, alice: User, acme: Customer) -> None:
+    here, phone, stolen, of_alice = signed_in(bob), signed_in(bob), signed_in(bob), signed_in(alice)
+    page = here.get("/accounts/sessions/").text
+    assert page.count("Firefox on Linux") == 3
+    assert page.count("(this one)") == 1
+
+    assert "You are signed out everywhere else" in here.post("/accounts/sessions/", follow=True).text
+
+    assert [is_in(browser, acme) for browser in (here, phone, stolen, of_alice)] == [True, False, False, True]
+
+
+def test_a_new_password_ends_the_other_sessions(bob: User, acme: Customer) -> None:
+    here, stolen = signed_in(bob), signed_in(bob)
+
+    new = "a quite different phrase"
+    here.post(
+        "/accounts/password/change/", {"oldpassword": "correct horse battery", "password1": new, "password2": new}
+    )
+
+    assert [is_in(browser, acme) for browser in (here, stolen)] == [True, False]
+    assert sign_in(Visitor(), bob.email, new).status_code == 302
+
+
+def test_who_closes_their_account_is_gone_and_the_trail_still_says_who_did_what(
+    visit: Visit, alice: User, bob: User, acme: Customer
+) -> None:
+    here, phone = signed_in(bob), signed_in(bob)
+    here.post(f"/c/{acme.code}/connect/")
+
+    assert "Close your account?" in here.get("/accounts/close/").text
+    page = here.post("/accounts/close/", follow=True).text
+
+    assert "The account of bob@example.com is closed" in page
+    assert not User.objects.filter(email=bob.email).exists()
+    assert not is_in(here, acme)
+    assert not is_in(phone, acme)
+    assert "bob" not in roles(acme)
+    for kind in ("connect.started", "account.closed"):
+        entry = audited(kind)
+        assert (entry.actor, entry.who) == (None, "bob@example.com")
+    assert sign_in(Visitor(), bob.email).status_code == 200, "the sign-in form again"
+
+
+def test_an_account_is_closed_by_who_has_just_shown_that_it_is_them(visit: Visit, bob: User, acme: Customer) -> None:
+    answer = visit(bob).post("/accounts/close/")
+
+    assert answer["Location"].startswith("/accounts/reauthenticate/")
+    assert User.objects.filter(pk=bob.pk).exists()
+
+
+def test_the_last_owner_of_any_company_cannot_close_their_account(alice: User, bob: User, acme: Customer) -> None:
+    second = Customer.objects.open("Second", owner=bob)
+    Membership.objects.create(user=alice, customer=second, role=Role.MEMBER)
+    browser = signed_in(alice)
+
+    page = browser.post("/accounts/close/", follow=True).text
+
+    assert "only owner of a company" in page
+    assert (roles(acme)["alice"], roles(second)["alice"]) == ("owner", "member"), "all of it or nothing"
+    assert is_in(browser, acme)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "words"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/126.0 Safari/537.36 Edg/126.0", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1", "Safari on iPhone"),
+        ("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Safari/537.36", "Chrome on Android"),
+        ("curl/8.5.0", "A browser"),
+        ("", "A browser"),
+    ],
+)
+def test_a_session_is_named_after_its_browser(user_agent: str, words: str) -> None:
+    assert in_words(user_agent) == words

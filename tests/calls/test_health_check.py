@@ -1,0 +1,69 @@
+"""When a connection is asked whether it works: at once after a sibling's connect, and not as often as one can press."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+
+from accounts.models import Customer, User
+from integrations.models import Connection, State
+from integrations.models.connections import MOST_TESTS
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, work
+from tests.support.troubled_connections import pass_time, state, work_until_idle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+
+
+@pytest.fixture
+def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+    return visit(alice).connect(acme, sandbox)
+
+
+def test_when_somebody_connects_a_company_its_other_connections_are_asked_at_once(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User, connected: Connection
+) -> None:
+    bystander = visit(alice).connect(acme, sandbox, account=OTHER)
+    pass_time(timedelta(hours=7))
+    work_until_idle()
+    sandbox.control("POST", "revoke_all")  # as a vendor may do with older grants
+    visit(charlie).connect(charlie.customers.get(), sandbox)
+    work_until_idle()
+
+    assert state(connected) == State.NEEDS_RECONNECT, "nobody has asked it"
+    assert state(bystander) == State.CONNECTED, "another company is none of its business"
+
+
+def test_pressing_test_all_day_calls_snapinspect_a_few_times_a_minute_and_says_so(
+    sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer, connected: Connection
+) -> None:
+    other = visit(alice).connect(acme, sandbox, account=OTHER)
+    people = [visit(alice), visit(bob)]
+    where = f"/c/{acme.code}/connections/{connected.code}/test/"
+    sandbox.control("DELETE", "log")
+
+    pages = [people[press % 2].post(where, follow=True) for press in range(MOST_TESTS + 4)]
+
+    assert len(sandbox.calls("/user")) == audited("connection.tested") == MOST_TESTS
+    assert {page.status_code for page in pages} == {200}
+    told = ["was not asked again" in page.content.decode() for page in pages]
+    assert told == [False] * MOST_TESTS + [True] * 4
+    assert "Pat" in pages[-1].content.decode(), "the latest answer is still there"
+    assert "was not asked again" not in people[0].post(where.replace(connected.code, other.code), follow=True).text
+
+    pass_time(timedelta(minutes=1))
+    assert "was not asked again" not in people[0].post(where, follow=True).text
+
+
+def test_presses_at_the_same_moment_are_counted_one_by_one(connected: Connection) -> None:
+    def press(_: int) -> bool:
+        try:
+            return Connection.objects.get(pk=connected.pk).claim_test()
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(press, range(3 * MOST_TESTS))) == MOST_TESTS
+    work()

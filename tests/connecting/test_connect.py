@@ -1,0 +1,510 @@
+"""Rows C1, C2, C4-C8, C10, C15, C16 of the score card: what may and may not come of a return from SnapInspect."""
+
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
+
+import pytest
+from django.conf import settings
+from django.core.signing import Signer
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.models import AuditEntry, Customer, Membership, Role, User
+from integrations import wording
+from integrations.connecting import state
+from integrations.models import ConnectAttempt, Connection, State, TokenPair
+from tests.support.clients import (
+    COMPANY_OF_OTHER,
+    COMPANY_OF_PAT,
+    OTHER,
+    Sandbox,
+    Visitor,
+    audited,
+    callback,
+    everything_kept,
+    state_of,
+    work,
+)
+from tests.support.measurements import record
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+
+
+def test_connecting_ends_with_a_proved_connection_whose_url_tokens_are_dead(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    address = sandbox.decide(browser.leave(acme))
+    travelled = parse_qs(urlsplit(address).query)["access_token"][0]
+
+    response = browser.come_back(address)
+
+    assert (response.status_code, response["Location"]) == (303, f"/c/{acme.code}/")
+    connection = acme.connections.get()
+    assert connection.badge == State.CONNECTING
+    work()
+    connection = acme.connections.get()
+    assert connection.badge == State.CONNECTED
+    assert connection.company_id == COMPANY_OF_PAT
+    assert connection.proved_at is not None
+    assert not sandbox.accepts(travelled)
+    assert sandbox.exchanges() == 1
+    assert [entry.kind for entry in AuditEntry.objects.order_by("pk")] == [
+        "connect.started",
+        "connect.allowed",
+        "tokens.exchanged",
+        "connect.connected",
+    ]
+
+
+def test_the_authorization_address_has_exactly_the_four_documented_parameters(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    parts = urlsplit(visit(alice).leave(acme))
+
+    assert sorted(name for name, _ in parse_qsl(parts.query)) == ["client_id", "redirect_uri", "response_type", "state"]
+    assert parse_qs(parts.query)["response_type"] == ["code"]
+
+
+def test_the_state_is_kept_as_a_hash_only(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> None:
+    issued = state_of(visit(alice).leave(acme))
+
+    attempt = ConnectAttempt.objects.get()
+    assert issued not in str(vars(attempt))
+    assert len(attempt.state_hash) == 64
+
+
+def test_no_link_can_start_connecting(visit: Visit, alice: User, acme: Customer) -> None:
+    assert visit(alice).get(f"/c/{acme.code}/connect/").status_code == 405
+
+
+def test_without_a_client_id_connect_is_not_offered(
+    visit: Visit, alice: User, acme: Customer, settings: Settings, sandbox: Sandbox
+) -> None:
+    settings.SNAPINSPECT_CLIENT_ID = settings.SNAPINSPECT_CLIENT_SECRET = ""
+    browser = visit(alice)
+
+    assert "Connect with SnapInspect" not in browser.get(f"/c/{acme.code}/").text
+    assert browser.post(f"/c/{acme.code}/connect/")["Location"] == f"/c/{acme.code}/"
+    assert not ConnectAttempt.objects.exists()
+
+
+GOOD_TOKENS = {"access_token": "a" * 40, "refresh_token": "r" * 40, "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"state": ""},
+        {"state": "two"},
+        {"state": secrets.token_urlsafe(32)},
+        {"state": Signer(salt="another").sign("nonce")},
+        {"state": Signer(salt="integrations.connecting.state", sep=".").sign("never issued")},
+        {"state": "x" * 10_000},
+        {"state": "nul\0byte"},
+        {"state": "käse"},
+        {"state": "a b"},
+        {"state": "%00%ff"},
+        {"state": "' OR 1=1 --"},
+    ],
+    ids=[
+        "missing",
+        "empty",
+        "not signed",
+        "random",
+        "another salt",
+        "never issued",
+        "10 kB",
+        "NUL",
+        "not ASCII",
+        "space",
+        "percent",
+        "SQL",
+    ],
+)
+def test_C1_a_state_that_we_did_not_issue_changes_nothing_and_says_so(
+    query: dict[str, str], sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    before = everything_kept()
+
+    response = browser.come_back(callback(**GOOD_TOKENS, **query))
+
+    assert (response.status_code, response["Location"]) == (303, "/connect/ended/unknown/")
+    assert wording.ENDINGS["unknown"].title in browser.get(response["Location"]).text
+    assert everything_kept() == before
+    assert sandbox.calls() == []
+    assert audited("connect.unknown") == 1
+
+
+def test_C1_two_states_are_no_state(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> None:
+    browser = visit(alice)
+    good = sandbox.decide(browser.leave(acme))
+
+    response = browser.come_back(good + "&state=" + quote(state_of(good)))
+
+    assert response["Location"] == "/connect/ended/unknown/"
+    assert everything_kept() == []
+    assert browser.come_back(good)["Location"] == f"/c/{acme.code}/"  # nothing was used up
+
+
+def test_C1_a_state_of_another_customers_person_is_refused(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
+) -> None:
+    address = sandbox.decide(visit(charlie).leave(charlie.customers.get()))
+
+    response = visit(alice).come_back(address)
+
+    assert response["Location"] == "/connect/ended/other-person/"
+    assert everything_kept() == []
+    assert audited("connect.other-person") == 1
+
+
+def test_C2_an_attackers_callback_does_nothing_in_the_victims_session_and_is_burnt(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
+) -> None:
+    visit(alice).connect(acme, sandbox)
+    attacker = visit(charlie)
+    trap = sandbox.decide(attacker.leave(charlie.customers.get()), account=OTHER)
+    before = everything_kept()
+
+    assert visit(alice).come_back(trap)["Location"] == "/connect/ended/other-person/"
+
+    assert everything_kept() == before
+    attacker.come_back(trap)
+    assert everything_kept() == before, "the state was not burnt"
+
+
+def test_C3_a_second_use_is_a_friendly_page_and_no_second_connection(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    address = sandbox.decide(browser.leave(acme))
+    browser.come_back(address)
+    work()
+    before = everything_kept()
+
+    response = browser.come_back(address)
+
+    assert response["Location"] == f"/c/{acme.code}/"
+    assert "used already" in browser.get(response["Location"]).text or audited("connect.used") == 1
+    assert everything_kept() == before
+    assert sandbox.exchanges() == 1
+
+
+@pytest.mark.parametrize(
+    ("age", "accepted"),
+    [(timedelta(seconds=599), True), (timedelta(seconds=601), False), (timedelta(days=-1), False)],
+    ids=["599 s", "601 s", "issuer's clock a day ahead"],
+)
+def test_C4_a_state_is_good_for_ten_minutes_of_the_databases_clock(
+    age: timedelta, accepted: bool, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    address = sandbox.decide(browser.leave(acme))
+    ConnectAttempt.objects.update(issued_at=timezone.now() - age)
+
+    response = browser.come_back(address)
+
+    assert response["Location"] == (f"/c/{acme.code}/" if accepted else "/connect/ended/expired/")
+    assert Connection.objects.exists() is accepted
+
+
+def test_C5_two_tabs_for_two_customers_end_where_they_began(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    second = Customer.objects.open("Second", owner=alice)
+    browser = visit(alice)
+    for_acme = sandbox.decide(browser.leave(acme))
+    for_second = sandbox.decide(browser.leave(second), account=OTHER)
+
+    assert browser.come_back(for_second)["Location"] == f"/c/{second.code}/"
+    assert browser.come_back(for_acme)["Location"] == f"/c/{acme.code}/"
+
+    work()
+    assert acme.connections.get().company_id == COMPANY_OF_PAT
+    assert second.connections.get().company_id == COMPANY_OF_OTHER
+
+
+@pytest.mark.parametrize("gone", ["signed out", "expired", "other browser", "somebody else signed in"])
+def test_C6_without_the_session_that_began_nothing_is_connected_and_no_token_is_passed_on(
+    gone: str, sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    address = sandbox.decide(browser.leave(acme))
+    if gone == "signed out":
+        browser.post("/accounts/logout/")
+    elif gone == "expired":
+        browser.session.flush()
+    elif gone == "other browser":
+        browser = visit(alice)
+    else:
+        browser.force_login(bob)
+
+    response = browser.come_back(address)
+
+    ended = {"other browser": "other-browser", "somebody else signed in": "other-person"}.get(gone, "signed-out")
+    assert (response.status_code, response["Location"]) == (303, f"/connect/ended/{ended}/")
+    page = browser.get(response["Location"]).text
+    assert wording.ENDINGS[ended].title in page
+    assert everything_kept() == []
+    for name, value in parse_qsl(urlsplit(address).query):
+        if name != "token_type":
+            assert value not in page + response["Location"] + str(response.headers)
+
+
+def test_C16_a_scanner_without_a_session_gets_nothing_and_spoils_nothing(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, stranger: Client
+) -> None:
+    browser = visit(alice)
+    address = sandbox.decide(browser.leave(acme))
+    scanner = Visitor()
+
+    for _ in range(2):
+        assert scanner.come_back(address)["Location"] == "/connect/ended/signed-out/"
+    assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
+    assert scanner.come_back(address)["Location"] == "/connect/ended/signed-out/"
+
+    work()
+    assert acme.connections.get().badge == State.CONNECTED
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"error": "access_denied", "access_token": None, "refresh_token": None, "token_type": None},
+        {"access_token": None, "refresh_token": None, "token_type": None},
+        {"error": "server_error", "error_description": "<b>x</b>"},
+    ],
+    ids=["error", "state only", "error beside tokens"],
+)
+def test_C7_declining_leaves_what_exists_untouched(
+    override: dict[str, str | None], sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    before = everything_kept()
+    sandbox.fault("/integration/SnapInspectConnect", "return", override=override)
+
+    response = browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+
+    assert response["Location"] == f"/c/{acme.code}/"
+    assert "Nothing was saved" in browser.get(response["Location"]).text
+    assert everything_kept() == before
+
+
+def test_C7_a_return_with_nothing_at_all_is_a_calm_page(visit: Visit, alice: User, acme: Customer) -> None:
+    browser = visit(alice)
+    response = browser.come_back("http://localhost:8000/connect/callback/")
+
+    assert response.status_code == 303
+    assert browser.get(response["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"override": {"refresh_token": None}}, "no_refresh_token"),
+        ({"override": {"access_token": None}}, "no_access_token"),
+        ({"override": {"access_token": ""}}, "no_access_token"),
+        ({"override": {"token_type": "mac"}}, "not_bearer"),
+        ({"override": {"access_token": "with\r\nX-Injected: 1"}}, "odd_token"),
+        ({"override": {"refresh_token": "tökén"}}, "odd_token"),
+        ({"override": {"access_token": "nul\0"}}, "odd_token"),
+        ({"duplicate": ["access_token"]}, "duplicated"),
+        ({"duplicate": ["refresh_token"]}, "duplicated"),
+        ({"duplicate": ["token_type"]}, "duplicated"),
+    ],
+    ids=str,
+)
+def test_C8_odd_tokens_are_refused_each_with_its_own_audit_entry(
+    fault: dict[str, Any], outcome: str, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    sandbox.fault("/integration/SnapInspectConnect", "return", **fault)
+
+    response = browser.come_back(sandbox.decide(browser.leave(acme)))
+
+    assert response["Location"] == f"/c/{acme.code}/"
+    assert browser.get(response["Location"]).status_code == 200
+    assert everything_kept() == []
+    assert audited(f"connect.{outcome}") == 1
+    assert ConnectAttempt.objects.get().outcome == outcome
+
+
+@pytest.mark.parametrize("token_type", ["bearer", "BEARER", None])
+def test_C8_bearer_in_any_case_is_bearer(
+    token_type: str | None, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    sandbox.fault("/integration/SnapInspectConnect", "return", override={"token_type": token_type})
+
+    assert visit(alice).connect(acme, sandbox).badge == State.CONNECTED
+
+
+def test_C10_reconnecting_to_another_company_asks_first_and_names_both(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    in_use = TokenPair.objects.current().get(connection=connection).fingerprint
+
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    work()
+
+    connection.refresh_from_db()
+    assert connection.company_id == COMPANY_OF_PAT
+    assert TokenPair.objects.current().get(connection=connection).fingerprint == in_use
+    page = browser.get(f"/c/{acme.code}/").text
+    assert f"Keep company {COMPANY_OF_PAT}" in page
+    assert f"Add company {COMPANY_OF_OTHER} as well" in page
+
+
+def test_C10_keeping_drops_the_other_companys_access(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    work()
+
+    browser.post(f"/c/{acme.code}/connections/{connection.code}/answer/", {"answer": "keep"})
+
+    assert [pair.role for pair in TokenPair.objects.all()] == ["current"]
+    assert acme.connections.get().company_id == COMPANY_OF_PAT
+
+
+def test_C10_adding_makes_a_connection_of_its_own(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    work()
+
+    browser.post(f"/c/{acme.code}/connections/{connection.code}/answer/", {"answer": "add"})
+
+    assert sorted(acme.connections.values_list("company_id", "state")) == [
+        (COMPANY_OF_PAT, State.CONNECTED),
+        (COMPANY_OF_OTHER, State.CONNECTED),
+    ]
+    page = browser.post(f"/c/{acme.code}/connections/{connection.code}/test/", follow=True).text
+    assert COMPANY_OF_PAT in page
+
+
+def test_connecting_a_company_again_renews_the_connection_it_has(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    first = browser.connect(acme, sandbox)
+
+    browser.connect(acme, sandbox)
+
+    assert acme.connections.get().code == first.code
+    assert TokenPair.objects.get().role == "current"
+    assert acme.connections.get().badge == State.CONNECTED
+
+
+def test_reconnecting_keeps_the_connection_and_its_old_tokens_until_the_new_ones_work(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    old = TokenPair.objects.current().get()
+
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+
+    assert TokenPair.objects.current().get().pk == old.pk
+    assert acme.connections.get().badge == State.CONNECTING
+    work()
+    assert acme.connections.get().badge == State.CONNECTED
+    assert TokenPair.objects.get().pk != old.pk
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"HTTP_HOST": "localhost:9999"},
+        {"HTTP_HOST": "127.0.0.1"},
+        {"HTTP_X_FORWARDED_HOST": "evil.example"},
+        {"HTTP_X_FORWARDED_SERVER": "evil.example"},
+        {"HTTP_X_FORWARDED_PROTO": "https"},
+        {"HTTP_X_FORWARDED_PORT": "444"},
+        {"HTTP_FORWARDED": "host=evil.example;proto=https"},
+        {"HTTP_X_HOST": "evil.example"},
+        {"HTTP_X_ORIGINAL_URL": "https://evil.example/"},
+        {"HTTP_ORIGIN": "https://evil.example"},
+    ],
+    ids=str,
+)
+def test_C15_the_redirect_uri_is_the_registered_one_byte_for_byte(
+    headers: dict[str, Any], sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    response = browser.post(f"/c/{acme.code}/connect/", **headers)
+
+    asked = parse_qs(urlsplit(response["Location"]).query)["redirect_uri"][0]
+    assert asked == settings.SNAPINSPECT_REDIRECT_URI
+    browser.come_back(sandbox.decide(response["Location"]))
+    work()
+    exchange = sandbox.calls("/integration/ExchangeToken")[0]
+    assert exchange["redirect_uri"] == settings.SNAPINSPECT_REDIRECT_URI
+
+
+@pytest.mark.parametrize("change", ["removed", "only looks now"])
+def test_M4_who_may_not_connect_any_more_is_refused_on_return(
+    change: str, sandbox: Sandbox, visit: Visit, bob: User, acme: Customer
+) -> None:
+    browser = visit(bob)
+    address = sandbox.decide(browser.leave(acme))
+    membership = Membership.objects.filter(user=bob)
+    membership.delete() if change == "removed" else membership.update(role=Role.VIEWER)
+
+    assert browser.come_back(address)["Location"] == "/connect/ended/not-allowed/"
+    record("M4", f"membership before the callback: {change}", f"refused, {len(everything_kept())} rows kept")
+    assert everything_kept() == []
+
+
+def test_M4_who_looks_at_another_customer_meanwhile_connects_the_one_they_began_with(
+    sandbox: Sandbox, visit: Visit, bob: User, charlie: User, acme: Customer
+) -> None:
+    other = charlie.customers.get()
+    Membership.objects.create(user=bob, customer=other, role=Role.MEMBER)
+    browser = visit(bob)
+    address = sandbox.decide(browser.leave(acme))
+    assert browser.get(f"/c/{other.code}/").status_code == 200
+    Membership.objects.filter(user=bob, customer=other).update(role=Role.OWNER)
+
+    assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
+    work()
+
+    record(
+        "M4",
+        "the person has switched to another customer before the callback",
+        f"{acme.connections.count()} connection of the one they began with, {other.connections.count()} of the other",
+    )
+    assert (acme.connections.count(), other.connections.count()) == (1, 0)
+
+
+def test_the_callback_answer_is_not_kept_and_tells_no_referrer(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    for address in (sandbox.decide(browser.leave(acme)), callback(state="x")):
+        response = browser.come_back(address)
+        assert "no-store" in response["Cache-Control"]
+        assert response["Referrer-Policy"] == "no-referrer"
+        assert response.content == b""
+
+
+def test_a_state_cannot_be_finished_by_who_reads_the_table(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    browser.leave(acme)
+    attempt = ConnectAttempt.objects.get()
+
+    assert state.find(attempt.state_hash) is None

@@ -1,0 +1,168 @@
+"""What people can do again and again, or leave undone for ever, does not pile up here."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connection as database
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import AuditEntry, Customer, User
+from integrations import wording
+from integrations.background import jobs
+from integrations.connecting.completion import ASKS_FOR
+from integrations.events import routing
+from integrations.models import Attempt, Check, Connection, Delivery, Event, Lane, TokenPair, Turn
+from integrations.operations import retention, status
+from integrations.tokens import keys
+from integrations.views import connect as connect_view
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, callback, work
+from tests.support.many_events import make_events, tables_read_whole
+from tests.support.sizes import size
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+
+
+def test_an_address_that_was_handed_on_is_noted_once_with_the_connection_it_is_about(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    address = sandbox.decide(browser.leave(acme, connection=connection))
+    for _ in range(3):
+        assert Visitor().come_back(address)["Location"] == "/connect/ended/signed-out/"
+    for _ in range(3):
+        assert visit(charlie).come_back(address)["Location"] == "/connect/ended/other-person/"
+    for _ in range(3):
+        assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
+
+    noted = AuditEntry.objects.filter(subject=connection.code)
+    for kind in ("connect.signed-out", "connect.other-person", "connect.used"):
+        assert noted.filter(kind=kind).count() == audited(kind) == 1
+
+
+def test_states_that_nobody_issued_are_noted_twenty_times_an_hour_for_each_person(visit: Visit, alice: User) -> None:
+    browser = visit(alice)
+    for number in range(connect_view.MOST_UNKNOWN_AN_HOUR + 5):
+        assert browser.come_back(callback(state=str(number)))["Location"] == "/connect/ended/unknown/"
+    assert audited("connect.unknown") == connect_view.MOST_UNKNOWN_AN_HOUR
+
+    AuditEntry.objects.update(at=Now() - timedelta(hours=1))
+    browser.come_back(callback(state="again"))
+    assert audited("connect.unknown") == connect_view.MOST_UNKNOWN_AN_HOUR + 1
+
+
+def test_a_company_that_nobody_decided_on_within_seven_days_is_forgotten(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    work()
+    asking = TokenPair.objects.candidates().filter(asks=True)
+    asking.update(received_at=Now() - ASKS_FOR + timedelta(minutes=5))
+    work()
+    assert asking.count() == 1
+
+    asking.update(received_at=Now() - ASKS_FOR - timedelta(minutes=5))
+    jobs.sweep()
+    work()
+
+    assert list(TokenPair.objects.values_list("connection", "role")) == [(connection.pk, "current")]
+    entry = AuditEntry.objects.get(kind="connect.other_company_lapsed")
+    assert (entry.subject, entry.actor) == (connection.code, None)
+    assert "erased" in wording.activity(entry.kind)
+    assert Connection.objects.get().badge.label == "Connected"
+
+
+def test_of_an_answer_that_is_too_long_only_the_name_and_the_company_are_kept(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    path = f"/c/{acme.code}/connections/{connection.code}/test/"
+    assert "Everything SnapInspect answered" in browser.post(path, follow=True).text
+
+    long = '{"iUserID": 501, "sName": "Pat", "iCompanyID": 6847, "more": "%s"}' % ("x" * Check.MOST_KEPT)
+    sandbox.fault("/user", "status", status=200, body=long)
+    page = browser.post(path, follow=True).text
+
+    assert Check.objects.latest("pk").answer is None
+    assert "more than 64 KiB" in page
+    assert "6847" in page
+
+
+def test_a_session_cookie_that_holds_a_nul_is_no_session(acme: Customer) -> None:
+    for odd in ('"\\000"', "a\u00e9", "x" * 41):
+        answer = Visitor(HTTP_COOKIE=f"sessionid={odd}").get(f"/c/{acme.code}/")
+        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/accounts/login/")
+
+
+def test_what_goes_by_its_age_is_looked_for_at_the_old_end_of_its_table_only(acme: Customer) -> None:
+    connection = Connection.objects.create(customer=acme)
+    made = make_events(connection, 40)
+    rule = next(rule for rule in retention.RULES if rule.what == "events")
+    kept = rule.kept + timedelta(days=2)
+    for number, event in enumerate(made):
+        came = timezone.now() - kept if number < 25 else timezone.now()
+        Event.objects.filter(pk=event.pk).update(received_at=came, finished_at=came)
+    Event.objects.filter(pk=made[3].pk).update(finished_at=None)
+
+    assert retention.due(rule) == 24
+    with CaptureQueriesContext(database) as asked:
+        assert list(retention.prune(rule, batch=10)) == [10, 10, 4]
+    assert set(Event.objects.all()) == {made[3], *made[25:]}
+    bound = [query["sql"] for query in asked.captured_queries if '"id" <' in query["sql"]]
+    assert str(made[25].pk) in bound[0]
+
+
+def test_of_sealed_rows_one_is_read_for_each_key(acme: Customer) -> None:
+    connections = Connection.objects.bulk_create(Connection(customer=acme, company_id=str(n)) for n in range(30))
+    TokenPair.objects.bulk_create(
+        TokenPair(connection=each, sealed_access=b"x", sealed_refresh=b"y", key_id="bbbb" if each.pk % 2 else "aaaa")
+        for each in connections
+    )
+    with CaptureQueriesContext(database) as asked:
+        names = set(keys.missing())
+    assert names == {"aaaa", "bbbb"}
+    assert all("LIMIT 1" in query["sql"] for query in asked.captured_queries[:3])
+    assert keys.in_use(10) == {"aaaa": 10, "bbbb": 10}
+    assert keys.in_use() == {"aaaa": 15, "bbbb": 15}
+
+
+@pytest.fixture
+def town() -> None:
+    """Enough of everything for PostgreSQL to have to choose."""
+    if database.vendor != "postgresql":
+        pytest.skip("Plans are PostgreSQL's.")
+    call_command("seed", customers=size(2_000, 50_000), events=size(4_000, 500_000))
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    Turn.objects.take("sweep")
+
+
+# What is asked again and again, by every worker, balancer and member of staff.
+ASKED_OFTEN: dict[str, Callable[[], object]] = {
+    "the sweep": jobs.sweep,
+    "how much waits": jobs.due,
+    "the operations page": status.look,
+    "which keys are needed": keys.missing,
+    "whose deliveries are": routing.place,
+    "what is old": lambda: [retention.due(rule) for rule in retention.RULES if rule.came],
+}
+
+
+def test_what_is_asked_often_reads_no_big_table_from_end_to_end(town: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("MOST", "TRIES"):
+        monkeypatch.setattr(status, bound, 500)  # as far behind what there is as in life
+    big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, Lane)}
+    Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')
+    for what, ask in ASKED_OFTEN.items():
+        with CaptureQueriesContext(database) as asked:
+            ask()
+        for query in asked.captured_queries:
+            assert not tables_read_whole(query["sql"]) & big, f"{what}: {query['sql']}"

@@ -1,0 +1,283 @@
+"""The pages about connections: what they say in each state, what can be done there, and by whom."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts import audit, choices
+from accounts.models import Customer, Role, User
+from integrations.models import Check, Connection, Event, Kind, State, TokenPair
+from integrations.operations import retention
+from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, audited, work
+
+pytestmark = pytest.mark.django_db
+Visit = Callable[[User], Visitor]
+
+
+def make(customer: Customer, company: str = "6847", **fields: Any) -> Connection:
+    now = timezone.now()
+    kept: dict[str, Any] = {"state": State.CONNECTED, "connected_at": now, "proved_at": now, **fields}
+    return Connection.objects.create(customer=customer, company_id=company, **kept)
+
+
+def page_of(connection: Connection, tab: str = "") -> str:
+    return f"/c/{connection.customer.code}/connections/{connection.code}/{tab}"
+
+
+def words(page: str) -> str:
+    """What a person reads on it."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+def names(page: str) -> list[str]:
+    return re.findall(r'<th scope="row">\s*<a [^>]*>([^<]*)</a>', page)
+
+
+def test_the_list_shows_those_that_need_a_person_first(visit: Visit, alice: User, acme: Customer) -> None:
+    make(acme, "1", company_name="Alder")
+    make(acme, "2", company_name="Birch", state=State.DISCONNECTED)
+    make(acme, "3", company_name="Cedar", state=State.NEEDS_RECONNECT)
+    assert names(visit(alice).get(f"/c/{acme.code}/connections/").text) == ["Cedar", "Alder", "Birch"]
+
+
+def test_the_list_is_filtered_by_the_badge_in_the_address(visit: Visit, alice: User, acme: Customer) -> None:
+    make(acme, "1", company_name="Alder")
+    make(acme, "2", company_name="Birch", state=State.TROUBLE)
+    browser, address = visit(alice), f"/c/{acme.code}/connections/"
+    assert names(browser.get(f"{address}?state=trouble").text) == ["Birch"]
+    for nothing in ("disconnected", "nonsense", "\0", "1" * 5000):
+        page = browser.get(address, {"state": nothing})
+        assert (page.status_code, names(page.text)) == (200, [])
+        assert "No connection is in this state" in page.text
+
+
+def test_an_empty_list_says_what_will_appear_and_holds_the_one_button(
+    visit: Visit, alice: User, victor: User, acme: Customer
+) -> None:
+    address = f"/c/{acme.code}/connections/"
+    page = visit(alice).get(address).text
+    assert "Nothing is connected yet" in page
+    assert page.count("Connect with SnapInspect") == 1
+    assert "An owner or a member" in visit(victor).get(address).text
+
+
+def test_the_list_costs_the_same_queries_however_long_it_is(visit: Visit, alice: User, acme: Customer) -> None:
+    browser, address = visit(alice), f"/c/{acme.code}/connections/"
+    counted = []
+    for company in (1, 12):
+        for number in range(company):
+            if not acme.connections.filter(company_id=str(number)).exists():
+                connection = make(acme, str(number), connected_by=alice)
+                Event.objects.create(connection=connection, received_at=timezone.now())
+        with CaptureQueriesContext(database) as queries:
+            browser.get(address)
+        counted.append(len(queries))
+    assert counted[0] == counted[1]
+    assert counted[1] <= 12
+
+
+def test_a_detail_page_costs_the_same_queries_however_much_has_happened(
+    visit: Visit, alice: User, acme: Customer
+) -> None:
+    browser, connection = visit(alice), make(acme, connected_by=alice)
+    counted = []
+    for number in (1, 20):
+        for _ in range(number):
+            Check.objects.create(connection=connection, by=alice, duration=timedelta(seconds=1))
+            Event.objects.create(connection=connection, received_at=timezone.now(), state=Event.State.FAILED)
+        with CaptureQueriesContext(database) as queries:
+            browser.get(page_of(connection))
+        counted.append(len(queries))
+    assert counted[0] == counted[1]
+    assert counted[1] <= 15
+
+
+@pytest.mark.parametrize(
+    ("fields", "told", "button"),
+    [
+        ({}, ["Company 6847", "last proved working", "last event not yet"], "Test connection"),
+        (
+            {"state": State.TROUBLE, "error_kind": "timeout"},
+            ["did not answer in time", "Nothing is lost", "Next try"],
+            "Test connection",
+        ),
+        (
+            {"state": State.NEEDS_RECONNECT},
+            ["no longer accepts our access", "New inspections are stored"],
+            "Reconnect",
+        ),
+        (
+            {"state": State.NEEDS_RECONNECT, "kind": Kind.PERSONAL},
+            ["does not accept this token", "Replace your token"],
+            "Replace token",
+        ),
+        ({"state": State.DISCONNECTED}, ["Disconnected", "The events that came are kept"], "Reconnect"),
+        (
+            {"state": State.SETUP_PROBLEM, "error_kind": "exchange_refused"},
+            ["not set up correctly", "mention Ref"],
+            "Copy reference",
+        ),
+    ],
+)
+def test_each_state_says_what_it_means_and_offers_the_way_out(
+    fields: dict[str, Any], told: list[str], button: str, visit: Visit, alice: User, acme: Customer
+) -> None:
+    connection = make(acme, **fields)
+    page = visit(alice).get(page_of(connection))
+    assert all(sentence in words(page.text) for sentence in told), words(page.text)
+    assert button in words(page.text)
+    assert re.findall(r"data-badge[^>]*>([^<]*)<", page.text) == [connection.badge.label]
+
+
+def test_a_viewer_sees_everything_and_can_press_nothing(visit: Visit, victor: User, acme: Customer) -> None:
+    page = visit(victor).get(page_of(make(acme))).text
+    main = page[page.index("<main") : page.index("</main")]
+    assert "<form" not in main
+    assert "Settings" not in main
+
+
+def test_disconnect_says_what_it_does_and_the_page_until_when_events_are_kept(
+    visit: Visit, alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "AFTER_DISCONNECT", timedelta(days=17))
+    connection = make(acme)
+    assert "events are kept until" not in words(visit(alice).get(page_of(connection)).text)
+    asked = words(visit(alice).get(page_of(connection, "disconnect/")).text)
+    for sentence in ("deleted here at once", "No new events", "kept for 17 days", "SnapInspect itself may still list"):
+        assert sentence in asked
+
+    connection.move_to(State.DISCONNECTED)
+    connection.refresh_from_db()
+    until = connection.state_since + timedelta(days=17)
+    assert f"kept until {until:%-d %B %Y}" in words(visit(alice).get(page_of(connection)).text)
+
+
+def test_the_settings_name_those_who_want_the_mails_not_all_owners(
+    visit: Visit, alice: User, bob: User, acme: Customer
+) -> None:
+    page = page_of(make(acme), "settings/")
+    choices.choose(acme.memberships.get(user=bob), trouble_mails=True, daily_digest=False)
+
+    def told() -> list[str]:
+        text = visit(alice).get(page).text
+        listed = text[text.index("Who gets e-mails") :]
+        return re.findall(r"<li>(\S+@\S+)</li>", listed[: listed.index("</section>")])
+
+    assert told() == [alice.email, bob.email]
+    choices.choose(acme.memberships.get(user=alice), trouble_mails=False, daily_digest=False)
+    acme.memberships.filter(user=bob).update(role=Role.OWNER)
+    assert told() == [bob.email]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_disconnected_it_is_told_and_connecting_again_keeps_everything(
+    visit: Visit, alice: User, bob: User, acme: Customer, sandbox: Sandbox
+) -> None:
+    connection = visit(alice).connect(acme, sandbox)
+    Event.objects.create(connection=connection, received_at=timezone.now())
+    connection.rename("Head office")
+    visit(bob).post(page_of(connection, "disconnect/"))
+    assert "Disconnected by bob@example.com" in words(visit(alice).get(page_of(connection)).text)
+
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    work()
+    again = acme.connections.get()
+    assert (again.pk, again.state, again.label, again.events.count()) == (
+        connection.pk,
+        State.CONNECTED,
+        "Head office",
+        1,
+    )
+
+
+def test_a_name_of_ones_own_wins_and_an_empty_one_brings_the_companys_back(
+    visit: Visit, bob: User, acme: Customer
+) -> None:
+    connection, browser = make(acme, company_name="Harbour PM"), visit(bob)
+    for name, label in (("  Head office ", "Head office"), ("", "Harbour PM")):
+        assert browser.post(page_of(connection, "settings/"), {"name": name}).status_code == 302
+        assert f'<h1 class="h3 mb-0">{label}</h1>' in browser.get(page_of(connection)).text
+    assert audited("connection.renamed") == 2
+
+
+@pytest.mark.parametrize("name", ["x" * 101, "nul\0", "two\nlines\0"])
+def test_a_name_that_cannot_be_is_refused_with_a_sentence(name: str, visit: Visit, bob: User, acme: Customer) -> None:
+    connection = make(acme, company_name="Harbour PM")
+    answer = visit(bob).post(page_of(connection, "settings/"), {"name": name})
+    assert answer.status_code == 200
+    assert "errorlist" in answer.text
+    assert Connection.objects.get().own_name == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_that_watched_a_connection_is_shown_anew_when_it_has_come_to_its_end(
+    visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
+) -> None:
+    browser = visit(alice)
+    browser.come_back(sandbox.decide(browser.leave(acme)))
+    connection = acme.connections.get()
+    card, htmx = page_of(connection, "card/"), {"HX-Request": "true"}
+    assert "HX-Refresh" not in browser.get(card, headers=htmx).headers
+    work()
+    assert browser.get(card, headers=htmx).headers["HX-Refresh"] == "true"
+    told = words(browser.get(f"/c/{acme.code}/").text)
+    assert f"Connected to company {COMPANY_OF_PAT}. Upload a test inspection" in told
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_company_that_was_connected_before_is_renewed_and_the_page_says_so(
+    visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
+) -> None:
+    browser = visit(alice)
+    browser.connect(acme, sandbox)
+    browser.come_back(sandbox.decide(browser.leave(acme)))
+    second = acme.connections.latest("pk")
+    work()
+    assert acme.connections.count() == 1
+    card = f"/c/{acme.code}/connections/{second.code}/card/"
+    assert browser.get(card, headers={"HX-Request": "true"}).headers["HX-Refresh"] == "true"
+    assert "was connected here before" in browser.get(f"/c/{acme.code}/").text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_company_than_before_waits_for_an_answer_under_the_banner(
+    visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    work()
+    assert TokenPair.objects.candidates().get().asks
+    page = browser.get(page_of(connection)).text
+    assert "needs a person" in page
+    assert f"Keep company {COMPANY_OF_PAT}" in page
+    browser.post(page_of(connection, "answer/"), {"answer": "add"})
+    assert set(acme.connections.values_list("company_id", flat=True)) == {COMPANY_OF_PAT, COMPANY_OF_OTHER}
+    assert "needs a person" not in browser.get(page_of(connection)).text
+
+
+def test_the_settings_name_those_who_are_mailed(visit: Visit, alice: User, bob: User, acme: Customer) -> None:
+    page = page_of(make(acme), "settings/")
+    assert bob.email not in visit(alice).get(page).text
+    choices.choose(bob.memberships.get(), trouble_mails=True, daily_digest=False)
+    assert bob.email in visit(alice).get(page).text
+
+
+def test_a_name_is_one_line_however_it_is_sent(visit: Visit, bob: User, acme: Customer) -> None:
+    connection = make(acme)
+    visit(bob).post(page_of(connection, "settings/"), {"name": "Harbour\rPM\n\nof  Acme"})
+    assert Connection.objects.get(pk=connection.pk).own_name == "Harbour PM of Acme"
+
+
+def test_who_disconnected_it_is_told_after_their_account_is_gone(acme: Customer, bob: User) -> None:
+    connection = make(acme, state=State.DISCONNECTED)
+    audit.record("connection.disconnected", customer=acme, actor=bob, subject=connection.code)
+    bob.delete()
+    assert acme.connections.get().disconnected_by == "bob@example.com"

@@ -1,0 +1,342 @@
+"""Rows M1 and M2: nobody sees or moves what is another customer's, on any address and under any load."""
+
+import hashlib
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.core.cache import cache
+from django.db import connection as database
+from django.utils import timezone
+
+from accounts.models import Customer, Invitation, Membership, Role, User
+from integrations.connecting import links
+from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, Replay, State
+from integrations.snapinspect import token_pair
+from integrations.tokens import custody
+from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, work
+from tests.support.deliveries import deliver, payload
+from tests.support.urls import filled, routes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+
+# Who may come in. OWN is about nobody but the person who is signed in. STAFF is the operator's. The rest belongs to a
+# customer, and does not exist for anybody but its members.
+ANYBODY, OWN, STAFF = "anybody", "own", "staff"
+LOOK, TOUCH, KEEP = "members of any role", "members and owners", "owners"
+
+POLICY: dict[str, tuple[str, str]] = {
+    "home": (ANYBODY, "GET POST"),
+    "connect_callback": (ANYBODY, "GET"),
+    "connect_ended": (ANYBODY, "GET"),
+    "sign_in_with_snapinspect": (ANYBODY, "GET POST"),
+    "signing_in": (ANYBODY, "GET"),
+    "snapinspect_user": (OWN, "GET"),
+    "snapinspect_user_link": (OWN, "POST"),
+    "snapinspect_user_unlink": (OWN, "POST"),
+    "health_live": (ANYBODY, "GET"),
+    "health_ready": (ANYBODY, "GET"),
+    # asks for a token in its header
+    "metrics": (ANYBODY, "GET"),
+    # asks for a secret in its path
+    "webhook": (ANYBODY, "POST"),
+    "office": (STAFF, "GET"),
+    "operations": (STAFF, "GET"),
+    "operations_json": (STAFF, "GET"),
+    "registration": (STAFF, "GET"),
+    "dashboard": (LOOK, "GET"),
+    "numbers": (LOOK, "GET"),
+    "connections": (LOOK, "GET"),
+    "connection": (LOOK, "GET"),
+    "connection_settings": (TOUCH, "GET POST"),
+    "connect_link_make": (TOUCH, "POST"),
+    "reconnect_link_make": (TOUCH, "POST"),
+    "connect_link": (TOUCH, "GET POST"),
+    "connection_card": (LOOK, "GET"),
+    "panel": (LOOK, "GET"),
+    "explorer": (KEEP, "GET POST"),
+    "staff_explorer": (STAFF, "GET POST"),
+    "check": (LOOK, "GET"),
+    "activity": (LOOK, "GET"),
+    "activity_export": (LOOK, "GET"),
+    "connect": (TOUCH, "POST"),
+    "connection_test": (TOUCH, "POST"),
+    "reconnect": (TOUCH, "POST"),
+    "connection_answer": (TOUCH, "POST"),
+    "replace_tokens": (TOUCH, "POST"),
+    "disconnect": (TOUCH, "GET POST"),
+    "personal_start": (TOUCH, "POST"),
+    "personal_token": (TOUCH, "GET POST"),
+    "webhook_address": (KEEP, "GET"),
+    "webhook_address_replace": (KEEP, "POST"),
+    "events": (LOOK, "GET"),
+    "events_export": (LOOK, "GET"),
+    "replay_many": (TOUCH, "GET POST"),
+    "replay": (LOOK, "GET"),
+    "replay_cancel": (TOUCH, "POST"),
+    "event": (LOOK, "GET"),
+    "event_replay": (TOUCH, "POST"),
+    "people": (LOOK, "GET"),
+    "leave": (LOOK, "GET POST"),
+    "invite": (KEEP, "POST"),
+    "invite_again": (KEEP, "POST"),
+    "withdraw_invitation": (KEEP, "POST"),
+    "change_role": (KEEP, "POST"),
+    "remove_member": (KEEP, "GET POST"),
+    "company": (KEEP, "GET POST"),
+    "audit_log": (KEEP, "GET"),
+    "audit_export": (KEEP, "GET"),
+    "customer_export": (KEEP, "POST"),
+    # asks for a token in its path
+    "invitation": (ANYBODY, "GET POST"),
+    "invited_signup": (ANYBODY, "GET POST"),
+    # asks for a signature in its path
+    "stop_mails": (ANYBODY, "GET POST"),
+    "notifications": (OWN, "GET POST"),
+    "close_account": (OWN, "GET POST"),
+    "start_company": (OWN, "GET POST"),
+    # allauth's, on the way in
+    "account_signup": (ANYBODY, "GET POST"),
+    "account_login": (ANYBODY, "GET POST"),
+    "account_logout": (ANYBODY, "GET POST"),
+    "account_inactive": (ANYBODY, "GET"),
+    "account_email_verification_sent": (ANYBODY, "GET"),
+    "account_confirm_email": (ANYBODY, "GET POST"),
+    "account_confirm_login_code": (ANYBODY, "GET POST"),
+    "mfa_authenticate": (ANYBODY, "GET POST"),
+    "account_reset_password": (ANYBODY, "GET POST"),
+    "account_reset_password_done": (ANYBODY, "GET"),
+    "account_reset_password_from_key": (ANYBODY, "GET POST"),
+    "account_reset_password_from_key_done": (ANYBODY, "GET"),
+    # allauth's, of one's own account
+    "account_reauthenticate": (OWN, "GET POST"),
+    "account_email": (OWN, "GET POST"),
+    "account_change_password": (OWN, "GET POST"),
+    "usersessions_list": (OWN, "GET POST"),
+    "account_set_password": (OWN, "GET POST"),
+    "mfa_index": (OWN, "GET"),
+    "mfa_reauthenticate": (OWN, "GET POST"),
+    "mfa_activate_totp": (OWN, "GET POST"),
+    "mfa_deactivate_totp": (OWN, "GET POST"),
+    "mfa_view_recovery_codes": (OWN, "GET"),
+    "mfa_generate_recovery_codes": (OWN, "GET POST"),
+    "mfa_download_recovery_codes": (OWN, "GET POST"),
+    "mfa_list_webauthn": (OWN, "GET"),
+    "mfa_add_webauthn": (OWN, "GET POST"),
+    "mfa_reauthenticate_webauthn": (OWN, "GET POST"),
+    "mfa_remove_webauthn": (OWN, "GET POST"),
+    "mfa_edit_webauthn": (OWN, "GET POST"),
+}
+# What must never be on a page for an outsider: names that only Acme's data holds.
+ACMES = ("Acme Property", "Harbour", "pat@harbour.example", "alice@example.com", "bob@example.com")
+
+
+ROUTES = list(routes())
+OF_A_CUSTOMER = sorted({path for name, path in ROUTES if "<code>" in path})
+
+
+@pytest.fixture
+def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User, acme: Customer) -> dict[str, Any]:
+    """What addresses of Acme's things are filled with; Acme is connected."""
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    assert all(words in browser.get(f"/c/{acme.code}/").text for words in ("Acme Property", "Harbour"))
+    check = Check.objects.create(connection=connection, by=alice, duration=timedelta(), name="Pat Harbour")
+    deliver(payload())
+    personal = Connection.objects.create(customer=acme, kind=Kind.PERSONAL)
+    return {
+        "code": acme.code,
+        "connection_code": connection.code,
+        "pk": check.pk,
+        "panel_code": "account",
+        "replay_code": Replay.objects.create(customer=acme, matched=1, last_event=0).code,
+        "event_code": Event.objects.get(connection=connection).code,
+        "ending": "used",
+        "membership": Membership.objects.get(user=bob).pk,
+        "invitation": Invitation.objects.create(
+            customer=acme, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now() + timedelta(days=1)
+        ).pk,
+        "secret": links.issue(customer=acme, by=alice),
+        "personal_token": {"connection_code": personal.code},
+    }
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return User.objects.create_superuser("staff@example.com", "correct horse battery")
+
+
+def test_M1_every_address_has_a_stated_policy_and_every_policy_an_address() -> None:
+    named = {name for name, path in ROUTES if not path.startswith("/admin/")}
+    assert named == set(POLICY)
+    assert {path for name, path in ROUTES if POLICY.get(name, ("",))[0] in INSIDE} == set(OF_A_CUSTOMER)
+    assert all(path.startswith("/c/<code>/") for path in OF_A_CUSTOMER)
+
+
+PEOPLE = ("stranger", "charlie", "staff", "victor", "bob", "alice")
+INSIDE = {LOOK: {"victor", "bob", "alice"}, TOUCH: {"bob", "alice"}, KEEP: {"alice"}}
+
+
+def answers(address: str, visit: Visit) -> Iterator[tuple[str, str, Any]]:
+    """Who asked, how, and what they got, for everybody and both methods; a server error is raised."""
+    cache.clear()  # allauth counts sign-ins and sign-ups
+    for person in PEOPLE:
+        browser = Visitor() if person == "stranger" else visit(User.objects.get(email=f"{person}@example.com"))
+        for method in ("GET", "POST"):
+            yield person, method, browser.generic(method, address)
+
+
+def sent_to_sign_in(answer: Any) -> bool:
+    return bool(answer.status_code == 302 and answer["Location"].startswith("/accounts/login/?next="))
+
+
+@pytest.mark.parametrize("name", [name for name, (who_may, _) in POLICY.items() if who_may in INSIDE])
+def test_M1_a_customers_page_is_there_for_its_members_by_their_role_and_for_nobody_else(
+    name: str, values: dict[str, Any], visit: Visit, charlie: User, staff: User
+) -> None:
+    who_may, methods = POLICY[name]
+    for person, method, answer in answers(filled(dict(ROUTES)[name], values | values.get(name, {})), visit):
+        told = f"{person}: {method} {name}: {answer.status_code}"
+        if person == "stranger":
+            assert sent_to_sign_in(answer), told
+        elif method not in methods:
+            assert answer.status_code == 405, told
+        elif person not in INSIDE[LOOK]:
+            assert answer.status_code == 404, told
+        elif person not in INSIDE[who_may]:
+            assert answer.status_code == 403, told
+        else:
+            assert answer.status_code in {200, 302}, told
+        if person in {"charlie", "staff"}:
+            seen = answer.getvalue().decode() + str(answer.headers)
+            assert [words for words in (*ACMES, values["code"], values["connection_code"]) if words in seen] == [], told
+
+
+def test_M1_other_pages_are_open_or_ones_own_as_stated_and_show_nothing_of_a_customer(
+    values: dict[str, Any], visit: Visit, charlie: User, staff: User
+) -> None:
+    for name, path in ROUTES:
+        who_may, methods = POLICY.get(name, (STAFF, ""))
+        if who_may not in {ANYBODY, OWN}:
+            continue
+        for person, method, answer in answers(filled(path, values), visit):
+            told = f"{person}: {method} {name}: {answer.status_code}"
+            assert sent_to_sign_in(answer) is (person == "stranger" and who_may == OWN), told
+            if person != "stranger" or who_may != OWN:
+                assert (answer.status_code == 405) is (method not in methods), told
+            if person not in INSIDE[LOOK]:
+                assert [words for words in ACMES if words in answer.getvalue().decode() + str(answer.headers)] == [], (
+                    told
+                )
+
+
+def test_M1_the_admin_is_for_staff_alone(values: dict[str, Any], visit: Visit, alice: User, staff: User) -> None:
+    addresses = [
+        filled(path, values) for name, path in ROUTES if path.startswith("/admin/") or POLICY[name][0] == STAFF
+    ]
+    for method in ("GET", "POST"):
+        for browser in (Visitor(), visit(alice)):
+            for address in addresses:
+                answer = browser.generic(method, address)
+                assert answer.status_code in {302, 403, 405}, address
+                assert "Harbour" not in answer.text
+        browser = visit(staff)
+        for address in addresses:
+            if "logout" not in address:
+                answer = browser.generic(method, address)
+                assert answer.status_code < 500, address
+                assert "/login/" not in answer.get("Location", ""), address
+
+
+@pytest.mark.parametrize("path", [path for path in OF_A_CUSTOMER if path.count("<") > 1])
+def test_M1_other_peoples_codes_mixed_with_ones_own_are_not_found(
+    path: str, values: dict[str, Any], sandbox: Sandbox, visit: Visit, charlie: User
+) -> None:
+    browser = visit(charlie)
+    own = charlie.customers.get()
+    connection = browser.connect(own, sandbox, account=OTHER)
+    mixed = [values | {"code": own.code}]
+    if "<connection_code>" in path:
+        mixed.append(values | {"connection_code": connection.code})
+    if "<pk>" in path:
+        mixed.append(values | {"code": own.code, "connection_code": connection.code})
+    before = everything_kept()
+
+    for address in (filled(path, these) for these in mixed):
+        for method in ("GET", "POST"):
+            answer = browser.generic(method, address)
+            if answer.status_code == 200:
+                # A card that is gone makes the page reload; that it ever was there, this does not tell.
+                assert (answer.content, answer["HX-Refresh"]) == (b"", "true"), address
+                made_up = browser.get(f"/c/{own.code}/connections/nosuchcode22/card/")
+                each_its_own = {"X-Request-ID": "", "Expires": ""}
+                assert {**made_up.headers, **each_its_own} == {**answer.headers, **each_its_own}
+            else:
+                assert answer.status_code in {404, 405}, address
+            assert [words for words in ACMES if words in answer.getvalue().decode()] == [], address
+    assert everything_kept() == before
+
+
+def test_M1_nobody_reaches_another_persons_second_factor(visit: Visit, alice: User, charlie: User) -> None:
+    factor = Authenticator.objects.create(user=alice, type=Authenticator.Type.WEBAUTHN, data={"name": "Alice's key"})
+    browser = Visitor()
+    cache.clear()  # sign-ins are counted
+    browser.post("/accounts/login/", {"login": charlie.email, "password": "correct horse battery"})
+    browser.post("/accounts/reauthenticate/", {"password": "correct horse battery"})
+
+    for what in ("edit", "remove"):
+        for method in ("GET", "POST"):
+            answer = browser.generic(method, f"/accounts/2fa/webauthn/keys/{factor.pk}/{what}/")
+            assert answer.status_code == 404, answer.get("Location")
+    assert Authenticator.objects.filter(pk=factor.pk).exists()
+
+
+CUSTOMERS, THREADS, CALLS = 50, 32, 1_000
+
+
+def test_M2_every_call_carries_the_token_of_its_own_connection(sandbox: Sandbox, alice: User) -> None:
+    company_of = {}
+    for number in range(CUSTOMERS):
+        customer = Customer.objects.open(f"Customer {number}", owner=alice)
+        account = sandbox.control("POST", "accounts", {"company": 8000 + number})["account"]
+        granted = sandbox.grant(account)
+        attempt = ConnectAttempt.objects.create(
+            state_hash=secrets.token_hex(32), user=alice, customer=customer, issued_at=timezone.now()
+        )
+        received = custody.receive(attempt, token_pair.TokenPair(granted["access_token"], granted["refresh_token"]))
+        company_of[received.pk] = str(8000 + number)
+    # One turn of a worker ends after DRAIN_SECONDS, whatever is left.
+    give_up_at = time.monotonic() + 300
+    while Connection.objects.filter(state=State.CONNECTED).count() < CUSTOMERS and time.monotonic() < give_up_at:
+        work()
+    assert Connection.objects.filter(state=State.CONNECTED).count() == CUSTOMERS
+    fingerprint_of = {
+        str(token["company"]): hashlib.sha256(token["token"].encode()).hexdigest()[:6]
+        for token in sandbox.tokens()
+        if token["live"] and token["kind"] == "access"
+    }
+    assert len(set(fingerprint_of.values())) == CUSTOMERS
+    sandbox.control("DELETE", "log")
+
+    def call(pks: list[int]) -> list[tuple[int, str | None]]:
+        try:
+            return [(pk, custody.client_for(Connection.objects.get(pk=pk)).user().company_id) for pk in pks]
+        finally:
+            database.close()
+
+    drawn = random.choices(sorted(company_of), k=CALLS)
+    with ThreadPoolExecutor(THREADS) as pool:
+        answered = [answer for some in pool.map(call, (drawn[n::THREADS] for n in range(THREADS))) for answer in some]
+
+    assert len(answered) == CALLS
+    assert [(pk, company) for pk, company in answered if company != company_of[pk]] == []
+    seen = Counter((str(entry["company"]), entry["token"]) for entry in sandbox.calls("/user"))
+    assert seen == Counter((company_of[pk], fingerprint_of[company_of[pk]]) for pk in drawn)

@@ -1,0 +1,430 @@
+"""Row O12 of the score card: each fault sets off its own alarm and no other, and a healthy day none.
+
+The shipped rules are evaluated over real scrapes of real rows; only the time is made up: between two scrapes everything
+that was written down moves that much further back, and the workers do what is due.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from django.apps import apps
+from django.db import DatabaseError, models, transaction
+from django.db import connection as database
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import F
+from django.db.models.functions import Now
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.models import Customer, User
+from connectapp import health as readiness
+from integrations.background import jobs
+from integrations.calls import health_check
+from integrations.models import Breaker, Connection, Delivery, Event, Lane, State, TokenPair
+from integrations.operations import status
+from integrations.snapinspect import client
+from integrations.tokens import proof
+from tests.conftest import OpenWorld
+from tests.operations.test_metrics import BEARER, TOKEN
+from tests.processes.test_webhooks import without_database
+from tests.support import troubled_connections
+from tests.support.clients import Sandbox, send_mail_through
+from tests.support.deliveries import NEW, payload, post
+from tests.support.measurements import record
+from tests.support.postgres import free_port
+from tests.support.prometheus import RULES, Prometheus, names, rules, samples, seconds
+from tests.support.running_app import ROOT, Visitor, wait_until
+from tests.support.sizes import size
+from tests.tokens.test_keys import OTHER_KEY
+
+SCRAPES_APART = 15.0  # seconds
+IN_TIME = 120.0
+ALERTS = [rule for rule in rules() if "alert" in rule]
+
+
+class Scene:
+    """A deployment with some connections, its workers, and the Prometheus that watches it."""
+
+    def __init__(self, sandbox: Sandbox, connections: list[Connection], settings: Settings) -> None:
+        self.sandbox = sandbox
+        self.settings = settings
+        self.connections = connections
+        self.prometheus = Prometheus()
+        self.sweeps = self.drains = True
+        self.busy = 1  # deliveries between two scrapes
+        self._until_the_end = ExitStack()
+
+    def pass_time(self, seconds: float) -> set[str]:
+        """Goes on for so long, with deliveries and the work behind them; returns the alarms that fire at its end."""
+        _move_back(timedelta(seconds=seconds))
+        for number in range(self.busy):
+            self.deliver(self.connections[number % len(self.connections)])
+        with suppress(DatabaseError):  # as manage.py worker has it
+            if self.sweeps:
+                jobs.sweep(by="host-1, process 7")
+        with suppress(DatabaseError):
+            if self.drains:
+                jobs.drain.func()
+        return self.prometheus.step(self.scrape(), after=seconds)
+
+    def scrape(self) -> str:
+        answer = Client().get("/metrics", headers=BEARER)
+        assert answer.status_code == 200
+        return answer.text
+
+    def deliver(self, connection: Connection) -> None:
+        """An inspection is uploaded, and SnapInspect says so."""
+        made = self.sandbox.control("POST", "inspections", {"company": int(connection.company_id)})
+        post(payload(inspection=made["iInspectionID"], iCompanyID=int(connection.company_id)))
+
+    def during(self, fault: AbstractContextManager[None]) -> None:
+        self._until_the_end.enter_context(fault)
+
+    def end(self) -> None:
+        self._until_the_end.close()
+
+
+def _move_back(passed: timedelta) -> None:
+    with transaction.atomic():
+        for model in apps.get_app_config("integrations").get_models():
+            moments = [field.name for field in model._meta.fields if isinstance(field, models.DateTimeField)]
+            if moments:
+                rows = model._default_manager.all()
+                if model is Delivery:
+                    rows = rows.exclude(state=Delivery.State.UNMATCHED)  # thousands, and nobody asks how old they are
+                rows.update(**{name: F(name) - passed for name in moments})
+
+
+@pytest.fixture
+def scene(
+    sandbox: Sandbox,
+    alice: User,
+    acme: Customer,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Scene]:
+    settings.METRICS_TOKEN, settings.METRICS_DIR = TOKEN, tmp_path / "metrics"
+    # Waiting that has no part in this: what goes by is made up.
+    monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
+    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(jobs, "LINGER", 0.0)
+    monkeypatch.setattr(readiness, "ROOM_BELIEVED_FOR", -1.0)
+    scene = Scene(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)
+    for _ in range(2):
+        assert scene.pass_time(SCRAPES_APART) == set()
+    yield scene
+    scene.end()
+
+
+@contextmanager
+def refused_writes(table: str, column: str, condition: str) -> Iterator[None]:
+    """The database does not take rows of this table that are not so, whoever writes them."""
+    where = f"NOT ({condition})"
+    with database.cursor() as cursor:
+        if database.vendor == "postgresql":
+            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT fault CHECK ({condition}) NOT VALID")
+        else:
+            for event in ("INSERT", f"UPDATE OF {column}"):
+                of_new_rows = where.replace(column, f"NEW.{column}")
+                cursor.execute(
+                    f"CREATE TRIGGER fault_{event[:6]} BEFORE {event} ON {table} WHEN {of_new_rows}"
+                    " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+                )
+    yield
+    with database.cursor() as cursor:
+        if database.vendor == "postgresql":
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT fault")
+        else:
+            cursor.execute("DROP TRIGGER fault_INSERT")
+            cursor.execute("DROP TRIGGER fault_UPDATE")
+
+
+@contextmanager
+def older_tables() -> Iterator[None]:
+    applied = MigrationRecorder.Migration.objects.filter(app="integrations")
+    kept = list(applied)
+    applied.delete()
+    yield
+    applied.bulk_create(kept)
+
+
+Fault = Callable[[Scene], None]
+FAULTS: dict[str, Fault] = {}
+
+
+def sets_off(alarm: str) -> Callable[[Fault], Fault]:
+    def kept(fault: Fault) -> Fault:
+        FAULTS[alarm] = fault
+        return fault
+
+    return kept
+
+
+@sets_off("ConnectDiskFull")
+def the_database_has_no_room(scene: Scene) -> None:
+    scene.during(refused_writes("integrations_turn", "room", "length(room) < 1000"))
+
+
+@sets_off("ConnectMigrationsMissing")
+def the_code_is_newer_than_the_tables(scene: Scene) -> None:
+    scene.during(older_tables())
+
+
+@sets_off("ConnectKeyMissing")
+def a_key_is_not_configured(scene: Scene) -> None:
+    scene.settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
+    for connection in scene.connections[:3]:
+        assert health_check.check(connection).error_kind == "cannot_unseal"
+
+
+@sets_off("ConnectNoWorker")
+def no_worker_runs(scene: Scene) -> None:
+    scene.sweeps = scene.drains = False
+
+
+@sets_off("ConnectQueueLate")
+def workers_hang(scene: Scene) -> None:
+    scene.drains = False
+
+
+@sets_off("ConnectDoorFails")
+def deliveries_are_not_taken(scene: Scene) -> None:
+    scene.during(refused_writes("integrations_delivery", "state", "state <> 'received'"))
+
+
+@sets_off("ConnectBreakerOpen")
+def snapinspect_refuses_many(scene: Scene) -> None:
+    Breaker.objects.update_or_create(pk=1, defaults={"opened_at": timezone.now(), "next_probe_at": timezone.now()})
+    later = timezone.now() + timedelta(hours=1)
+    Connection.objects.update(state=State.TROUBLE, error_kind="many_refused", refused_at=Now(), next_check_at=later)
+
+
+@sets_off("ConnectApiDown")
+def the_api_answers_500(scene: Scene) -> None:
+    scene.sandbox.fault("/inspections", "status", status=500, times=None)
+    scene.sandbox.fault("/user", "status", status=500, times=None)
+    for connection in scene.connections:
+        assert health_check.check(connection).error_kind == "server_error"
+
+
+@sets_off("ConnectManyInTrouble")
+def the_api_answers_something_else(scene: Scene) -> None:
+    scene.sandbox.fault("/user", "status", status=200, body="[]", times=None)
+    for connection in scene.connections[:3]:
+        assert health_check.check(connection).error_kind == "wrong_shape"
+
+
+@sets_off("ConnectSetupProblem")
+def the_client_secret_is_refused(scene: Scene) -> None:
+    """Somebody connects, and the first exchange fails."""
+    scene.settings.SNAPINSPECT_CLIENT_SECRET = "outdated"
+    of = scene.connections[0]
+    assert of.connected_by is not None
+    (connection,) = troubled_connections.connect(scene.sandbox, of.customer, of.connected_by, 1)
+    assert connection.badge == State.SETUP_PROBLEM
+
+
+@sets_off("ConnectExchangeUnanswered")
+def an_exchange_has_no_known_end(scene: Scene) -> None:
+    """SnapInspect has cut it off and asked us not to call for a quarter of an hour."""
+    pair = TokenPair.objects.current().filter(connection=scene.connections[0])
+    pair.update(exchange_sent_at=Now(), exchange_sends=1, next_try_at=timezone.now() + timedelta(minutes=15))
+
+
+@sets_off("ConnectEventsFail")
+def events_are_given_up(scene: Scene) -> None:
+    """The worker that tried them died of each of them, eight times."""
+    lane = scene.connections[0]
+    for _ in range(5):
+        Event.objects.create(
+            connection=lane, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=Event.MOST_ATTEMPTS
+        )
+    Lane.objects.call([lane.pk])
+
+
+@sets_off("ConnectParkedPile")
+def deliveries_of_nobody_pile_up(scene: Scene) -> None:
+    nobodys = {"body": b"{}", "state": Delivery.State.UNMATCHED, "company_id": "1"}
+    Delivery.objects.bulk_create([Delivery(**nobodys) for _ in range(5001)], batch_size=500)
+
+
+@sets_off("ConnectMailStuck")
+def the_mail_server_is_away(scene: Scene) -> None:
+    send_mail_through(scene.settings, f"smtp://127.0.0.1:{free_port()}")
+    scene.connections[0].move_to(State.NEEDS_RECONNECT, error_kind="token_refused")
+
+
+IN_PROCESSES = {"ConnectDown", "ConnectDatabaseGone"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("alarm", FAULTS)
+def test_O12_a_fault_sets_off_its_own_alarm_within_two_minutes_and_no_other(scene: Scene, alarm: str) -> None:
+    FAULTS[alarm](scene)
+    took, seen = 0.0, set()
+    for step in range(1, int(IN_TIME / SCRAPES_APART) + 1):
+        seen |= scene.pass_time(SCRAPES_APART)
+        took = took or (step * SCRAPES_APART if seen else 0.0)
+        if took and step * SCRAPES_APART > took + size(30, 120):
+            break
+
+    record("O12", FAULTS[alarm].__name__.replace("_", " "), told(seen, took))
+    assert seen == {alarm}
+
+
+def told(alarms: set[str], seconds_after: float = 0.0) -> str:
+    return f"{', '.join(sorted(alarms))} after {seconds_after:.0f} s" if alarms else "no alarm"
+
+
+def _other_minutes(scene: Scene, minute: int) -> None:
+    """What is no fault: things that happen on a healthy day, one after the other."""
+    connection = scene.connections[minute % 4]
+    happenings: list[Callable[[], object]] = [
+        lambda: scene.sandbox.fault("/inspections", "status", status=500, times=2),
+        lambda: post(payload("Create_Inspection", 77, iCompanyID=999_999)),  # of a company that nobody has connected
+        lambda: post(b"not JSON"),
+        lambda: post(b"{}", "guessed-by-somebody-else"),
+        lambda: Connection.objects.filter(pk=connection.pk).ask_soon(),
+        lambda: connection.move_to(State.NEEDS_RECONNECT, error_kind="token_refused"),
+        lambda: connection.move_to(State.CONNECTED),
+        lambda: health_check.check(connection),
+        lambda: Event.objects.create(
+            connection=connection, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=8
+        ),
+        lambda: Lane.objects.call([connection.pk]),
+        lambda: troubled_connections.refuse(
+            scene.sandbox
+        ),  # every access token ends: one exchange each, when it is next used
+        lambda: scene.deliver(connection),
+    ]
+    happenings[minute % len(happenings)]()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
+    minutes, apart = size(15, 24 * 60), size(30, 15)
+    scrapes, fired = 0, set()
+    for minute in range(minutes):
+        _other_minutes(scene, minute)
+        for second in range(0, 60, apart):
+            scene.sweeps = minute % 60 != 7 or second >= 30  # a worker is started anew
+            scene.busy = secrets.randbelow(size(3, 20)) == 0
+            fired |= scene.pass_time(apart)
+            scrapes += 1
+
+    spell = f"{minutes // 60} h {minutes % 60} min, {scrapes} scrapes"
+    record("O12", "a healthy day, time made up", f"{spell}: {told(fired)}")
+    assert fired == set()
+    assert samples(scene.scrape())["connect_exchanges_total", frozenset({("outcome", "ok")})] >= 4
+
+
+@pytest.mark.processes
+@pytest.mark.django_db
+def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_that_was_done_is_counted(
+    open_world: OpenWorld,
+) -> None:
+    world = open_world(METRICS_TOKEN=TOKEN)
+    world.environment["METRICS_DIR"] = str(world.folder / "metrics")
+    world.start_sandbox()
+    web, worker = world.start_web(), world.start_worker()
+    prometheus = Prometheus()
+
+    def scrape() -> str | None:
+        try:
+            answer = requests.get(f"{world.app}metrics", headers=BEARER, timeout=30)
+        except requests.ConnectionError:
+            return None
+        assert answer.status_code == 200
+        return answer.text
+
+    def watch() -> tuple[set[str], float]:
+        """What fires within two minutes, and after how many seconds; a minute of ours is four scrapes."""
+        seen, took = set(), 0.0
+        for step in range(1, int(IN_TIME / SCRAPES_APART) + 1):
+            seen |= prometheus.step(scrape(), after=SCRAPES_APART)
+            took = took or (step * SCRAPES_APART if seen else 0.0)
+        return seen, took
+
+    def counted(name: str, **labels: str) -> float:
+        return samples(scrape() or "")[f"connect_{name}", frozenset(labels.items())]
+
+    Visitor(world).sign_up().connect()
+    for number in range(20):
+        assert requests.post(
+            f"{world.app}webhooks/snapinspect/{NEW}/", json=payload(f"O12_{number}"), timeout=30
+        ).ok  # fmt: skip
+    done = {"state": "done"}
+    wait_until(lambda: counted("event_tries_total", **done) + counted("event_tries_total", state="joined") >= 20)
+    # Whichever of the web processes is asked, it tells of all: the exchange was a worker's, the answers were the web's.
+    sums = {(counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) for _ in range(6)}
+    assert sums == {(1, 20)}
+    wait_until(lambda: counted("workers") == 1)  # its first sweep
+    assert watch() == (set(), 0.0)
+
+    with without_database(world):
+        gone = watch()
+    assert watch()[0] == set()
+    world.kill(worker)
+    world.kill(web)
+    down = watch()
+    world.start_web()
+    world.start_worker()
+    wait_until(lambda: counted("workers") >= 1)
+
+    assert (counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) == (1, 20)
+    files = len(list((world.folder / "metrics").glob("*.db")))
+    record("O12", "the database is gone", told(*gone))
+    record("O12", "kill -9 of web and worker", told(*down))
+    assert (gone[0], down[0]) == ({"ConnectDatabaseGone"}, {"ConnectDown"})
+    assert files <= 2 * 3, "two web processes and a worker, killed and started anew"
+
+
+RUNBOOK = ROOT / "docs" / "runbook.md"
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.once
+def test_every_alarm_has_a_section_that_says_what_to_do_and_every_section_an_alarm_and_a_fault() -> None:
+    alarms = [alert["alert"] for alert in ALERTS]
+    assert sorted(alarms) == sorted(SECTIONS) == sorted({*FAULTS, *IN_PROCESSES})
+    for alert in ALERTS:
+        assert set(alert) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert alert["labels"]["severity"] in {"critical", "warning"}
+        assert alert["annotations"]["runbook"] == f"docs/runbook.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["summary"].endswith(".")
+        parts = re.findall(r"^\*\*(.+?)\.\*\*", SECTIONS[alert["alert"]], re.MULTILINE)
+        assert parts == ["What it means", "What people notice", "Look at", "Do", "Over when"], alert["alert"]
+
+
+@pytest.mark.once
+def test_the_rules_are_asked_for_by_the_guide_under_the_job_that_they_name() -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    configuration = yaml.safe_load(shown)
+    assert [Path(path).relative_to("/srv/connect") for path in configuration["rule_files"]] == [RULES.relative_to(ROOT)]
+    (job,) = configuration["scrape_configs"]
+    assert f'job="{job["job_name"]}"' in RULES.read_text()
+    assert seconds(job["scrape_interval"]) == SCRAPES_APART
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_metric_of_a_rule_is_in_a_scrape_and_every_signal_of_the_operations_page_in_the_runbook(
+    scene: Scene,
+) -> None:
+    scraped = scene.scrape()
+    known = {name for name, _ in samples(scraped)} | {"up"}
+    known |= {rule["record"] for rule in rules() if "record" in rule}
+    assert {name for rule in rules() for name in names(rule["expr"])} - known == set()
+    text = RUNBOOK.read_text()
+    assert [signal.name for signal in status.look().signals if f"*{signal.name}*" not in text] == []
+    # And none that the runbook asks to look at is made up.
+    known |= set(re.findall(r"^# TYPE (\w+)", scraped, re.MULTILINE))
+    assert set(re.findall(r"`(connect_\w+)", text)) - known == set()

@@ -1,0 +1,59 @@
+"""The recipes of docs/backup.md, run as they stand there: what was restored works on."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import OpenWorld
+from tests.support.postgres import binaries
+from tests.support.running_app import ROOT, World, fresh_database
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def own_world(open_world: OpenWorld) -> Iterator[World]:
+    """A deployment that nobody else uses: this test takes its database away."""
+    yield open_world().start_all()
+
+
+def run(recipe: str, **names: str) -> None:
+    """A block of the guide, by the word after its fence, with these variables set."""
+    block = re.search(rf"^```{recipe}\n(.*?)^```", (ROOT / "docs/backup.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert block is not None
+    subprocess.run(["bash", "-euc", block[1]], env={"PATH": path_with_postgres(), **names}, check=True)
+
+
+def path_with_postgres() -> str:
+    return f"{os.environ['PATH']}:{binaries() or ''}"
+
+
+def test_a_restored_backup_works_on(own_world: World, tmp_path: Path) -> None:
+    visitor = own_world.visitor().sign_up().connect()
+    database_url = own_world.environment["DATABASE_URL"]
+    backup = str(tmp_path / "backup")
+    if database_url.startswith("postgres"):
+        run("postgresql", DATABASE_URL=database_url, BACKUP=backup)
+    else:
+        run("sqlite", DATABASE=database_url.removeprefix("sqlite:///"), BACKUP=backup)
+
+    for process in own_world.processes[1:]:
+        own_world.kill(process)
+    if database_url.startswith("postgres"):
+        own_world.environment["DATABASE_URL"] = fresh_database()
+        run("postgresql-restore", DATABASE_URL=own_world.environment["DATABASE_URL"], BACKUP=backup)
+    else:
+        file = Path(database_url.removeprefix("sqlite:///"))
+        file.unlink()
+        run("sqlite-restore", DATABASE=str(file), BACKUP=backup)
+    own_world.start_web()
+    own_world.start_worker()
+
+    assert visitor.badges() == ["Connected"]
+    code = re.findall(rf"c/{visitor.code}/connections/(\w+)/test/", visitor.dashboard())[0]
+    tested = visitor.post(f"c/{visitor.code}/connections/{code}/test/")
+    assert "Pat" in tested.text

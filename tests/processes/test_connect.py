@@ -1,0 +1,214 @@
+"""Rows C3, C9, C12, C13, C14, T1, T2 and T3 of the score card, on real gunicorn, worker and stand-in processes."""
+
+import base64
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+import requests
+
+from tests.commands.production import ENVIRONMENT
+from tests.conftest import OpenWorld
+from tests.settings import SENTINEL
+from tests.support import secret_scan
+from tests.support.measurements import record
+from tests.support.running_app import World, wait_until
+from tests.support.sizes import size
+
+pytestmark = pytest.mark.processes
+
+REPLAYS, REPLAY_ROUNDS = 20, size(10, 50)
+CONNECTS = size(30, 100)
+API_CALLS = size(100, 1000)
+KILLS_PER_POINT = size(1, 20)
+KILL_POINTS = ["before redeem", "after redeem", "after receive", "after commit", "before answer"]
+
+
+def travelled(address: str) -> str:
+    return parse_qs(urlsplit(address).query)["access_token"][0]
+
+
+def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(world: World) -> None:
+    visitor = world.visitor().sign_up()
+    with ThreadPoolExecutor(REPLAYS) as pool:
+        for _ in range(REPLAY_ROUNDS):
+            address = world.sandbox.decide(visitor.leave())
+            answers = list(pool.map(lambda _, address=address: visitor.come_back(address), range(REPLAYS)))
+            assert {answer.status_code for answer in answers} == {303}
+            assert {answer.headers["Location"] for answer in answers} == {f"/c/{visitor.code}/"}
+
+    wait_until(lambda: visitor.badges() == ["Connected"])
+    exchanges = world.sandbox.exchanges()
+    record("C3", f"the same callback {REPLAYS} times in parallel", f"{exchanges} exchanges in {REPLAY_ROUNDS} rounds")
+    assert exchanges == REPLAY_ROUNDS
+
+
+def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> None:
+    world.sandbox.fault("/integration/SnapInspectConnect", "long_tokens", length=3500)
+    visitor = world.visitor().sign_up()
+    address = world.sandbox.decide(visitor.leave())
+    assert len(address) > 7_100
+
+    assert visitor.come_back(address).status_code == 303
+    visitor.wait_for("Connected")
+    record("C9", "tokens of 3.5 kB each", "connected")
+
+
+def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work(world: World) -> None:
+    visitor = world.visitor().sign_up()
+    in_addresses = []
+    for _ in range(CONNECTS):
+        address = world.sandbox.decide(visitor.leave())
+        in_addresses.append(travelled(address))
+        assert visitor.come_back(address).status_code == 303
+    wait_until(lambda: visitor.badges() == ["Connected"], seconds=120)
+
+    live = {token["token"] for token in world.sandbox.tokens() if token["live"] and token["kind"] == "access"}
+    dead = sum(not world.sandbox.accepts(token) for token in in_addresses)
+    working = sum(world.sandbox.accepts(token) for token in live)
+    record(
+        "C12",
+        "the tokens of the callback's address are used after the connect",
+        f"{dead} of {CONNECTS} dead, {working} new ones work",
+    )
+    assert dead == CONNECTS
+    assert working == len(live) == CONNECTS
+
+
+def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(open_world: OpenWorld) -> None:
+    world = open_world(WEB_WORKERS="1", WEB_THREADS="4")
+    world.start_sandbox()
+    world.start_web("tests.support.kill_points:application", KILL_FOLDER=str(world.folder))
+    world.start_worker()
+    visitor = world.visitor().sign_up()
+    connected = 0
+    for point in KILL_POINTS:
+        for _ in range(KILLS_PER_POINT):
+            address = world.sandbox.decide(visitor.leave())
+            (world.folder / "point").write_text(point)
+            with pytest.raises(requests.ConnectionError):
+                visitor.come_back(address)
+            wait_until(lambda: _is_up(world))
+            # Either nothing came of it, or a worker finishes it: never a connection without a usable token.
+            wait_until(lambda: set(visitor.badges()) <= {"Connected"})
+            visitor.connect()
+            connected += 1
+    tried = len(KILL_POINTS) * KILLS_PER_POINT
+    record("C13", "kill -9 of the web process at 5 points", f"{connected} of {tried} connected at the second try")
+    # A worker may be replacing the last pair at this moment: what counts is that a usable one remains.
+    wait_until(lambda: world.sandbox.accepts(_newest_live_token(world)))
+
+
+@pytest.mark.parametrize("browser", ["plain http", "behind a TLS proxy"])
+def test_C14_over_plain_http_the_callback_answers_400_and_repeats_nothing(browser: str, production: World) -> None:
+    query = f"access_token={SENTINEL}-a&refresh_token={SENTINEL}-r&token_type=Bearer&state=x"
+    headers = {"Host": "app.example.com"}
+    if browser == "behind a TLS proxy":
+        headers |= {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
+
+    answer = requests.get(
+        f"{production.app}connect/callback/?{query}", headers=headers, allow_redirects=False, timeout=30
+    )
+
+    if browser == "plain http":
+        assert answer.status_code == 400
+        assert "Location" not in answer.headers
+    else:
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/connect/ended/signed-out/")
+    hits = (answer.text + str(answer.headers)).count(SENTINEL)
+    record("C14", f"a callback with tokens, {browser}", f"{answer.status_code}, {hits} hits in the answer")
+    assert hits == 0
+
+
+@pytest.fixture(scope="module")
+def production(made_world: OpenWorld) -> Iterator[World]:
+    with made_world(
+        **{name: value for name, value in ENVIRONMENT.items() if name not in {"DATABASE_URL", "EMAIL_URL"}},
+        TRUSTED_PROXIES="1",
+        ALLOW_INSECURE_LOOPBACK="true",
+    ) as world:
+        world.manage("collectstatic", "--noinput", "--verbosity", "0")
+        world.start_web()
+        yield world
+
+
+def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world: OpenWorld) -> None:
+    world = open_world(WEB_WORKERS="1")
+    world.start_sandbox()
+    patient = world.start_web()
+    visitor = world.visitor().sign_up()
+    address = world.sandbox.decide(visitor.leave())
+    world.kill(patient)
+    world.start_web(
+        "tests.support.kill_points:application", "--worker-class", "sync", "--threads", "1", "--timeout", "2",
+        KILL_FOLDER=str(world.folder),
+    )  # fmt: skip
+    (world.folder / "point").write_text("hang")
+
+    with suppress(requests.ConnectionError):
+        assert visitor.come_back(address).status_code == 500
+
+    wait_until(lambda: "WORKER TIMEOUT" in world.log("web"))
+    wait_until(lambda: _is_up(world))
+    leaks = secret_scan.leaks([world.folder])
+    record("T2", "a sync worker is aborted in the callback", f"{len(leaks)} files with a token")
+    assert leaks == []
+
+
+def test_T3_with_every_logger_at_debug_no_call_writes_a_token(world: World) -> None:
+    visitor = world.visitor().sign_up().connect()
+    code = visitor.dashboard().split("/panels/account/")[0].rsplit("/", 1)[1]
+    live = f"c/{visitor.code}/connections/{code}/panels/account/"
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: visitor.get(live).status_code, range(API_CALLS)))
+
+    leaks = secret_scan.leaks([world.folder])
+
+    record(
+        "T3",
+        "every logger at DEBUG",
+        f"{len(leaks)} files with a token after {answers.count(200)} calls, {world.sandbox.exchanges()} exchanges",
+    )
+    assert answers == [200] * API_CALLS
+    assert "DEBUG" in world.log("web")
+    assert leaks == []
+
+
+def test_T1_no_secret_stands_in_the_arguments_of_a_process(world: World) -> None:
+    for process in world.processes:
+        assert SENTINEL.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda secret: secret.encode(),
+        lambda secret: quote(f"a b {secret}/+").encode(),
+        lambda secret: f'{{"token": "{secret}"}}'.encode(),
+        lambda secret: base64.b64encode(f"{secret}-access".encode()),
+        lambda secret: base64.b64encode(f"x{secret}-access".encode()),
+        lambda secret: base64.b64encode(f"xy{secret}-access".encode()),
+        lambda secret: secret.encode().hex().encode(),
+    ],
+    ids=["raw", "url", "json", "base64 +0", "base64 +1", "base64 +2", "hex"],
+)
+def test_T1_the_sweep_finds_what_is_planted(spelling: Callable[[str], bytes], tmp_path: Path) -> None:
+    planted = "Planted0123456789ab"
+    (tmp_path / "log").write_bytes(b"\0before " + spelling(planted) + b" after")
+
+    assert secret_scan.leaks([tmp_path], planted) == [f"{tmp_path.name}/log"]
+
+
+def _is_up(world: World) -> bool:
+    try:
+        return requests.get(world.app, timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def _newest_live_token(world: World) -> str:
+    tokens = world.sandbox.tokens()
+    return str([token["token"] for token in tokens if token["live"] and token["kind"] == "access"][-1])

@@ -1,0 +1,279 @@
+"""Rows R1, R3, R4, R10, R11 and T9 of the score card: real processes race, die, freeze and lose their database."""
+
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from django.db import connection as database
+
+from tests.conftest import OpenWorld
+from tests.support import postgres, secret_scan
+from tests.support.fork_server import Nursery, freeze, job, kill, thaw
+from tests.support.measurements import record
+from tests.support.running_app import World, database_file, wait_until
+from tests.support.sizes import size
+from tests.support.troubled_connections import newest_live, refuse
+
+pytestmark = pytest.mark.processes
+EXCHANGE = "/integration/ExchangeToken"
+PROCESSES, THREADS = 4, 25
+LEASE = 3.0  # seconds: longer than the work that it is for, shorter than the patience of a test
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def standin_world(made_world: OpenWorld) -> Iterator[World]:
+    """A database and a stand-in; the processes are the nursery's."""
+    with made_world() as world:
+        world.start_sandbox()
+        yield world
+
+
+@pytest.fixture(scope="module")
+def module_nursery(standin_world: World) -> Iterator[Nursery]:
+    with Nursery(standin_world) as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def world(standin_world: World, module_nursery: Nursery) -> Iterator[World]:
+    standin_world.sandbox.reset()
+    module_nursery.do("clear")
+    yield standin_world
+    standin_world.sandbox.clear_faults()
+
+
+@pytest.fixture
+def nursery(world: World, module_nursery: Nursery) -> Nursery:
+    return module_nursery
+
+
+def test_R1_a_hundred_callers_in_four_processes_share_one_exchange(world: World, nursery: Nursery) -> None:
+    rounds = size(3, 20)
+    (connection,) = nursery.do("make", number=1)
+    world.sandbox.control("DELETE", "log")
+    exchanges, outcomes = [], Counter[str]()
+    for _ in range(rounds):
+        refuse(world.sandbox)
+        before = world.sandbox.exchanges()
+        ends = nursery.run(*[job("call", connection=connection, threads=THREADS) for _ in range(PROCESSES)])
+        for end in ends:
+            outcomes.update(end.found)
+        exchanges.append(world.sandbox.exchanges() - before)
+
+    record(
+        "R1",
+        f"{PROCESSES * THREADS} concurrent 401s over {PROCESSES} processes",
+        f"{sum(exchanges)} exchanges in {rounds} rounds, at most {max(exchanges)} a round;"
+        f" {outcomes['answered 200']} of {rounds * PROCESSES * THREADS} calls answered",
+    )
+    assert exchanges == [1] * rounds
+    assert outcomes == {"answered 200": rounds * PROCESSES * THREADS}
+
+
+@pytest.mark.parametrize("mode", ["strict", "grace"])
+def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_dead(
+    mode: str, world: World, nursery: Nursery
+) -> None:
+    places = ["before journal", "before send", "sent, answer not read", "before commit", "after commit"]
+    rounds, seen = size(1, 20), {place: Counter[str]() for place in places}
+    for _ in range(rounds):
+        world.sandbox.reset()
+        world.sandbox.mode(mode)
+        nursery.do("clear")
+        made = dict(zip(places, nursery.do("make", number=len(places), bystanders=60), strict=True))
+        refuse(world.sandbox)
+        world.sandbox.control("DELETE", "log")
+        in_flight = made["sent, answer not read"]
+        (pid,) = _in_flight(world, nursery, in_flight)
+        kill(pid)
+        assert [end.status for end in nursery.ends()] == [-9]
+        world.sandbox.clear_faults()
+        others = [place for place in places if made[place] != in_flight]
+        ends = nursery.run(*[job("call", connection=made[place], at=place, lease=LEASE) for place in others])
+        assert [end.status for end in ends] == [-9] * len(others)
+
+        nursery.do("recover", lease=LEASE)
+        found = {
+            state["connection"]: state for state in nursery.do("look", at_connections=list(made.values()), lease=LEASE)
+        }
+        for place in places:
+            state = found[made[place]]
+            silently_dead = not state["works"] and not state["told"]
+            seen[place]["silently dead" if silently_dead else "works" if state["works"] else "needs reconnect"] += 1
+
+    for place in places:
+        outcome = ", ".join(f"{number} of {rounds}: {kind}" for kind, number in seen[place].items())
+        record("R3", f"kill -9 {place}; {mode}", outcome)
+    lost = "needs reconnect" if mode == "strict" else "works"
+    expected = {place: Counter(works=rounds) for place in places} | {"sent, answer not read": Counter({lost: rounds})}
+    assert seen == expected
+
+
+def _in_flight(world: World, nursery: Nursery, connection: int) -> list[int]:
+    """A process whose exchange SnapInspect has carried out, and whose answer is on its way."""
+    world.sandbox.fault(EXCHANGE, "delay", times=1, seconds=60, work=True)
+    before = world.sandbox.exchanges()
+    pids = nursery.start(job("call", connection=connection, lease=LEASE))
+    wait_until(lambda: world.sandbox.exchanges() == before + 1)
+    return pids
+
+
+class Fuse:
+    """A world whose database can be taken away: PostgreSQL is stopped at once, SQLite is locked against every write."""
+
+    def __init__(self, world: World, server: postgres.Server | None) -> None:
+        self.world = world
+        self._server = server
+
+    @contextmanager
+    def blown(self) -> Iterator[None]:
+        if self._server:
+            self._server.stop(signal.SIGQUIT)
+            yield
+            self._server.start()
+            return
+        holder = sqlite3.connect(database_file(self.world.folder), isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+@pytest.fixture(scope="module")
+def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuse]:
+    folder = tmp_path_factory.mktemp("world")
+    with ExitStack() as opened:
+        durable = ("-c", "fsync=on")
+        server = opened.enter_context(postgres.running(*durable)) if database.vendor == "postgresql" else None
+        world = opened.enter_context(World(folder, server.url if server else "").prepare())
+        world.start_sandbox()
+        yield Fuse(world, server)
+    assert secret_scan.leaks([folder]) == []
+
+
+def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(fuse: Fuse) -> None:
+    world, times = fuse.world, size(2, 20)
+    recovered = 0
+    with Nursery(world) as nursery:
+        nursery.do("clear")
+        (connection,) = nursery.do("make", number=1)
+        for _ in range(times):
+            refuse(world.sandbox)
+            before = world.sandbox.exchanges()
+            _lose_database(fuse, nursery, connection, "before spool")
+            nursery.do("recover", lease=LEASE)
+            (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
+            recovered += state["works"] and world.sandbox.exchanges() == before + 1
+    record("R4", "the database dies between sending and saving", f"{recovered} of {times} recovered from the spool")
+    assert recovered == times
+
+
+def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(fuse: Fuse) -> None:
+    world, times = fuse.world, size(1, 20)
+    with Nursery(world) as nursery:
+        nursery.do("clear")
+        (connection,) = nursery.do("make", number=1)
+        refuse(world.sandbox)
+        world.sandbox.control("DELETE", "log")
+        for _ in range(times):
+            _lose_database(fuse, nursery, connection, "before journal")
+            nursery.do("recover", lease=LEASE)
+        sent = world.sandbox.exchanges()
+        (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
+    record("R4", "the database dies before sending", f"{sent} exchanges sent in {times}")
+    assert sent == 0
+    assert state["works"]
+
+
+def _lose_database(fuse: Fuse, nursery: Nursery, connection: int, at: str) -> None:
+    (pid,) = nursery.start(job("call", connection=connection, at=at, then="wait", lease=LEASE, busy=0.2))
+    nursery.has_reached(pid)
+    with fuse.blown():
+        nursery.go_on(pid)
+        (end,) = nursery.ends()
+    assert end.found in ({"OperationalError": 1}, {"InterfaceError": 1}), end
+
+
+@pytest.mark.parametrize("mode", ["strict", "grace"])
+def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing(
+    mode: str, world: World, nursery: Nursery
+) -> None:
+    world.sandbox.mode(mode)
+    (connection,) = nursery.do("make", number=1)
+    refuse(world.sandbox)
+    (pid,) = _in_flight(world, nursery, connection)
+    freeze(pid)
+    try:
+        with Nursery(world) as another:
+            (taken_over,) = another.run(job("call", connection=connection, lease=LEASE))
+    finally:
+        world.sandbox.clear_faults()
+        thaw(pid)
+    (late,) = nursery.ends()
+    nursery.do("recover", lease=LEASE)
+    (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
+
+    fenced = "kept aside" if state["kept_aside"] else "not kept"
+    record(
+        "R10",
+        f"SIGSTOP past the lease, another takes over, SIGCONT; {mode}",
+        f"late pair {fenced}, {'newest' if state['fingerprint'] == newest_live(world.sandbox) else 'old'} token in use,"
+        f" {state['state']}",
+    )
+    assert (taken_over.status, late.status) == (0, 0)
+    assert state["kept_aside"] == 1
+    assert state["fingerprint"] == newest_live(world.sandbox)
+    assert (state["state"], state["works"], state["pairs"]) == ("connected", True, 1)
+
+
+def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(world: World, nursery: Nursery) -> None:
+    rounds = size(1, 20)
+    (connection,) = nursery.do("make", number=1)
+    exchanges = []
+    for _ in range(rounds):
+        refuse(world.sandbox)
+        # Long enough for the one whose clock is ahead to look at the lease many times.
+        world.sandbox.fault(EXCHANGE, "delay", times=1, seconds=1.0, work=True)
+        before = world.sandbox.exchanges()
+        ends = nursery.run(*[job("call", connection=connection, skew=skew) for skew in (HOUR, -HOUR)])
+        assert [end.found for end in ends] == [{"answered 200": 1}] * 2
+        exchanges.append(world.sandbox.exchanges() - before)
+    record("R11", "two hosts, clocks one hour ahead and behind", f"{sum(exchanges)} exchanges in {rounds} rounds")
+    assert exchanges == [1] * rounds
+
+
+def test_T9_a_killed_disconnect_is_finished_by_the_sweep(world: World, nursery: Nursery) -> None:
+    (connection,) = nursery.do("make", number=1)
+
+    (end,) = nursery.run(job("disconnect", connection=connection, at="after burn"))
+    nursery.do("recover", passed=60)
+    (state,) = nursery.do("look", at_connections=[connection])
+
+    record("T9", "kill -9 during a disconnect", f"{state['state']}, {state['pairs']} pairs kept after the sweep")
+    assert end.status == -9
+    assert (state["state"], state["pairs"]) == ("disconnected", 0)
+
+
+def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(world: World, nursery: Nursery) -> None:
+    # Whoever finds an exchange that was sent and not answered cannot know more than that.
+    expected = {
+        "before send": "unreachable",
+        "before spool": "unreachable",
+        "after a guest's exchange": "unknown",
+        "before a guest's erasing": "unknown",
+    }
+    seen = {}
+    for place in expected:
+        introduction = nursery.do("guest")
+        (end,) = nursery.run(job("hear", introduction=introduction, at=place, lease=LEASE))
+        assert end.status == -9
+        nursery.do("recover", lease=LEASE)
+        found = nursery.do("what_came_of", introduction=introduction)
+        seen[place] = "kept" if found["kept"] else found["outcome"]
+
+    record("sign-in", "kill -9 of the worker at 4 points", f"{list(seen.values()).count('kept')} pairs left behind")
+    assert seen == expected

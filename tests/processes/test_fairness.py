@@ -1,0 +1,98 @@
+"""Rows A6, A11 and W16 of the score card as delays: one customer's trouble, and how long the others wait for it.
+
+Their causes are pinned in test_fairness; the figures depend on the machine.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from integrations.events import parked, routing
+from tests.conftest import OpenWorld
+from tests.support.many_customers import TOWN, Flood, Town, p95
+from tests.support.measurements import record
+from tests.support.sizes import size
+
+pytestmark = [pytest.mark.processes]
+
+TROUBLED, OTHERS = size(2, 6), size(4, 20)
+EACH, PER_SECOND = size(3, 20), size(12, 6)
+PARKED = "SELECT count(*) FROM integrations_delivery WHERE state IN ('unmatched', 'quarantined', 'received')"
+OPEN = "SELECT count(*) FROM integrations_event WHERE type = 'Flood'"
+words = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def town(made_world: OpenWorld) -> Iterator[Town]:
+    with made_world(**TOWN) as world:
+        yield Town(world, TROUBLED + OTHERS)
+
+
+@pytest.fixture(scope="module")
+def baseline(town: Town) -> float:
+    """p95 of the others' delays while everybody is answered, the second time: caches are warm."""
+    for _ in range(2):
+        quiet = p95(others_delays(town))
+    return quiet
+
+
+@pytest.fixture(autouse=True)
+def no_faults(town: Town) -> Iterator[None]:
+    yield
+    town.world.sandbox.clear_faults()
+    town.world.rows("UPDATE integrations_lane SET paused_until = NULL, pauses = 0 RETURNING connection_id")
+
+
+def others_delays(town: Town, *, troubled: int = 0) -> list[float]:
+    """Inspections are announced, first those of so many troubled companies, then the others'; the others' delays."""
+    word = f"Town{next(words)}"
+    town.post(f"{word}first", town.companies[:troubled], each=5, per_second=50)
+    posted = town.post(word, town.companies[TROUBLED:], each=EACH, per_second=PER_SECOND)
+    return town.delays(word, events=posted)
+
+
+def show(row: str, injected: str, delays: list[float], baseline: float) -> None:
+    times = p95(delays) / baseline
+    record(
+        row,
+        f"{injected}; 20 others are busy",
+        f"others' p95 {p95(delays):.2f} s, {times:.1f} x of {baseline:.2f} s without; the longest {delays[-1]:.1f} s",
+    )
+    assert p95(delays) <= 20, "the generous limit of a shared machine; the figure is above"
+
+
+@pytest.mark.parametrize("hanging", [1, TROUBLED], ids=["one", "several"])
+def test_A11_while_customers_apis_hang_the_others_go_on(hanging: int, town: Town, baseline: float) -> None:
+    for company in town.companies[:hanging]:
+        town.world.sandbox.fault("/*", "hang", times=None, seconds=30, company=company)
+    who = "one customer's API hangs" if hanging == 1 else "the API hangs for six customers"
+    show("A11", who, others_delays(town, troubled=hanging), baseline)
+
+
+def test_A6_while_one_customer_is_asked_for_fewer_calls_the_others_go_on(town: Town, baseline: float) -> None:
+    company, sandbox = town.companies[0], town.world.sandbox
+    sandbox.fault("/*", "status", times=None, status=429, headers={"Retry-After": "86400"}, company=company)
+    sandbox.control("DELETE", "log")
+    delays = others_delays(town, troubled=1)
+    calls = sum(call["company"] == company for call in sandbox.calls("/inspections/"))
+    show("A6", "429 with Retry-After: 86400 for one customer", delays, baseline)
+    assert calls <= 1, "none if it is still left alone for what an earlier test has done to it"
+
+
+def test_W16_a_flood_with_the_right_secret_is_capped_and_the_others_go_on(town: Town, baseline: float) -> None:
+    before = town.size()
+    with Flood(town, town.companies[0], per_minute=10_000) as flood:
+        delays = others_delays(town)
+    ((kept,),), ((events,),) = town.world.rows(PARKED), town.world.rows(OPEN)
+    grown = (town.size() - before) / 1e6
+    record(
+        "W16",
+        "10,000 deliveries a minute with the right secret, half of them about a known company",
+        f"{flood.per_minute:,.0f} a minute sent for {flood.seconds:.0f} s: others' p95 {p95(delays):.2f} s (without: "
+        f"{baseline:.2f} s); {kept:,} parked (cap {parked.MOST_PARKED:,}), {events:,} events (cap "
+        f"{routing.MOST_OPEN:,}), the database grew by {grown:.0f} MB",
+    )
+    assert p95(delays) <= 60
+    assert kept <= parked.MOST_PARKED + parked.BATCH + flood.per_minute / 6, "beside what came since the last sweep"
+    assert events <= routing.MOST_OPEN

@@ -1,0 +1,40 @@
+"""Row O15 of the score card: everything at once for twenty minutes, and nothing grows, waits or fails."""
+
+import pytest
+
+from integrations.events import replays
+from tests.conftest import OpenWorld
+from tests.support.many_customers import TOWN, Town
+from tests.support.measurements import record
+from tests.support.mixed_load import Crowd, Scales
+from tests.support.running_app import wait_until
+from tests.support.sizes import size
+
+pytestmark = [pytest.mark.processes]
+
+SECONDS = size(8, 20 * 60)
+# What a process may have more in the last quarter than in the second (megabytes): the short form starts cold.
+MOST_GROWTH = size(100, 15)
+
+
+def test_O15_under_mixed_load_memory_and_queue_stay_flat_and_nothing_fails(open_world: OpenWorld) -> None:
+    town = Town(open_world(**TOWN), size(3, 20))
+    crowd = Crowd(town)
+    scales = Scales(web=town.web, worker=town.worker)
+    with scales.weighing():
+        crowd.live(SECONDS, at_least=size(1, 100))
+    left = crowd.waiting()
+    wait_until(lambda: crowd.waiting() == 0, seconds=180, every=0.5)
+
+    growth = {name: scales.growth(name) for name in scales.weights}
+    weights = ", ".join(f"{name} {middle:.0f} MB {more:+.1f}" for name, (middle, more) in growth.items())
+    did = ", ".join(f"{number} {what}" for what, number in sorted(crowd.done.items()))
+    record(
+        "O15",
+        "mixed load on one web process group and one worker (20 minutes in full)",
+        f"{did}; memory: {weights}; {left} waited at the end, all done; {len(crowd.failures)} wrong answers, "
+        f"{len(crowd.errors())} errors logged",
+    )
+    assert (crowd.failures, crowd.errors()) == ([], [])
+    assert left <= replays.MOST_WAITING + replays.STEP + 100, "more waits than a replay keeps waiting"
+    assert max(more for _, more in growth.values()) <= MOST_GROWTH

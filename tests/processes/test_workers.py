@@ -1,0 +1,74 @@
+"""Rows O2, O3 and O13 of the score card: workers are killed, writers contend, schedulers run beside each other."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import OpenWorld
+from tests.support import kill_trials
+from tests.support.measurements import record
+from tests.support.sizes import size
+from tests.support.webhook_load import NO_SOCKET_HERE, SETTINGS, Stage
+
+pytestmark = pytest.mark.processes
+
+
+def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running(stage: Stage) -> None:
+    kill_trials.kill_workers_at_work(stage, "kill -9 of workers in the middle of tasks")
+
+
+def test_O13_schedulers_beside_each_other_do_nothing_twice(stage: Stage) -> None:
+    """Two workers sweep already; two more processes do nothing else."""
+    kill_trials.schedule_beside_each_other(stage, "four schedulers at once")
+
+
+def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_locked(open_world: OpenWorld) -> None:
+    stage = Stage(open_world(**SETTINGS))
+    sender, statuses, seconds = stage.sender(), list[int](), size(4, 600)
+    visitors = [stage.world.visitor().sign_up(f"Writer {number}").connect() for number in range(2)]
+    stage.world.sandbox.fault("/integration/ExchangeToken", "hang", times=None, seconds=15)
+    ends_at = time.monotonic() + seconds
+    pause = threading.Event()
+
+    def until_the_end(write: Callable[[int], object]) -> None:
+        turn = 0
+        while time.monotonic() < ends_at:
+            write(turn)
+            turn += 1
+            pause.wait(0.05)
+
+    def deliver(turn: int) -> None:
+        sender.post(f"O3_{turn % 50}")
+
+    def press(turn: int) -> None:
+        visitor = visitors[turn % 2]
+        statuses.append(visitor.get(f"c/{visitor.code}/").status_code)
+        statuses.append(visitor.post(f"c/{visitor.code}/connect/", allow_redirects=False).status_code)
+
+    def exchange(turn: int) -> None:
+        with_hanging = stage.visitor
+        statuses.append(with_hanging.come_back(stage.world.sandbox.decide(with_hanging.leave())).status_code)
+        pause.wait(min(5, seconds / 2))
+
+    with ThreadPoolExecutor(8) as pool:
+        for write in [pool.submit(until_the_end, one) for one in [*[deliver] * 6, press, exchange]]:
+            write.result()
+    exchanges = stage.world.sandbox.exchanges()
+    stage.world.sandbox.clear_faults()
+    written = stage.world.log("web") + stage.world.log("worker")
+    locked, sockets = written.count("database is locked"), written.count(NO_SOCKET_HERE)
+
+    record(
+        "O3",
+        "8 writers beside workers and an exchange that hangs",
+        f"{len(sender.statuses)} deliveries and {len(statuses)} pages in {seconds} s, "
+        f"{sum(status >= 500 for status in [*sender.statuses, *statuses])} answers of 5xx, "
+        f'{locked} times "database is locked", {sockets} sockets used inside a transaction, {exchanges} exchanges',
+    )
+    assert set(sender.statuses) == {200}
+    assert set(statuses) <= {200, 302, 303}
+    assert (locked, sockets) == (0, 0)
+    assert exchanges

@@ -1,0 +1,146 @@
+"""Rows W1, O2 and O13 of the score card, as any stage is put through them: one machine, or several."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django_tasks_db.models import DBTaskResult
+
+from integrations.events import queue
+from tests.support import secret_scan
+from tests.support.clients import OTHER
+from tests.support.fork_server import Nursery, job
+from tests.support.measurements import record
+from tests.support.running_app import World, wait_until
+from tests.support.sizes import size
+from tests.support.troubled_connections import FIRST_COMPANY
+from tests.support.webhook_load import SETTINGS, Sender, Stage
+
+LEASE = float(SETTINGS.get("LANE_LEASE", queue.LEASE.total_seconds()))
+TASKS = DBTaskResult._meta.db_table
+STUCK = f"SELECT count(*) FROM {TASKS} WHERE status = 'RUNNING' AND started_at < '2021-01-01 00:00:00'"
+
+
+def kill_while_posting(stage: Stage, injected: str) -> None:
+    """W1: what is acknowledged while processes are killed is not lost, and has its effect once."""
+    deliveries, kills = size(120, 1000), size(2, 20)
+    sender = storm(stage, "W1", deliveries=deliveries, kills=kills, before_kill=lambda turn: None)
+    show("W1", injected, stage, "W1", sender, deliveries)
+
+
+def storm(stage: Stage, word: str, *, deliveries: int, kills: int, before_kill: Callable[[int], None]) -> Sender:
+    """SnapInspect posts while web and worker are killed, each so many times; the sender, when all is acknowledged."""
+    sender = stage.sender()
+    turns = [[f"{word}_{number}" for number in range(turn, deliveries, kills)] for turn in range(kills)]
+    for turn, types in enumerate(turns):
+        with ThreadPoolExecutor(1) as beside:
+            posting = beside.submit(sender.post_all, types)
+            threading.Event().wait(random.uniform(0, 0.2))
+            before_kill(turn)
+            stage.kill_web()
+            stage.kill_worker()
+            stage.start_web()
+            posting.result()
+    return sender
+
+
+def show(row: str, injected: str, stage: Stage, word: str, sender: Sender, deliveries: int) -> None:
+    found = stage.wait_until_done(word, deliveries)
+    lost = sender.acknowledged - found.stored
+    record(
+        row,
+        injected,
+        f"{len(sender.acknowledged)} acknowledged in {sender.tries} tries, {len(lost)} lost, {found.done} done, "
+        f"{len(found.effects)} effects, at most {found.most_effects} each",
+        database=stage.world.vendor,
+    )
+    assert not lost
+    assert len(sender.acknowledged) == found.done == len(found.effects) == deliveries
+    assert found.most_effects == 1
+    assert secret_scan.leaks([stage.world.folder]) == stage.world.settings_files
+
+
+def kill_workers_at_work(stage: Stage, injected: str) -> None:
+    """O2: what killed workers held is done by others, and no task stays RUNNING."""
+    sandbox, sender, turns = stage.world.sandbox, stage.sender(), size(3, 50)
+    companies = range(FIRST_COMPANY, FIRST_COMPANY + size(6, 40))
+    with Nursery(stage.world) as nursery:
+        nursery.do("make", number=len(companies))
+    sandbox.control("POST", "webhooks/pause")
+    inspections = {
+        company: sandbox.control("POST", "inspections", {"company": company})["iInspectionID"] for company in companies
+    }
+    # So that there is a middle to be killed in.
+    sandbox.fault("/inspections/*", "delay", times=None, seconds=0.3)
+    deliveries = kills = 0
+    for turn in range(turns):
+        seen = sandbox.control("GET", "log?path=/nothing")["last"]
+        for company in companies[turn % 2 :: 2]:
+            deliveries += 1
+            fields = {"iInspectionID": inspections[company], "iCompanyID": company}
+            sender.post(f"O2_{deliveries}", **fields)
+        looks = sandbox.control("GET", "log?path=/inspections/*", after=seen, wait=25)
+        assert looks["requests"], "no worker is in the middle of a task"
+        kills += stage.kill_workers()
+    killed_at = time.monotonic()
+    sandbox.clear_faults()
+    found = stage.wait_until_done("O2", deliveries, seconds=300)
+    took = time.monotonic() - killed_at
+    stage.world.rows(f"UPDATE {TASKS} SET started_at = '2020-01-01 00:00:00' WHERE status = 'RUNNING' RETURNING id")
+    wait_until(lambda: stage.world.rows(STUCK) == [(0,)])
+    sandbox.control("POST", "webhooks/resume")
+
+    record(
+        "O2",
+        injected,
+        f"{kills} killed, {found.done} of {deliveries} events done {took:.0f} s after the last one "
+        f"(lease {LEASE:.0f} s), at most {found.most_effects} effect each, 0 tasks RUNNING beyond their time",
+        database=stage.world.vendor,
+    )
+    assert len(found.effects) == deliveries
+    assert found.most_effects == 1
+
+
+def schedule_beside_each_other(stage: Stage, injected: str) -> None:
+    """O13: two workers sweep already, two more processes do nothing else, and nothing is done twice."""
+    world, sender, deliveries = stage.world, stage.sender(), size(60, 2000)
+    other = world.visitor().sign_up("Charlie's Lettings").connect(OTHER)
+    missed = stage.missed(size(5, 40))
+    mails = mails_about(world, "Charlie's Lettings")
+    with Nursery(world) as nursery, ThreadPoolExecutor(1) as beside:
+        posting = beside.submit(sender.post_all, [f"O13_{number}" for number in range(deliveries)])
+        world.rows("UPDATE integrations_lane SET gap_since = fine_at RETURNING connection_id")
+        world.rows(
+            "UPDATE integrations_connection SET notice = 'broken', next_notice_at = connected_at"
+            f" WHERE customer_id = (SELECT id FROM accounts_customer WHERE code = '{other.code}') RETURNING id"
+        )
+        ends = nursery.run(*[job("schedule", rounds=size(10, 200)) for _ in range(2)])
+        posting.result()
+    found = stage.wait_until_done("O13", deliveries)
+    wait_until(lambda: len(stage.effects_about(missed)) == len(missed), every=0.25)
+    world.sandbox.control("POST", "webhooks/resume")
+    settled = world.sandbox.control("GET", "webhooks", wait=30)
+    stage.until_nothing_waits()
+    found, recovered = stage.found("O13"), stage.effects_about(missed)
+    told = mails_about(world, "Charlie's Lettings") - mails
+
+    record(
+        "O13",
+        injected,
+        f"{deliveries} deliveries, {len(missed)} inspections to recover and 1 notice: {sum(found.effects.values())}, "
+        f"{sum(recovered.values())} and {told} effects",
+        database=stage.world.vendor,
+    )
+    assert {end.status for end in ends} == {0}
+    assert set(missed) <= set(settled["acknowledged"]), settled["counts"]
+    assert found.done == len(found.effects) == sum(found.effects.values()) == deliveries
+    assert recovered == {str(inspection): 1 for inspection in missed}
+    assert told == 1
+
+
+def mails_about(world: World, customer: str) -> int:
+    folder = world.folder / "mail"
+    texts = [path.read_text() for path in folder.iterdir()] if folder.exists() else []
+    return sum(text.count("Subject:") for text in texts if customer in text)

@@ -1,0 +1,124 @@
+"""Many customers who share one worker, and whoever posts about them."""
+
+import math
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from tests.support.fork_server import Nursery
+from tests.support.running_app import World, wait_until
+from tests.support.webhook_load import SETTINGS, Sender
+
+TOWN = SETTINGS | {"LOG_LEVEL": "INFO"}
+# With DEBUG, Django would keep the last 9,000 statements of every thread in memory.
+AS_IN_PRODUCTION = {
+    "DEBUG": "false",
+    "ALLOW_INSECURE_LOOPBACK": "true",
+    "ALLOWED_HOSTS": "localhost",
+    "DEFAULT_FROM_EMAIL": "connect@example.com",
+    "OPERATOR_EMAIL": "operator@example.com",
+    "LOG_FORMAT": "text",
+}
+FINISHED = "SELECT type, received_at, finished_at FROM integrations_event WHERE state = 'done'"
+
+
+class Town:
+    """A world with so many customers, each connected to a company of its own; one web process group, one worker."""
+
+    def __init__(self, world: World, customers: int) -> None:
+        self.world = world
+        world.start_sandbox()
+        self.web = world.start_web()
+        self.worker = world.start_worker(**AS_IN_PRODUCTION)
+        with Nursery(world) as nursery:
+            self.companies: list[int] = nursery.do("settle", customers=customers)
+        world.sandbox.control("POST", "webhooks/pause")
+        self.inspections = {company: self.upload(company) for company in self.companies}
+
+    def upload(self, company: int) -> int:
+        made: dict[str, int] = self.world.sandbox.control("POST", "inspections", {"company": company})
+        return made["iInspectionID"]
+
+    def post(self, word: str, companies: Iterable[int], *, each: int, per_second: float) -> int:
+        """So many deliveries about each company, evenly spread in time; returns how many those were."""
+        sender, about = Sender(self.world), [company for _ in range(each) for company in companies]
+        with ThreadPoolExecutor(8) as pool:
+            jobs = []
+            for number, company in enumerate(about):
+                fields = {"iInspectionID": self.inspections[company], "iCompanyID": company}
+                jobs.append(pool.submit(sender.post, f"{word}_{number}", **fields))
+                threading.Event().wait(1 / per_second)
+            for job in jobs:
+                job.result()
+        return len(about)
+
+    def delays(self, word: str, *, events: int, seconds: float = 120) -> list[float]:
+        """From arrival to the end, once so many events of this word are done; in order."""
+
+        def found() -> list[float]:
+            rows = [row for row in self.world.rows(FINISHED) if row[0].startswith(f"{word}_")]
+            return sorted((moment(finished) - moment(received)).total_seconds() for _, received, finished in rows)
+
+        wait_until(lambda: len(found()) >= events, seconds=seconds, every=0.5)
+        return found()
+
+    def size(self) -> int:
+        """Bytes that the database takes."""
+        if self.world.is_on_postgresql:
+            return int(self.world.rows("SELECT pg_database_size(current_database())")[0][0])
+        pages, length = "SELECT page_count FROM pragma_page_count", "SELECT page_size FROM pragma_page_size"
+        return int(self.world.rows(pages)[0][0]) * int(self.world.rows(length)[0][0])
+
+
+class Flood:
+    """Somebody who knows the secret posts as fast as told, until the end of the `with` block."""
+
+    def __init__(self, town: Town, company: int, *, per_minute: int) -> None:
+        self._town, self._company, self._pause = town, company, 60 / per_minute
+        self.sent, self.seconds = 0, 0.0
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "Flood":
+        self._begun = time.monotonic()
+        self._pool = ThreadPoolExecutor(5)
+        self._job = self._pool.submit(self._pour)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._job.result()
+        self._pool.shutdown()
+        self.seconds = time.monotonic() - self._begun
+
+    @property
+    def per_minute(self) -> float:
+        return self.sent / self.seconds * 60
+
+    def _pour(self) -> None:
+        """Turn by turn about a company that nobody has, and with guessed IDs about one that somebody has."""
+        sender, waiting = Sender(self._town.world), []
+        while not self._ended.is_set():
+            company = self._company if self.sent % 2 else 424242
+            fields = {"iInspectionID": 9_000_000 + self.sent, "iCompanyID": company}
+            waiting.append(self._pool.submit(sender.post, "Flood", **fields))
+            self.sent += 1
+            # Never ahead of what was told, and not far ahead of what is answered.
+            late = self._begun + self.sent * self._pause - time.monotonic()
+            if late > 0:
+                self._ended.wait(late)
+            if len(waiting) > 50:
+                waiting.pop(0).result()
+        for job in waiting:
+            job.result()
+
+
+def moment(kept: Any) -> datetime:
+    """SQLite keeps moments as text."""
+    return kept if isinstance(kept, datetime) else datetime.fromisoformat(kept)
+
+
+def p95(ordered: list[float]) -> float:
+    return ordered[math.ceil(len(ordered) * 0.95) - 1]

@@ -1,0 +1,187 @@
+"""All that goes on in a busy deployment, at once and for a while; and what of the processes' memory it takes."""
+
+import itertools
+import random
+import re
+import statistics
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from tests.support.clients import OTHER
+from tests.support.many_customers import Town
+from tests.support.running_app import Visitor
+from tests.support.webhook_load import Sender
+
+MEGABYTE = 2**20
+
+
+class Crowd:
+    """People, SnapInspect and whoever looks after the deployment, each in a thread of its own.
+
+    done: how often each kind of thing was done. failures: what was answered otherwise than it should be.
+    """
+
+    def __init__(self, town: Town) -> None:
+        self.town, self.world = town, town.world
+        self.done: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._ended = threading.Event()
+        self._numbers = itertools.count()
+        self._sender = Sender(self.world)
+        self._reader, self._owner = self._somebody("Reading Homes"), self._somebody("Other Homes")
+        self._own = [town.upload(7001) for _ in range(5)]
+        found = re.search(r"/connections/(\w{12})/", self._owner.get(f"c/{self._owner.code}/connections/").text)
+        assert found is not None
+        self._connection = found[1]
+
+    def live(self, seconds: float, *, at_least: int = 3) -> None:
+        """So long, and until each kind of thing was done so often."""
+        kinds: list[tuple[Callable[[], object], float]] = [
+            (self.deliver, 0.1), (self.read, 0.5), (self.reconnect, 3), (self.exchange, 4), (self.ask, 1),
+            (self.test, 5), (self.replay, 5), (self.download, 4), (self.sweep, 2),
+        ]  # fmt: skip
+        give_up_at = time.monotonic() + seconds + 120
+        with ThreadPoolExecutor(len(kinds)) as pool:
+            jobs = [pool.submit(self._again_and_again, act, pause) for act, pause in kinds]
+            self._ended.wait(seconds)
+            while any(self.done[act.__name__] < at_least for act, _ in kinds) and time.monotonic() < give_up_at:
+                self._ended.wait(0.2)
+            self._ended.set()
+            for job in jobs:
+                job.result()
+
+    def deliver(self) -> None:
+        number = next(self._numbers)
+        company = random.choice(self.town.companies)
+        inspection = self.town.upload(company) if number % 10 == 0 else self.town.inspections[company]
+        fields = {"iInspectionID": inspection, "iCompanyID": company}
+        if number % 4 == 0:
+            fields = {"iInspectionID": random.choice(self._own), "iCompanyID": 7001}
+        self._sender.post(f"Crowd_{number}", **fields)
+
+    def read(self) -> None:
+        who, code = self._owner, self._owner.code
+        connection = f"connections/{self._connection}/"
+        pages = ["", "events/", "events/?state=done", "connections/", connection, f"{connection}activity/",
+                 f"{connection}card/", f"{connection}panels/account/", "numbers.json", "audit/"]  # fmt: skip
+        self._check(who.get(f"c/{code}/{random.choice(pages)}"))
+        self._check(self._reader.get(f"c/{self._reader.code}/"))
+
+    def reconnect(self) -> None:
+        who = self._owner
+        answer = who.post(f"c/{who.code}/connections/{self._connection}/reconnect/", allow_redirects=False)
+        if self._check(answer, 302):
+            answer = who.come_back(self.world.sandbox.decide(answer.headers["Location"], account=OTHER))
+            self._check(answer, 303)
+
+    def exchange(self) -> None:
+        self._press(f"connections/{self._connection}/replace-tokens/")
+
+    def ask(self) -> None:
+        self._press("explorer/", path="inspections", connection=self._connection)
+
+    def test(self) -> None:
+        self._press(f"connections/{self._connection}/test/")
+
+    def replay(self) -> None:
+        self._press("events/replay/?state=done")
+
+    def download(self) -> None:
+        self._check(self._owner.get(f"c/{self._owner.code}/events.csv"))
+
+    def sweep(self) -> None:
+        """Beside the worker's own: whoever watches the deployment asks what is due."""
+        self._check(requests.get(f"{self.world.app}health/ready", timeout=60))
+
+    def waiting(self) -> int:
+        """Deliveries and events that are not finished."""
+        counted = (
+            "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
+            " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
+        )
+        return int(self.world.rows(counted)[0][0])
+
+    def errors(self) -> list[str]:
+        """What the processes wrote about trouble of their own."""
+        lines = [line for name in ("web", "worker") for line in self.world.log(name).splitlines()]
+        return [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", "Traceback"))]
+
+    def _somebody(self, company: str) -> Visitor:
+        visitor = self.world.visitor().sign_up(company).connect(OTHER)
+        visitor.http.hooks["response"] = []  # twenty minutes of pages: others are searched for secrets
+        # A kept connection may be closed at the moment of its next use, which no browser would take for an answer.
+        visitor.http.headers["Connection"] = "close"
+        return visitor
+
+    def _press(self, where: str, /, **fields: str) -> None:
+        self._check(self._owner.post(f"c/{self._owner.code}/{where}", fields))
+
+    def _check(self, answer: requests.Response, wanted: int = 200) -> bool:
+        self.done["requests"] += 1
+        if answer.status_code != wanted:
+            self.failures.append(f"{answer.status_code} {answer.url.partition('?')[0]}")
+        return answer.status_code == wanted
+
+    def _again_and_again(self, act: Callable[[], object], pause: float) -> None:
+        while not self._ended.is_set():
+            try:
+                act()
+            except (requests.RequestException, AssertionError) as problem:
+                self.failures.append(f"{act.__name__}: {type(problem).__name__}")
+            self.done[act.__name__] += 1
+            self._ended.wait(pause * random.uniform(0.5, 1.5))
+
+
+class Scales:
+    """Weighs processes, with all their children, once a second."""
+
+    def __init__(self, **processes: subprocess.Popen[bytes]) -> None:
+        self._processes = processes
+        self.weights: dict[str, list[int]] = {name: [] for name in processes}
+        self._ended = threading.Event()
+
+    @contextmanager
+    def weighing(self) -> Iterator[None]:
+        with ThreadPoolExecutor(1) as pool:
+            job = pool.submit(self._weigh)
+            try:
+                yield
+            finally:
+                self._ended.set()
+                job.result()
+
+    def growth(self, name: str) -> tuple[float, float]:
+        """Megabytes in the second quarter of the time, and how many more there were in the last (medians)."""
+        weights = self.weights[name]
+        quarter = max(1, len(weights) // 4)
+        middle, last = (
+            statistics.median(some) / MEGABYTE for some in (weights[quarter : 2 * quarter + 1], weights[-quarter:])
+        )
+        return middle, last - middle
+
+    def _weigh(self) -> None:
+        while not self._ended.wait(1):
+            for name, process in self._processes.items():
+                self.weights[name].append(sum(map(resident, family(process.pid))))
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(grandchild for child in children for grandchild in family(int(child)))]
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process holds in memory (`VmRSS`)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,306 @@
+"""A whole deployment of the tests' own: stand-in, web and worker as real processes, with a database of their own.
+
+Everything they write (logs, mail, the database) lands in one folder, which the sentinel sweep reads at the end.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import requests
+from django.core import signing
+from requests.adapters import HTTPAdapter
+
+from tests.settings import SENTINEL
+from tests.support.clients import PAT, Sandbox
+from tests.support.postgres import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG_ENOUGH = 60.0  # seconds that nothing here should ever need
+
+
+def fresh_database(how: str = "") -> str:
+    """The URL of a new database beside the one this run tests with: empty, or as `how` says in SQL."""
+    url, name = os.environ["DATABASE_URL"], f"world_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {how}")
+    return f"{url.rsplit('/', 1)[0]}/{name}"
+
+
+class Blank:
+    """A migrated, empty database of the kind this run is about; worlds begin with a copy, which saves them seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        on_server = os.environ.get("DATABASE_URL", "").startswith("postgres")
+        self._world = World(folder, fresh_database() if on_server else "").prepare()
+
+    def copied(self, folder: Path) -> str:
+        """The URL of a copy, which is a file in this folder or beside the blank one on its server."""
+        if self._world.is_on_postgresql:
+            return fresh_database(f"TEMPLATE {self._world.environment['DATABASE_URL'].rsplit('/', 1)[1]}")
+        copy = database_file(folder)
+        copy.parent.mkdir()
+        shutil.copy(database_file(self._world.folder), copy)
+        return f"sqlite:///{copy}"
+
+
+def database_file(folder: Path) -> Path:
+    """Where a world on SQLite has its database: in a folder that can be taken away from it."""
+    return folder / "data" / "db.sqlite3"
+
+
+class World:
+    """`database_url` empty means a SQLite file in `folder`; what is in that database stays as it is."""
+
+    def __init__(self, folder: Path, database_url: str = "", **settings: str) -> None:
+        self.folder = folder
+        self.port, sandbox_port = free_port(), free_port()
+        self.app = f"http://localhost:{self.port}/"
+        self.sandbox = Sandbox(f"http://127.0.0.1:{sandbox_port}/")
+        self._sandbox_port = sandbox_port
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.under: tuple[str, ...] = ()  # the command that starts what is started, if any
+        self.certificate: Path | None = None  # what its https is proven by, if it has any
+        self.settings_files: list[str] = []  # where its secrets have to stand, as `sweep.leaks` names them
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH"}},
+            "DEBUG": "true",
+            "SECRET_KEY": f"{SENTINEL}-secret-key-" + "w" * 40,
+            "TOKEN_ENCRYPTION_KEYS": "d29ybGRzIHNlYWwgdG9rZW5zIHdpdGggdGhpcyBvbmU=",
+            "DATABASE_URL": database_url or f"sqlite:///{database_file(folder)}",
+            "SPOOL_DIR": str(folder / "spool"),
+            "EMAIL_URL": f"filemail:///{folder / 'mail'}",
+            "SNAPINSPECT_CLIENT_ID": "test-client",
+            "SNAPINSPECT_CLIENT_SECRET": f"{SENTINEL}-client-secret",
+            "SNAPINSPECT_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SNAPINSPECT_CONNECT_URL": f"{self.sandbox.url}integration/SnapInspectConnect",
+            "SNAPINSPECT_EXCHANGE_URL": f"{self.sandbox.url}integration/ExchangeToken",
+            "SNAPINSPECT_API_URL": self.sandbox.url,
+            "SNAPINSPECT_WEBHOOK_SECRETS": f"{SENTINEL}-webhook-new,{SENTINEL}-webhook-old",
+            "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
+            "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
+            "SNAPINSPECT_SIGN_IN_FIELD": "iUserID",
+            "EMAIL_VERIFICATION": "none",
+            "LOG_LEVEL": "DEBUG",
+            "PORT": str(self.port),
+            "PYTHONUNBUFFERED": "1",
+            "SANDBOX_CLIENT_ID": "test-client",
+            "SANDBOX_CLIENT_SECRET": f"{SENTINEL}-client-secret",
+            "SANDBOX_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SANDBOX_APP_NAME": "Connect",
+            "SANDBOX_TOKEN_PREFIX": SENTINEL,
+            "SANDBOX_WEBHOOK_URL": f"{self.app}webhooks/snapinspect/{SENTINEL}-webhook-new/",
+            **settings,
+        }
+
+    def __enter__(self) -> "World":
+        return self
+
+    def prepare(self) -> "World":
+        """Makes the tables of a database that has none."""
+        for command in ("migrate", "createcachetable"):
+            self.manage(command, "--verbosity", "0")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Told to end, gunicorn would first wait for the browsers that keep a connection open.
+        for process in self.processes:
+            self.kill(process)
+        (self.folder / "dump.txt").write_text("\n".join(self._dump()))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the database answers, past Django: a process for every look would cost seconds. Commits."""
+        url = self.environment["DATABASE_URL"]
+        connection: Any = psycopg.connect(url) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
+        try:
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            connection.commit()
+        finally:
+            connection.close()
+        return found
+
+    @property
+    def is_on_postgresql(self) -> bool:
+        return self.environment["DATABASE_URL"].startswith("postgres")
+
+    @property
+    def vendor(self) -> str:
+        """What kind of database it runs on, as Django calls it."""
+        return "postgresql" if self.is_on_postgresql else "sqlite"
+
+    def _dump(self) -> Iterator[str]:
+        """Every row of every table, and the sessions decoded: Django keeps them compressed."""
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        if self.is_on_postgresql:
+            tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        for (table,) in self.rows(tables):
+            for row in self.rows(f'SELECT * FROM "{table}"'):
+                yield f"{table} {row}"
+        for (session,) in self.rows("SELECT session_data FROM django_session"):
+            salt = "django.contrib.sessions.SessionStore"
+            yield f"session {signing.loads(session, key=self.environment['SECRET_KEY'], salt=salt)}"
+
+    def manage(self, *arguments: str) -> str:
+        """The output of a management command; raises when it fails."""
+        finished = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=LONG_ENOUGH * 5,
+        )  # fmt: skip
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout
+
+    def start(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A process of this world; what it prints goes to `<name>.log` in the folder."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*self.under, sys.executable, *arguments],
+                cwd=ROOT, env=self.environment | environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def start_sandbox(self) -> subprocess.Popen[bytes]:
+        process = self.start("sandbox", "-m", "integrations.sandbox", "--port", str(self._sandbox_port))
+        self._wait_until_answers(self.sandbox.url, process)
+        return process
+
+    def start_web(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        process = self.start(
+            "web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "debug", "--access-logfile", "-",
+            *options, **environment,
+        )  # fmt: skip
+        self._wait_until_answers(self.app, process)
+        return process
+
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        return self.start("worker", "manage.py", "worker", **environment)
+
+    def start_all(self) -> "World":
+        self.start_sandbox()
+        self.start_web()
+        self.start_worker()
+        return self
+
+    @staticmethod
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        """kill -9, children included. What has ended already is left alone: its number may be another's by now."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+    def session(self) -> requests.Session:
+        """Whoever speaks to this world over HTTP: trusts its certificate, and nothing of this machine's environment."""
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(self.certificate) if self.certificate else True
+        return session
+
+    def visitor(self) -> "Visitor":
+        return Visitor(self)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    @staticmethod
+    def _wait_until_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+        def answers() -> bool:
+            assert process.poll() is None, f"{process.args!r} ended"
+            try:
+                return requests.get(url, timeout=5).status_code < 500
+            except (requests.ConnectionError, requests.Timeout):
+                return False
+
+        wait_until(answers)
+
+
+class Visitor:
+    """A browser without JavaScript: keeps cookies, reads forms, presses buttons."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.http = world.session()
+        self.http.hooks["response"] = self._keep
+        self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
+        self.code = ""
+
+    def sign_up(self, company: str = "Acme Property", email: str = "") -> "Visitor":
+        page = self.post(
+            "accounts/signup/",
+            {"email": email or f"{secrets.token_hex(5)}@example.com", "password1": "correct horse", "company": company},
+        )
+        assert page.status_code == 200, page.status_code
+        self.code = urlsplit(page.url).path.split("/")[2]
+        return self
+
+    def get(self, path: str = "", **options: Any) -> requests.Response:
+        return self.http.get(self.world.app + path.lstrip("/"), timeout=60, **options)
+
+    def post(
+        self, path: str, fields: dict[str, str] | None = None, *, token: str = "", **options: Any
+    ) -> requests.Response:
+        """Sends a form with its CSRF token, which is taken from the page of that form or the visitor's own page."""
+        token = token or self.csrf_token(path)
+        return self.http.post(
+            self.world.app + path.lstrip("/"),
+            data={**(fields or {}), "csrfmiddlewaretoken": token},
+            headers={"Referer": self.world.app},
+            timeout=60,
+            **options,
+        )
+
+    def dashboard(self) -> str:
+        return self.get(f"c/{self.code}/").text
+
+    def badges(self) -> list[str]:
+        return re.findall(r"data-badge[^>]*>([^<]*)<", self.dashboard())
+
+    def leave(self) -> str:
+        answer = self.post(f"c/{self.code}/connect/", allow_redirects=False)
+        assert answer.status_code == 302, answer.status_code
+        return answer.headers["Location"]
+
+    def come_back(self, address: str) -> requests.Response:
+        return self.http.get(address, allow_redirects=False, timeout=60)
+
+    def connect(self, account: str = PAT) -> "Visitor":
+        answer = self.come_back(self.world.sandbox.decide(self.leave(), account=account))
+        assert answer.status_code == 303, answer.status_code
+        self.wait_for("Connected")
+        return self
+
+    def wait_for(self, badge: str) -> None:
+        wait_until(lambda: badge in self.badges())
+
+    def _keep(self, answer: requests.Response, **_: Any) -> None:
+        """Every page goes into the world's folder, for the sentinel sweep."""
+        if answer.url.startswith(self.world.app):
+            with (self.world.folder / "pages.log").open("a") as pages:
+                print(answer.status_code, dict(answer.headers), answer.text, file=pages)
+
+    def csrf_token(self, path: str) -> str:
+        for page in (path, f"c/{self.code}/", "accounts/login/"):
+            found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(page).text)
+            if found:
+                return found[1]
+        raise AssertionError(f"No form found for {path}")
+
+
+def wait_until(met: Callable[[], bool], seconds: float = LONG_ENOUGH, *, every: float = 0.05) -> None:
+    """Returns as soon as the condition is met; fails when that takes unreasonably long."""
+    give_up_at = time.monotonic() + seconds
+    pause = threading.Event()
+    while not met():
+        assert time.monotonic() < give_up_at, "waited in vain"
+        pause.wait(every)

@@ -1,0 +1,207 @@
+"""Where processes are killed while SnapInspect posts: a world, whoever posts to it, and what became of it all.
+
+Each test posts types that begin with a word of its own, so that tests can share a stage.
+"""
+
+import json
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from tests.support.clients import COMPANY_OF_PAT
+from tests.support.deliveries import NEW, payload
+from tests.support.running_app import World, wait_until
+from tests.support.sizes import size
+
+# Seconds; the product's own under `make soak`. See tests.support.counting_handler.
+LANE_LEASE = {} if size(0, 1) else {"LANE_LEASE": "6"}
+# Printed by tests.support.counting_handler, which is not imported here: that would register its handler with the tests.
+NO_SOCKET_HERE = "A socket is used inside a transaction."
+TIMEOUT_STOP = 40  # seconds, of deploy/systemd
+SETTINGS = {"EVENT_HANDLERS": "tests.support.counting_handler", **LANE_LEASE}
+
+
+class Sender:
+    """SnapInspect's server: posts each message until it is acknowledged with exactly 200."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.url = f"{world.app}webhooks/snapinspect/{NEW}/"
+        self.acknowledged: set[str] = set()
+        self.tries = 0
+        self.statuses: list[int] = []
+        self.failures: list[str] = []  # of tries, acknowledged later or not
+        self.seconds: list[float] = []
+        self._kept = threading.local()
+
+    def post(self, type_: str, *, patience: float = 120, **fields: int) -> None:
+        body = payload(type_) | fields
+        give_up_at = time.monotonic() + patience
+        while True:
+            self.tries += 1
+            begun = time.monotonic()
+            try:
+                answer = self._session().post(self.url, json=body, timeout=30, allow_redirects=False)
+            except requests.RequestException as problem:
+                answer = None
+                self.failures.append(type(problem).__name__)
+            if answer is not None:
+                self.statuses.append(answer.status_code)
+                if answer.status_code == 200:
+                    self.seconds.append(time.monotonic() - begun)
+                    self.acknowledged.add(type_)
+                    return
+                self.failures.append(str(answer.status_code))
+            assert time.monotonic() < give_up_at, "never acknowledged"
+            time.sleep(0.1)
+
+    def post_all(self, types: Iterable[str], *, threads: int = 6) -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            for job in [pool.submit(self.post, type_) for type_ in types]:
+                job.result()
+
+    @contextmanager
+    def steadily(self, word: str, per_second: int) -> Iterator[None]:
+        """Posts at this pace, whatever the answers; at the end waits until each is acknowledged."""
+        ended = threading.Event()
+
+        def keep_the_pace(pool: ThreadPoolExecutor) -> list[Future[None]]:
+            jobs: list[Future[None]] = []
+            begun = time.monotonic()
+            while not ended.wait(max(0.0, begun + len(jobs) / per_second - time.monotonic())):
+                jobs.append(pool.submit(self.post, f"{word}_{len(jobs)}"))
+            return jobs
+
+        with ThreadPoolExecutor(32) as pool, ThreadPoolExecutor(1) as pacer:
+            pace = pacer.submit(keep_the_pace, pool)
+            try:
+                yield
+            finally:
+                ended.set()
+            for job in pace.result():
+                job.result()
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._kept, "session"):
+            self._kept.session = self._world.session()
+        session: requests.Session = self._kept.session
+        return session
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands in the database about one test's types."""
+
+    stored: set[str]
+    states: Counter[str]
+    effects: Counter[str]
+
+    @property
+    def done(self) -> int:
+        return self.states["done"]
+
+    @property
+    def most_effects(self) -> int:
+        return max(self.effects.values(), default=0)
+
+
+class Stage:
+    """A world that is connected, with so many web process groups (one without a proxy before them) and two workers."""
+
+    def __init__(self, world: World, *, webs: int = 1) -> None:
+        self.world = world
+        self._sandbox = world.start_sandbox()
+        self._webs = [world.start_web() for _ in range(webs)]
+        self._workers = [world.start_worker(), world.start_worker()]
+        self.visitor = world.visitor().sign_up().connect()
+
+    def sender(self) -> Sender:
+        return Sender(self.world)
+
+    def kill_web(self) -> None:
+        """The one that has run longest."""
+        self.world.kill(self._webs.pop(0))
+
+    def start_web(self) -> None:
+        self._webs.append(self.world.start_web())
+
+    @contextmanager
+    def without_web(self) -> Iterator[None]:
+        """One web fewer; afterwards it is back, where it was."""
+        self.kill_web()
+        yield
+        self.start_web()
+
+    def kill_worker(self) -> None:
+        """The one that has run longest; another takes its place at once."""
+        self.world.kill(self._workers.pop(0))
+        self._workers.append(self.world.start_worker())
+
+    def restart(self) -> None:
+        """What systemd does for a new version: SIGTERM to the process that has run longest, and another in its place.
+
+        First a web process group, then a worker. Fails when one does not end in good order within its TimeoutStopSec.
+        """
+        self._end(self._webs.pop(0))
+        self._webs.append(self.world.start_web())
+        self._end(self._workers.pop(0))
+        self._workers.append(self.world.start_worker())
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        assert process.wait(TIMEOUT_STOP) == 0, process.args
+
+    def kill_workers(self) -> int:
+        """All of them; others take their place. Returns how many."""
+        killed = [self.world.kill(worker) for worker in self._workers]
+        self._workers = [self.world.start_worker() for _ in killed]
+        return len(killed)
+
+    def missed(self, number: int) -> list[int]:
+        """Inspections that are uploaded while SnapInspect's webhooks pause."""
+        sandbox = self.world.sandbox
+        sandbox.control("POST", "webhooks/pause")
+        uploads = [sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT)}) for _ in range(number)]
+        return [upload["iInspectionID"] for upload in uploads]
+
+    def found(self, word: str) -> Found:
+        def ours(sql: str) -> list[tuple[Any, ...]]:
+            return [row for row in self.world.rows(sql) if row[0].startswith(f"{word}_")]
+
+        types = [effect["type"] for effect in self._effects()]
+        return Found(
+            stored={row[0] for row in ours("SELECT type FROM integrations_delivery")},
+            states=Counter(row[1] for row in ours("SELECT type, state FROM integrations_event")),
+            effects=Counter(type_ for type_ in types if type_.startswith(f"{word}_")),
+        )
+
+    def effects_about(self, inspections: list[int]) -> Counter[str]:
+        """How often the handler has heard of each."""
+        wanted = {str(inspection) for inspection in inspections}
+        return Counter(effect["inspection"] for effect in self._effects() if effect["inspection"] in wanted)
+
+    def _effects(self) -> list[dict[str, str]]:
+        details = self.world.rows("SELECT detail FROM accounts_auditentry WHERE kind = 'test.effect'")
+        return [json.loads(kept) if isinstance(kept, str) else kept for (kept,) in details]
+
+    def wait_until_done(self, word: str, events: int, *, seconds: float = 150) -> Found:
+        """What is found once so many events of this test are done, and nothing of it waits to be placed."""
+        wait_until(lambda: self.found(word).done >= events, seconds=seconds, every=0.25)
+        return self.found(word)
+
+    def until_nothing_waits(self) -> None:
+        """Every delivery is placed and every event finished, possible repetitions included."""
+        waiting = (
+            "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
+            " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
+        )
+        wait_until(lambda: self.world.rows(waiting) == [(0,)], seconds=150, every=0.25)
