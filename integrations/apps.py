@@ -8,7 +8,8 @@ class IntegrationsConfig(AppConfig):
     verbose_name = "SnapInspect"
 
     def ready(self) -> None:
-        from integrations.events import handlers  # noqa: PLC0415  (checks register themselves)
+        from integrations import checks  # noqa: F401, PLC0415  (checks register themselves)
+        from integrations.events import handlers  # noqa: PLC0415
 
         try:
             handlers.load(settings.EVENT_HANDLERS)

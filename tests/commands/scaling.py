@@ -32,12 +32,13 @@ TABLES = ("delivery", "event", "eventdelivery", "attempt")
 # Run by `manage.py shell`: what a worker, and what the timer does, and how long the processor was busy with it.
 BUSY = """
 import time
-from integrations import placing, retention
+from integrations.events import routing
+from integrations.operations import retention
 begun = time.process_time()
 {}
 print(time.process_time() - begun)
 """
-PLACE = "while placing.place(): pass"
+PLACE = "while routing.place(): pass"
 PRUNE = "for rule in retention.RULES: list(retention.prune(rule))"
 GROWN_OLD = (
     "UPDATE integrations_event SET finished_at = now() - interval '500 days' RETURNING id",

@@ -39,7 +39,7 @@ def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_e
 TO_REPLAY = 600
 REPLAY = f"""
 from django.utils import timezone
-from integrations import replays
+from integrations.events import replays
 from integrations.models import Connection, Event
 from integrations.events.selection import Selection
 connection = Connection.objects.all()[0]
