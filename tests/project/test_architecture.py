@@ -33,7 +33,7 @@ ARROWS = {
     "operations": "accounts models metrics tokens events",
     "background": "accounts models tokens calls events connecting notifications",
     # What Django, people and SnapInspect's server call.
-    "apps": "events",
+    "apps": "checks events",
     "checks": "tokens calls metrics",
     "context_processors": "accounts models",
     "templatetags": "models wording views",
