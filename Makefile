@@ -2,18 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+NEXT := .venv-next
+NEXT_DJANGO := django[argon2]>=6.1,<6.2
+NEXT_PYTHON ?= $(shell for python in python3.13 $$(pyenv whence --path python3.13 2>/dev/null); do \
+	"$$python" -c "" 2>/dev/null && echo "$$python" && break; done)
 SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations bench tests
 
-.PHONY: help install run test bench growth soak pictures check lock sbom
+.PHONY: help install run test test-next bench growth soak pictures check lock sbom
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 install: $(VENV)/installed ## the environment only: .venv with the locked dependencies
 
+# The loop speaks while pip is silent, which it is for as long as it unpacks. Python compiles what it imports anyway.
 $(VENV)/installed: requirements-dev.txt requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --disable-pip-version-check --progress-bar on --require-hashes -r requirements-dev.txt
+	@echo "Installing the locked packages into $(VENV); later runs find them there"
+	@(while sleep 5 >/dev/null 2>&1; do echo "... still installing"; done) & trap "kill $$! 2>/dev/null" EXIT INT TERM; \
+	set -e; \
+	$(PYTHON) -m venv $(VENV); \
+	$(PY) -m pip install --disable-pip-version-check --progress-bar on --no-compile --require-hashes -r requirements-dev.txt
 	@touch $@
 
 run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C stops all of it
@@ -21,6 +29,19 @@ run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C
 
 test: install ## the whole test suite, on SQLite and on PostgreSQL
 	@$(PY) -m tests
+
+test-next: $(NEXT)/installed ## what needs neither Chromium nor other processes, on Python 3.13 and the next Django
+	@$(NEXT)/bin/python -m pytest -n 2 -m "not browser and not processes"
+
+# Without a lock. The override lifts the bound on Django in pyproject.toml, which keeps production on the LTS.
+$(NEXT)/installed: pyproject.toml Makefile
+	@test -n "$(NEXT_PYTHON)" || { \
+	echo "Python 3.13 is missing (apt-get install python3.13-venv, pyenv install 3.13, or NEXT_PYTHON=its path)"; exit 1; }
+	@echo "Installing the newest packages and $(NEXT_DJANGO) into $(NEXT)"
+	@$(NEXT_PYTHON) -m venv --clear $(NEXT)
+	@$(NEXT)/bin/python -m pip install --disable-pip-version-check --quiet uv
+	@echo "$(NEXT_DJANGO)" | $(NEXT)/bin/uv pip install --python $(NEXT)/bin/python --override - --extra dev -r pyproject.toml
+	@touch $@
 
 bench: install ## how fast it is, beside reference points measured in turn; table into docs/performance.md
 	@$(PY) -m bench

@@ -24,15 +24,21 @@ PYTHON = sys.executable
 START_SECONDS = 60
 TOO_SHORT_SECONDS = 5  # what ends sooner after its start will not do better a second time
 STOP_SECONDS = 15
+PREPARATIONS = {
+    "migrate --verbosity 0": "Preparing the database",
+    "createcachetable --verbosity 0": "Preparing the cache",
+    "demo": "Adding the demo data",
+}
 
 
 def main() -> None:
     port, sandbox_port = _port("PORT", 8000), _port("SANDBOX_PORT", 8001)
     VAR.mkdir(exist_ok=True)
     environment = _environment(port, sandbox_port)
-    for step in ("migrate --verbosity 0", "createcachetable --verbosity 0", "demo"):
+    for command, what in PREPARATIONS.items():
+        print(f"{what} ...", flush=True)  # noqa: T201
         finished = subprocess.run(  # noqa: S603
-            [PYTHON, "manage.py", *step.split()],
+            [PYTHON, "manage.py", *command.split()],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -40,8 +46,9 @@ def main() -> None:
             check=False,
         )
         if finished.returncode:
-            sys.exit(finished.stderr.strip() or f"manage.py {step} failed.")
+            sys.exit(finished.stderr.strip() or f"manage.py {command} failed.")
     people = finished.stdout.strip()
+    print("Starting the stand-in, the web app and the worker ...", flush=True)  # noqa: T201
     crew = Crew(environment)
     crew.start(
         "stand-in",

@@ -5,6 +5,7 @@ downloaded.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,8 +80,15 @@ def test_one_command_runs_it_all_ctrl_c_ends_it_all_and_a_second_run_keeps_the_d
         seconds = time.monotonic() - began
         assert len(checkout.processes()) >= 5  # make's child, the stand-in, gunicorn and its child, the worker
     assert checkout.processes() == []
-    assert "Sign in as" in checkout.said.read_text()
-    assert "Traceback" not in checkout.said.read_text()
+    said = checkout.said.read_text()
+    assert [words for words in said.splitlines() if words.endswith(" ...")] == [
+        "Preparing the database ...",
+        "Preparing the cache ...",
+        "Adding the demo data ...",
+        "Starting the stand-in, the web app and the worker ...",
+    ]
+    assert "Sign in as" in said
+    assert "Traceback" not in said
 
     with checkout.running():
         assert visitor.badges() == ["Connected"], "sessions, keys and the connection are those of the first run"
@@ -89,3 +97,14 @@ def test_one_command_runs_it_all_ctrl_c_ends_it_all_and_a_second_run_keeps_the_d
     tracked = {path.name for path in ROOT.iterdir()}
     assert kept - tracked <= {"var"}, "nothing is written but to var/"
     record("D1", "`make run` in a fresh checkout, without the installation", f"Connected after {seconds:.0f} s")
+
+
+def test_without_the_next_python_one_line_says_what_is_missing(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    finished = subprocess.run(
+        ["make", "--silent", "test-next", "NEXT_PYTHON="], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode != 0
+    assert re.fullmatch(r"Python 3\.13 is missing \(.+\)\n", finished.stdout)
+    assert not (tmp_path / ".venv-next").exists()

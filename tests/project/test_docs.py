@@ -27,8 +27,8 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_exist_with_their_options(document: Path) -> None:
     text = document.read_text()
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?\bmake ([a-z]+)\b(?:`|$)", text, re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?\bmake ([a-z-]+)\b(?:`|$)", text, re.MULTILINE)) <= targets
     for name, arguments in re.findall(r"manage\.py ([a-z_]+)([^`\n]*)", text):
         command = load_command_class(get_commands()[name], name)
         options = command.create_parser("manage.py", name).format_help()
