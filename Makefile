@@ -8,7 +8,7 @@ NEXT_PYTHON ?= $(shell for python in python3.13 $$(pyenv whence --path python3.1
 	"$$python" -c "" 2>/dev/null && echo "$$python" && break; done)
 SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations bench tests
 
-.PHONY: help install run test test-next bench growth soak pictures check lock sbom
+.PHONY: help install run test test-slow test-next bench growth soak pictures check lock sbom
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,11 +27,14 @@ $(VENV)/installed: requirements-dev.txt requirements.txt
 run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C stops all of it
 	@exec $(PY) -m connectapp.development
 
-test: install ## the whole test suite, on SQLite and on PostgreSQL
+test: install ## the test suite, on SQLite and on PostgreSQL at the same time
 	@$(PY) -m tests
 
+test-slow: install ## the tests that take many processes, kills or minutes, on both databases
+	@$(PY) -m tests --slow
+
 test-next: $(NEXT)/installed ## what needs neither Chromium nor other processes, on Python 3.13 and the next Django
-	@$(NEXT)/bin/python -m pytest -n 2 -m "not browser and not processes"
+	@$(NEXT)/bin/python -m pytest -m "not browser and not processes and not slow"
 
 # Without a lock. The override lifts the bound on Django in pyproject.toml, which keeps production on the LTS.
 $(NEXT)/installed: pyproject.toml Makefile

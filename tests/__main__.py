@@ -1,20 +1,48 @@
-"""`make test`: the whole suite on SQLite, then everything that touches data again on PostgreSQL.
+"""`make test` and `make test-slow`: the suite on SQLite and on PostgreSQL at the same time, one process each.
 
-Arguments are handed to pytest. What cannot run here is said in one line; in CI that is a failure.
+`--slow` runs the tests that are marked `slow` instead of all others. Other arguments are handed to pytest. A program
+that is missing here is named in one line; in CI that is a failure.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-
-import pytest
+import tempfile
+from typing import IO
 
 from tests.support import postgres
+
+# What needs no database, or always the same one, runs beside PostgreSQL; Chromium beside SQLite.
+ON_SQLITE, ON_POSTGRESQL = "(browser or not once)", "not browser"
 
 
 def main() -> int:
     arguments = sys.argv[1:]
+    speed = "not slow"
+    if "--slow" in arguments:
+        arguments.remove("--slow")
+        speed = "slow"
+    missing = missing_programs()
+    if postgres.binaries() is None:
+        missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")
+        sqlite = _start([*arguments, "-m", speed], "sqlite:///var/tests.sqlite3")
+        results = [sqlite.wait()]
+    else:
+        with postgres.server() as url, tempfile.TemporaryFile() as output:
+            postgresql = _start([*arguments, "-m", f"{speed} and {ON_POSTGRESQL}"], url, output)
+            print("--- SQLite; PostgreSQL at the same time, its output follows", flush=True)
+            sqlite = _start([*arguments, "-m", f"{speed} and {ON_SQLITE}"], "sqlite:///var/tests.sqlite3")
+            results = [sqlite.wait(), postgresql.wait()]
+            print("--- PostgreSQL", flush=True)
+            output.seek(0)
+            shutil.copyfileobj(output, sys.stdout.buffer)
+    for line in missing:
+        print(line)
+    return max(results) or int(bool(missing and os.environ.get("CI")))
+
+
+def missing_programs() -> list[str]:
     missing = []
     if not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
         missing.append("SKIPPED the browser tests: Chromium is missing (apt-get install chromium)")
@@ -26,42 +54,26 @@ def main() -> int:
         missing.append("SKIPPED the tests with Redis: it is missing (apt-get install redis-server)")
     if not shutil.which("strace"):
         missing.append("SKIPPED the proof that fsync comes before the 200: strace is missing (apt-get install strace)")
-    if not _knows_its_history():
+    if not _has_full_history():
         missing.append(
             "SKIPPED the version before in the test of an upgrade: the history is cut off (git fetch --unshallow)"
         )
-    results = [_pytest("SQLite", arguments, DATABASE_URL="sqlite:///var/tests.sqlite3")]
-    if postgres.binaries() is None:
-        missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")
-    else:
-        with postgres.server() as url:
-            results.append(_pytest("PostgreSQL", [*arguments, "-m", "not once and not browser"], DATABASE_URL=url))
-    for line in missing:
-        print(line)
-    return max(results) or int(bool(missing and os.environ.get("CI")))
+    return missing
 
 
-def _pytest(database: str, arguments: list[str], **environment: str) -> int:
-    """The exit code of a run. What failed beside other tests gets a second try alone, and is named loudly for it."""
-    print(f"--- {database}", flush=True)
-    command, together = [sys.executable, "-m", "pytest"], ["-n", "2"]
-    first = _run([*command, *together, *arguments], environment)
-    if first != pytest.ExitCode.TESTS_FAILED:
-        return first
-    print(f"--- {database}: WHAT FAILED ABOVE GETS A SECOND TRY, ALONE. Passing it now means: it is sensitive to load.")
-    return _run([*command, "--last-failed", "-v", *arguments], environment)
+def _start(arguments: list[str], database_url: str, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+    # Whatever this machine is told about bytecode: to rewrite the asserts of all tests anew takes five seconds.
+    environment = os.environ | {"DATABASE_URL": database_url, "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
-def _knows_its_history() -> bool:
+def _has_full_history() -> bool:
     asked = ["git", "rev-parse", "--is-shallow-repository"]
     try:
         return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "false"
     except FileNotFoundError:
         return False
-
-
-def _run(command: list[str], environment: dict[str, str]) -> int:
-    return subprocess.run(command, env=os.environ | environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ The cast: Alice owns Acme, Bob is a member of it, Victor may only look. Charlie 
 see anything of Acme's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 from django.test import Client
@@ -23,7 +23,6 @@ from tests.support.deployment import Deployment, deployed
 from tests.support.running_app import Blank, World
 from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, Stage
-from tests.support.xdist_groups import Together
 
 FORGET = """
 from django.core.cache import cache; from accounts.models import Customer
@@ -39,17 +38,18 @@ class OpenWorld(Protocol):
     def __call__(self, **settings: str) -> World: ...
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    return Together(config, log)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Marks with `once` what can touch no data: it neither may use the database nor starts processes that do.
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks with `once` what can touch no data: it neither may use the database nor starts processes that do."""
+    What starts processes or Chromium runs last: those that tests share go on running until the end.
+    """
     for item in items:
         asks = DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db")
         if not asks and not item.get_closest_marker("processes"):
             item.add_marker("once")
+    yield
+    items.sort(key=lambda item: [item.get_closest_marker(kind) is not None for kind in ("processes", "browser")])
 
 
 @pytest.fixture(autouse=True)

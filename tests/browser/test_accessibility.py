@@ -76,6 +76,7 @@ def test_connect_replay_and_disconnect_with_the_keyboard_alone(connected: Page, 
     page.context.close()
 
 
+@pytest.mark.slow
 def test_at_200_percent_nothing_is_cut_off(connected: Page, world: World, chromium: Browser) -> None:
     upload(connected, world)
     state = connected.context.storage_state()
@@ -105,6 +106,7 @@ def test_a_state_is_told_by_a_word_and_an_icon_and_a_time_is_exact_on_hover(conn
     connected.context.close()
 
 
+@pytest.mark.slow
 def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(connected: Page, world: World) -> None:
     page = connected
     world.sandbox.control("POST", "revoke_all", {})
@@ -118,6 +120,7 @@ def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(conne
     page.context.close()
 
 
+@pytest.mark.slow
 def test_connect_replay_and_disconnect_without_javascript(chromium: Browser, world: World) -> None:
     page = chromium.new_context(java_script_enabled=False).new_page()
     sign_up(page, world)

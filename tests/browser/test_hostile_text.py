@@ -22,6 +22,7 @@ from tests.support.sizes import size
 
 __all__ = ["chromium", "context", "playwright", "profile"]  # fixtures
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),

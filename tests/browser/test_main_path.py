@@ -39,7 +39,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=["light", pytest.param("dark", marks=pytest.mark.slow)])
 def scheme(request: pytest.FixtureRequest) -> Scheme:
     return cast(Scheme, request.param)
 
@@ -138,6 +138,7 @@ def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
     assert not [url for url in visited if "token=" in url or urlsplit(url).path == "/connect/callback/"]
 
 
+@pytest.mark.slow
 def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
     page: Page, world: World, scheme: Scheme
 ) -> None:
@@ -154,6 +155,7 @@ def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
     expect(page.get_by_text("Pat Harbour").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: Scheme) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
@@ -165,6 +167,7 @@ def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: Sch
     picture(page, "6-denied", scheme)
 
 
+@pytest.mark.slow
 def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World, scheme: Scheme) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Connect with SnapInspect").click()
@@ -179,6 +182,7 @@ def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World
     picture(page, "8-disconnected", scheme)
 
 
+@pytest.mark.slow
 def test_trouble_says_that_nothing_is_lost_and_ends_by_itself(page: Page, world: World, scheme: Scheme) -> None:
     world.sandbox.fault("/user", "status", status=503, times=None)
     sign_up(page, world)
@@ -213,6 +217,7 @@ def test_everything_works_without_javascript(chromium: Browser, world: World) ->
     context.close()
 
 
+@pytest.mark.slow
 def test_the_history_on_disk_keeps_no_token_that_still_works(
     playwright: Playwright, world: World, tmp_path: Path
 ) -> None:
@@ -253,6 +258,7 @@ def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
     picture(page, "12-event", scheme)
 
 
+@pytest.mark.slow
 def test_a_personal_access_token_connects(page: Page, world: World, scheme: Scheme) -> None:
     sign_up(page, world)
     page.get_by_role("button", name="Use a personal access token").click()
@@ -267,6 +273,7 @@ def test_a_personal_access_token_connects(page: Page, world: World, scheme: Sche
     picture(page, "14-activity", scheme)
 
 
+@pytest.mark.slow
 def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
     page: Page, world: World, scheme: Scheme, chromium: Browser
 ) -> None:

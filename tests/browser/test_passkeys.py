@@ -23,6 +23,7 @@ AUTHENTICATOR = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_passkey_is_registered_and_is_the_second_factor_of_the_next_sign_in(chromium: Browser, world: World) -> None:
     context = chromium.new_context(viewport={"width": 1100, "height": 800})
     page = context.new_page()

@@ -7,7 +7,7 @@ A new page adds its name and address to PLAIN, or, where rows have to exist firs
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -573,7 +573,15 @@ def scene(acme: Customer, alice: User, bob: User, victor: User) -> Scene:
     return Scene(acme, alice, bob, victor)
 
 
-@pytest.mark.parametrize("name", [*PLAIN, *SCREENS])
+# `make test` looks at these, `make test-slow` at all others.
+FEW = {"first-run", "one-connection-with-events", "events-of-every-state", "welcome"}
+
+
+def slow_but_few(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.slow] if name not in FEW else []) for name in names]
+
+
+@pytest.mark.parametrize("name", slow_but_few([*PLAIN, *SCREENS]))
 def test_C11_a_screen_is_clean_in_light_and_dark_and_on_a_small_phone(
     name: str, scene: Scene, context: BrowserContext, live_server: LiveServer, settings: Settings
 ) -> None:
@@ -584,7 +592,7 @@ def test_C11_a_screen_is_clean_in_light_and_dark_and_on_a_small_phone(
     look_at(context.new_page(), name, at + address)
 
 
-@pytest.mark.parametrize("name", SIGNED_OUT)
+@pytest.mark.parametrize("name", slow_but_few(SIGNED_OUT))
 def test_C11_so_is_a_screen_that_strangers_see(
     name: str, scene: Scene, context: BrowserContext, live_server: LiveServer, settings: Settings
 ) -> None:

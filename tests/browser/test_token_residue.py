@@ -67,6 +67,7 @@ def allow(page: Page, world: World, account: int) -> None:
     page.get_by_role("button", name="Allow").click()
 
 
+@pytest.mark.slow
 def test_C11_connecting_linking_and_signing_in_leave_no_token_in_the_browser(watched: Watched, world: World) -> None:
     page = watched.page
     # A SnapInspect user of this run's own: the world is shared, and a user can be linked once.

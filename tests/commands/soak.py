@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,9 +35,9 @@ ROWS = re.compile(r"::test_((?:[A-Z]+\d+_)+)")
 INTRODUCTION = """# What was injected, and what was observed
 
 Written by `make soak`, not by hand: every line is a test that injects the fault for real (processes are killed by
-`kill -9`, frozen by SIGSTOP, lose their database) and prints its figure. `make test` runs the same tests in a short
-form. SnapInspect is played by the stand-in of this repository; *strict* means that it refuses a refresh token that was
-used, *grace* that it honours the last one once more.
+`kill -9`, frozen by SIGSTOP, lose their database) and prints its figure. `make test-slow` runs most
+of them in a short form, `make test` the others. SnapInspect is played by the stand-in of this repository; *strict* says
+that it refuses a refresh token that was used, *grace* that it honours the last one once more.
 """
 
 Results = dict[str, dict[str, Any]]
@@ -46,12 +48,15 @@ def main() -> int:
     wanted = os.environ.get("DATABASES", " ".join(DATABASES)).split()
     for folder in (LOGS, SHOWN):
         folder.mkdir(parents=True, exist_ok=True)
-    failed = run("sqlite", rows, "sqlite:///var/tests.sqlite3") if "sqlite" in wanted else 0
-    if "postgresql" in wanted and postgres.binaries() is None:
-        print("SKIPPED PostgreSQL: it is missing (apt-get install postgresql)")
-    elif "postgresql" in wanted:
-        with postgres.server() as url:
-            failed += run("postgresql", rows, url)
+    with ExitStack() as opened:
+        urls = {"sqlite": "sqlite:///var/tests.sqlite3"} if "sqlite" in wanted else {}
+        if "postgresql" in wanted and postgres.binaries() is None:
+            print("SKIPPED PostgreSQL: it is missing (apt-get install postgresql)")
+        elif "postgresql" in wanted:
+            urls["postgresql"] = opened.enter_context(postgres.server())
+        # At the same time, as in `make test`.
+        with ThreadPoolExecutor() as pool:
+            failed = sum(pool.map(lambda database: run(database, rows, urls[database]), urls))
     TABLE.write_text(table({database: results(database) for database in DATABASES}))
     print(f"Written: {TABLE.relative_to(ROOT)}")
     return int(failed > 0)
@@ -68,8 +73,7 @@ def run(database: str, rows: list[str], url: str) -> int:
         figures, first, second = (Path(folder, name) for name in ("figures.jsonl", "first.xml", "second.xml"))
         environment = os.environ | {"DATABASE_URL": url, "SOAK": "1", "FIGURES": str(figures)}
         wanted = " or ".join(f"{row}_" for row in rows) or "test_"
-        together = ["-n", "2", "-k", wanted, "-m", "not browser", "tests"]
-        _pytest(database, environment, first, together)
+        _pytest(database, environment, first, ["-k", wanted, "-m", "not browser", "tests"])
         if failed := [case for case, bad in cases(first) if bad]:
             print(f"--- {DATABASES[database]}: {len(failed)} FAILED, AND GET A SECOND TRY, ALONE", flush=True)
             _pytest(database, environment, second, [node(case) for case in failed])
@@ -87,7 +91,7 @@ def _pytest(database: str, environment: dict[str, str], report: Path, arguments:
         running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         assert running.stdout
         for line in running.stdout:
-            print(line, end="", flush=True)
+            print(f"{DATABASES[database]}: {line}", end="", flush=True)
             log.write(line)
         running.wait()
 

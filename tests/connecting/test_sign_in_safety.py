@@ -90,6 +90,7 @@ def test_H4_a_new_password_ends_all_other_sessions(alice: User, visit: Visit) ->
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(world: World) -> None:
     owner = world.visitor()
     email = f"{secrets.token_hex(5)}@example.com"

@@ -200,6 +200,7 @@ def test_connections_are_kept_on_every_database() -> None:
 
 @pytest.mark.once
 @pytest.mark.processes
+@pytest.mark.slow
 def test_the_benchmark_measures_the_product_beside_its_reference(tmp_path: Path) -> None:
     at = Deployment(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}", "http://localhost:9/").prepare()
     stand = Stand(at, "SQLite", at.run("bench.fill"), Size().shortened(0.1))

@@ -268,6 +268,7 @@ IN_PROCESSES = {"ConnectDown", "ConnectDatabaseGone"}
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("alarm", FAULTS)
+@pytest.mark.slow
 def test_O12_a_fault_sets_off_its_own_alarm_within_two_minutes_and_no_other(scene: Scene, alarm: str) -> None:
     FAULTS[alarm](scene)
     took, seen = 0.0, set()
@@ -310,6 +311,7 @@ def _other_minutes(scene: Scene, minute: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
     minutes, apart = size(15, 24 * 60), size(30, 15)
     scrapes, fired = 0, set()
@@ -329,6 +331,7 @@ def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
 
 @pytest.mark.processes
 @pytest.mark.django_db
+@pytest.mark.slow
 def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_that_was_done_is_counted(
     open_world: OpenWorld,
 ) -> None:

@@ -12,7 +12,7 @@ from tests.conftest import OpenWorld
 from tests.support.postgres import binaries
 from tests.support.running_app import ROOT, World, fresh_database
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture

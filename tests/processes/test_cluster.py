@@ -19,6 +19,7 @@ from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, Stage
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.once,
     pytest.mark.processes,
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is missing (apt-get install nginx)"),

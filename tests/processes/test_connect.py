@@ -57,6 +57,7 @@ def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> N
     record("C9", "tokens of 3.5 kB each", "connected")
 
 
+@pytest.mark.slow
 def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work(world: World) -> None:
     visitor = world.visitor().sign_up()
     in_addresses = []
@@ -78,6 +79,7 @@ def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work
     assert working == len(live) == CONNECTS
 
 
+@pytest.mark.slow
 def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(open_world: OpenWorld) -> None:
     world = open_world(WEB_WORKERS="1", WEB_THREADS="4")
     world.start_sandbox()
@@ -135,6 +137,7 @@ def production(made_world: OpenWorld) -> Iterator[World]:
         yield world
 
 
+@pytest.mark.slow
 def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world: OpenWorld) -> None:
     world = open_world(WEB_WORKERS="1")
     world.start_sandbox()

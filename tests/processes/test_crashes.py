@@ -17,7 +17,7 @@ from tests.support.running_app import World, database_file, wait_until
 from tests.support.sizes import size
 from tests.support.troubled_connections import newest_live, refuse
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 EXCHANGE = "/integration/ExchangeToken"
 PROCESSES, THREADS = 4, 25
 LEASE = 3.0  # seconds: longer than the work that it is for, shorter than the patience of a test

@@ -18,6 +18,7 @@ from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, Stage
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.once,
     pytest.mark.processes,
     pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is missing (apt-get install postgresql)"),

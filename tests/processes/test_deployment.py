@@ -57,6 +57,7 @@ def test_a_stranger_who_follows_the_guide_gets_a_connected_account_and_a_process
     assert (ready.status_code, ready.json()["database"]) == (200, "ok")
 
 
+@pytest.mark.slow
 def test_metrics_are_told_to_this_machine_with_the_token_and_leave_no_line(deployment: Deployment) -> None:
     def ask(**headers: str) -> requests.Response:
         return requests.get(f"{deployment.app}metrics", headers=headers, verify=str(deployment.certificate), timeout=30)
@@ -79,6 +80,7 @@ def test_C14_over_plain_http_the_proxy_answers_400_and_repeats_nothing(deploymen
     assert SENTINEL not in answer.text + str(answer.headers) + str(page.headers)
 
 
+@pytest.mark.slow
 def test_T10_nothing_that_is_sent_through_the_proxy_leaves_a_secret_in_its_logs(deployment: Deployment) -> None:
     query = f"access_token={SENTINEL}-a&refresh_token={SENTINEL}-r&token_type=Bearer&state={SENTINEL}-s"
     paths = [
@@ -128,6 +130,7 @@ def test_H3_what_the_deployment_sets_belongs_to_this_host_and_https_alone(deploy
         assert not any(attribute.startswith("domain") for attribute in attributes)
 
 
+@pytest.mark.slow
 def test_H2_the_observatory_gives_every_page_full_points(deployment: Deployment) -> None:
     visitor = deployment.visitor().sign_up()
     scores = {}
@@ -147,6 +150,7 @@ def test_H2_the_observatory_gives_every_page_full_points(deployment: Deployment)
     record("H2", "the Observatory's rules on six pages behind nginx", f"{min(scores.values())} points or more")
 
 
+@pytest.mark.slow
 def test_W9_ten_megabytes_are_refused_and_slow_senders_keep_nobody_waiting(deployment: Deployment) -> None:
     address = _door(deployment)
     too_much = requests.post(address, b"x" * 10_000_000, verify=str(deployment.certificate), timeout=60)

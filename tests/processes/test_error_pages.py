@@ -26,6 +26,7 @@ from tests.support.running_app import wait_until
 from tests.support.sizes import size
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.once,
     pytest.mark.processes,
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is missing (apt-get install nginx)"),

@@ -14,7 +14,7 @@ from tests.support.many_customers import TOWN, Flood, Town, p95
 from tests.support.measurements import record
 from tests.support.sizes import size
 
-pytestmark = [pytest.mark.processes]
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 TROUBLED, OTHERS = size(2, 6), size(4, 20)
 EACH, PER_SECOND = size(3, 20), size(12, 6)

@@ -24,6 +24,7 @@ from tests.support.sizes import size
 from tests.support.troubled_connections import refuse
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.processes,
     pytest.mark.skipif(not small_disk.can_be_mounted(), reason="a small disk can be mounted by root only"),
 ]

@@ -22,7 +22,7 @@ from tests.support.measurements import record
 from tests.support.postgres import free_port
 from tests.support.running_app import LONG_ENOUGH, ROOT, Visitor, World, wait_until
 
-pytestmark = [pytest.mark.processes, pytest.mark.once]
+pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.once]
 NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pycache__", ".hypothesis")
 
 

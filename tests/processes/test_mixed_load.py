@@ -10,7 +10,7 @@ from tests.support.mixed_load import Crowd, Scales
 from tests.support.running_app import wait_until
 from tests.support.sizes import size
 
-pytestmark = [pytest.mark.processes]
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 SECONDS = size(8, 20 * 60)
 # What a process may have more in the last quarter than in the second (megabytes): the short form starts cold.

@@ -23,7 +23,7 @@ from tests.support.running_app import World, database_file, wait_until
 from tests.support.sizes import size
 from tests.support.webhook_load import Sender
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 STRACE = shutil.which("strace")
 # The suite's own server is fast and forgetful; this one is as PostgreSQL comes.
 DURABLE = ("-c", "fsync=on")

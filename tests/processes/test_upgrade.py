@@ -20,6 +20,7 @@ from tests.support.versions import version_before
 from tests.support.webhook_load import Sender
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.once,
     pytest.mark.processes,
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is missing (apt-get install nginx)"),

@@ -53,6 +53,7 @@ replays.start(connection.customer, Selection(state="failed"), by=connection.conn
 PROGRESS = "SELECT matched, replayed, skipped, finished_at FROM integrations_replay ORDER BY id DESC LIMIT 1"
 
 
+@pytest.mark.slow
 def test_a_replay_of_many_survives_kill_minus_9_of_the_workers(stage: Stage) -> None:
     world, kills = stage.world, 0
     world.manage("shell", "--verbosity", "0", "-c", REPLAY)
@@ -87,6 +88,7 @@ class Redis:
 
 
 @pytest.mark.skipif(REDIS is None, reason="Redis is missing (apt-get install redis-server)")
+@pytest.mark.slow
 def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
     open_world: OpenWorld, tmp_path: Path
 ) -> None:
@@ -114,6 +116,7 @@ def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
         redis.stop()
 
 
+@pytest.mark.slow
 def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(stage: Stage) -> None:
     sandbox, sender = stage.world.sandbox, stage.sender()
     sandbox.fault("/inspections*", "hang", times=None, seconds=20)
@@ -140,6 +143,7 @@ def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(stage: Stage
     assert calls <= 3 + size(2, 60) / 5, "one connection's hanging API must not take every thread"
 
 
+@pytest.mark.slow
 def test_W2_nothing_is_asked_of_snapinspect_before_the_answer(open_world: OpenWorld) -> None:
     world = open_world()
     world.start_sandbox()
@@ -152,6 +156,7 @@ def test_W2_nothing_is_asked_of_snapinspect_before_the_answer(open_world: OpenWo
     assert calls == 0
 
 
+@pytest.mark.slow
 def test_W3_every_delivery_five_times_at_once_is_one_event_with_one_effect_and_at_most_two_look_ups(
     stage: Stage,
 ) -> None:
@@ -197,6 +202,7 @@ def without_database(world: World) -> Iterator[None]:
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
+@pytest.mark.slow
 def test_W10_while_the_database_is_down_nothing_is_acknowledged_and_all_is_in_after_the_retries(
     stage: Stage,
 ) -> None:

@@ -13,7 +13,7 @@ from tests.support.measurements import record
 from tests.support.sizes import size
 from tests.support.webhook_load import NO_SOCKET_HERE, SETTINGS, Stage
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running(stage: Stage) -> None:

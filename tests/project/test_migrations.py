@@ -243,6 +243,7 @@ def schema(world: World) -> set[tuple[object, ...]]:
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_O11_they_can_be_taken_back_and_run_again_with_rows_in_the_tables(open_world: OpenWorld) -> None:
     world = open_world()
     whole = schema(world)
@@ -297,6 +298,7 @@ def test_O11_an_index_of_a_large_table_is_built_and_dropped_and_each_may_be_repe
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("without_index")
+@pytest.mark.slow
 def test_O11_deliveries_are_written_while_an_index_is_built_and_a_build_that_was_interrupted_is_repeated() -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time: others wait for it, or SnapInspect tries again.")

@@ -159,6 +159,7 @@ def test_O7_the_log_says_it_once_and_once_that_it_is_over(
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_O7_started_with_a_wrong_key_and_then_with_the_right_one_all_comes_back_by_itself(
     open_world: OpenWorld,
 ) -> None:
