@@ -1,11 +1,10 @@
-"""A stand-in for SnapInspect: a separate program, on the standard library only.
+"""A stand-in for SnapInspect: a separate program on the standard library.
 
-It plays the vendor's side of Connect (authorization page, token exchange), a small API with sample data, sends
-webhooks, and can be told to misbehave. It shares no code with the rest of the project, so that a misreading of
-the vendor's page cannot hide by being made twice. What the vendor's page does not say is marked "assumed" here
-and on its pages.
+It is the vendor's side of Connect (authorization page, token exchange) with a small API and sample data. It sends
+webhooks, and tests can order faults. It shares no code with the rest of the project: otherwise a misreading of the
+vendor's page would be on both sides, and no test would show it. What the vendor does not document is marked "assumed".
 
-`python -m integrations.sandbox` runs it; `serve()` runs it in a thread of this process, for tests.
+`python -m integrations.sandbox` runs it; `serve()` runs it in a thread of this process.
 """
 
 from integrations.sandbox.server import Sandbox, serve

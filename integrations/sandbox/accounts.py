@@ -1,15 +1,15 @@
-"""The people who can press Allow: sample users of sample companies, all of them assumed."""
+"""The users who can press Allow: samples, and those that tests add. All of it is assumed."""
 
 import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from integrations.sandbox.records import Records
+from integrations.sandbox.storage import Storage
 
 
 @dataclass(frozen=True)
 class Account:
-    """A SnapInspect user. `names_company`: whether `/user` tells the company (the vendor's page does not say)."""
+    """A SnapInspect user. `names_company`: whether `/user` includes the company (the vendor does not document it)."""
 
     user_id: int
     name: str
@@ -26,7 +26,7 @@ class Account:
         return user
 
 
-SAMPLE = (
+SAMPLES = (
     Account(501, "Pat Harbour", "pat@harbour.example", 6847, "Harbour Property"),
     Account(502, "Robin Quay", "robin@harbour.example", 6847, "Harbour Property"),
     Account(601, "Alex Meadow", "alex@meadow.example", 7001, "Meadow Lettings"),
@@ -36,19 +36,19 @@ SAMPLE = (
 
 
 class Accounts:
-    """Every account, by user ID."""
+    """All accounts, by user ID."""
 
     KIND = "account"
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._lock = threading.Lock()
-        self._records = records
-        self._by_id = {account.user_id: account for account in SAMPLE}
-        for record in records.load(self.KIND):
+        self._storage = storage
+        self._by_id = {account.user_id: account for account in SAMPLES}
+        for record in storage.load(self.KIND):
             self._by_id[record["user_id"]] = Account(**record)
 
     def find(self, user_id: int | str) -> Account | None:
-        """The account of that user ID, as a number or as a form's text."""
+        """The account with this user ID, given as a number or as text."""
         try:
             return self._by_id.get(int(user_id))
         except (TypeError, ValueError):
@@ -61,14 +61,18 @@ class Accounts:
         """Company names by company ID."""
         return {account.company_id: account.company_name for account in self.all()}
 
-    def add(self, account: Account) -> None:
-        """Adds one more account, or changes the one with the same user ID."""
+    def add(self, company: int, user_id: int | None = None) -> Account:
+        """A new account of this company. `user_id`: replaces the account with this ID; None takes a free one."""
         with self._lock:
-            self._records.save(self.KIND, {str(account.user_id): asdict(account)})
-            self._by_id[account.user_id] = account
+            number = user_id or max(self._by_id) + 1
+            email = f"user{number}@company{company}.example"
+            account = Account(number, f"User {number}", email, company, f"Company {company}")
+            self._storage.save(self.KIND, {str(number): asdict(account)})
+            self._by_id[number] = account
+        return account
 
     def reset(self) -> None:
-        """Back to the samples."""
+        """Removes all accounts but the samples."""
         with self._lock:
-            self._records.clear(self.KIND)
-            self._by_id = {account.user_id: account for account in SAMPLE}
+            self._storage.clear(self.KIND)
+            self._by_id = {account.user_id: account for account in SAMPLES}

@@ -1,13 +1,12 @@
-"""The requests seen, without a secret in them, and a way to wait for the next one."""
+"""A log of the requests, without secrets, and a way to wait for the next one."""
 
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from integrations.sandbox.messages import Pairs, Request, on_path
+from integrations.sandbox.http_messages import Request, path_matches
 from integrations.sandbox.tokens import fingerprint
 
 KEPT = 20_000
@@ -16,67 +15,55 @@ Entry = dict[str, Any]
 
 
 class RequestLog:
-    """The last 20,000 requests. Sequence numbers go on when the list is cleared."""
+    """The last 20,000 requests. Sequence numbers continue after the log is cleared."""
 
     def __init__(self) -> None:
-        self._arrived = threading.Condition()
+        self._changed = threading.Condition()
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self.last = 0
         self._closed = False
 
     def add(self, request: Request, *, token: str, company: int | None) -> Entry:
-        """The entry of a request that has just arrived; `status` is filled in when its answer is known."""
+        """The entry of a new request; the caller sets `status` when the answer is known."""
         entry: Entry = {
-            "sequence": 0,
-            "time": datetime.now(UTC).isoformat(),
             "method": request.method,
             "path": request.path,
-            "query": names(request.query),
-            "form": names(request.form),
             "redirect_uri": dict(request.query + request.form).get("redirect_uri"),
             "status": None,
             "token": fingerprint(token) if token else None,
             "company": company,
-            "user_agent": request.headers.get("User-Agent", "")[:200],
         }
-        with self._arrived:
+        with self._changed:
             self.last += 1
             entry["sequence"] = self.last
             self._entries.append(entry)
-            self._arrived.notify_all()
+            self._changed.notify_all()
         return entry
 
-    def after(self, sequence: int, *, path: str | None = None, wait: float = 0) -> list[Entry]:
-        """Requests later than `sequence`. `path`: only this one, or only what starts so if it ends with `*`.
+    def after(self, sequence: int, *, path: str = "*", wait: float = 0) -> list[Entry]:
+        """Requests after `sequence`. `path`: only this one, or all that start with it if it ends with an asterisk.
 
-        `wait`: seconds to wait for a first one; an empty list when none came.
+        `wait`: seconds to wait for the first one; after that the list is empty.
         """
         deadline = time.monotonic() + wait
-        with self._arrived:
+        with self._changed:
             while True:
-                found = self._later_than(sequence, path)
+                # Numbers in the list are consecutive, so the position is known without a search.
+                start = max(0, sequence - self.last + len(self._entries))
+                found = [
+                    dict(entry) for entry in islice(self._entries, start, None) if path_matches(entry["path"], path)
+                ]
                 remaining = deadline - time.monotonic()
                 if found or remaining <= 0 or self._closed:
                     return found
-                self._arrived.wait(remaining)
+                self._changed.wait(remaining)
 
     def clear(self) -> None:
-        with self._arrived:
+        with self._changed:
             self._entries.clear()
 
     def close(self) -> None:
-        """Lets go of everyone who waits."""
-        with self._arrived:
+        """Ends all waits."""
+        with self._changed:
             self._closed = True
-            self._arrived.notify_all()
-
-    def _later_than(self, sequence: int, path: str | None) -> list[Entry]:
-        # Numbers in the list are consecutive, so the place is known without looking.
-        first = self.last - len(self._entries) + 1
-        later = islice(self._entries, max(0, sequence + 1 - first), None)
-        return [dict(entry) for entry in later if path is None or on_path(entry["path"], path)]
-
-
-def names(pairs: Pairs) -> list[str]:
-    """The sorted names: values may be secrets."""
-    return sorted(name for name, _ in pairs)
+            self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""Which tokens open what: grants, exchanges, personal access tokens.
+"""Tokens: grants, exchanges, personal access tokens.
 
-Documented: an exchange replaces both tokens, and an access token lives until then. Assumed: *strict* refuses a
-used refresh token for ever; *grace* honours the one just used once more, in case the answer was lost.
+Documented: an exchange replaces both tokens, and an access token lives until then. Assumed: in *strict* mode a used
+refresh token is refused; in *grace* mode the one used last is accepted once more, in case its answer was lost.
 """
 
 import base64
@@ -13,16 +13,15 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from integrations.sandbox.records import Records
+from integrations.sandbox.storage import Storage
 
 Kind = Literal["access", "refresh", "personal"]
-Mode = Literal["strict", "grace"]
 TOKEN_BYTES = 36
 
 
 @dataclass(frozen=True)
 class Token:
-    """One token. `status`: *live*, *used* (a refresh token that bought the present pair) or *dead*.
+    """One token. `status`: *live*, *used* (the refresh token of the last exchange) or *dead*.
 
     Tokens of one grant (one Allow and all its exchanges) share its number.
     """
@@ -42,31 +41,34 @@ class Token:
 
 @dataclass(frozen=True)
 class Pair:
-    """The two tokens a customer's Allow, or an exchange, hands out."""
+    """The two tokens that a grant or an exchange issues."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
 
 
 def fingerprint(value: str) -> str:
-    """Six characters by which people can tell tokens apart and that open nothing."""
+    """Six characters that tell tokens apart without revealing them."""
     return hashlib.sha256(value.encode()).hexdigest()[:6]
 
 
 class Tokens:
-    """Every token ever minted, by its text. Each change is on disk before anyone hears of it."""
+    """All tokens ever issued, by value. A change is stored before it is answered.
+
+    `mode`: *strict* or *grace*. `length`: how many characters new tokens have; 0 for the usual number.
+    """
 
     KIND = "token"
 
-    def __init__(self, records: Records, *, prefix: str, mode: Mode) -> None:
-        self.mode: Mode = mode
+    def __init__(self, storage: Storage, *, prefix: str) -> None:
+        self.mode, self.length = "strict", 0
         self._prefix = prefix
-        self._records = records
+        self._storage = storage
         self._lock = threading.Lock()
         self._by_value: dict[str, Token] = {}
-        # Texts of a grant's tokens that are not dead: an exchange need not look through all tokens ever minted.
+        # Values of a grant's tokens that are not dead: an exchange need not search all tokens.
         self._of_grant: dict[int, set[str]] = defaultdict(set)
-        for record in records.load(self.KIND):
+        for record in storage.load(self.KIND):
             self._remember(Token(**record))
         self._serials = itertools.count(1 + max((token.serial for token in self.all()), default=0))
 
@@ -74,25 +76,23 @@ class Tokens:
         return list(self._by_value.values())
 
     def find(self, value: str) -> Token | None:
-        """The token with this text, dead or alive."""
+        """The token with this value, whatever its status."""
         return self._by_value.get(value)
 
-    def opening(self, value: str) -> Token | None:
-        """The token with this text if the API accepts it."""
+    def valid(self, value: str) -> Token | None:
+        """The token with this value if the API accepts it."""
         token = self._by_value.get(value)
         return token if token and token.status == "live" and token.kind != "refresh" else None
 
-    def grant(self, account: int, *, length: int | None = None) -> Pair:
-        """A first pair for this account, as after Allow. `length`: characters of each token."""
+    def grant(self, account: int) -> Pair:
+        """The first pair for this account, as after Allow."""
         with self._lock:
-            access, refresh = self._mint_pair(account, next(self._serials), length)
-            self._keep(access, refresh)
-        return Pair(access.value, refresh.value)
+            return self._issue_pair(account, next(self._serials))
 
-    def exchange(self, refresh_token: str, *, length: int | None = None) -> Pair | None:
-        """A new pair in place of the old one, or None for a refresh token that is not honoured.
+    def exchange(self, refresh_token: str) -> Pair | None:
+        """A new pair in place of the old one, or None for a refresh token that is not accepted.
 
-        The old access token is dead when the new one exists; there is no moment with both or with neither.
+        The old access token dies in the transaction that stores the new one.
         """
         with self._lock:
             old = self._by_value.get(refresh_token)
@@ -102,15 +102,13 @@ class Tokens:
                 return None
             spent = replace(old, status="used" if old.status == "live" else "dead")
             others = [self._by_value[value] for value in self._of_grant[old.grant] if value != old.value]
-            access, refresh = self._mint_pair(old.account, old.grant, length)
-            self._keep(*(replace(other, status="dead") for other in others), spent, access, refresh)
-        return Pair(access.value, refresh.value)
+            return self._issue_pair(old.account, old.grant, spent, *(replace(other, status="dead") for other in others))
 
     def issue_personal(self, account: int, *, webhook_url: str = "") -> Token:
         """A personal access token: no refresh token, no exchange, lives until it is revoked."""
         with self._lock:
-            token = replace(self._mint("personal", account, next(self._serials), None), webhook_url=webhook_url)
-            self._keep(token)
+            token = replace(self._new("personal", account, next(self._serials)), webhook_url=webhook_url)
+            self._save(token)
         return token
 
     def personal(self) -> list[Token]:
@@ -118,30 +116,33 @@ class Tokens:
         return [token for token in self.all() if token.kind == "personal" and token.status == "live"]
 
     def revoke(self, *values: str) -> None:
-        """Ends exactly these tokens; the other half of a pair stays as it is."""
+        """Ends exactly these tokens; the other half of a pair stays valid."""
         with self._lock:
-            self._keep(*(replace(self._by_value[value], status="dead") for value in values))
+            self._save(*(replace(self._by_value[value], status="dead") for value in values))
 
     def reset(self) -> None:
-        """Forgets every token."""
+        """Deletes all tokens and restores mode and length."""
         with self._lock:
-            self._records.clear(self.KIND)
+            self._storage.clear(self.KIND)
             self._by_value.clear()
             self._of_grant.clear()
+            self.mode, self.length = "strict", 0
 
-    def _mint(self, kind: Kind, account: int, grant: int, length: int | None) -> Token:
+    def _new(self, kind: Kind, account: int, grant: int) -> Token:
         # Standard base64 on purpose: "+" and "/" must survive the query string and the form.
         value = self._prefix + base64.b64encode(secrets.token_bytes(TOKEN_BYTES)).decode()
-        if length is not None:
-            padding = base64.b64encode(secrets.token_bytes(length)).decode()
-            value = (value + padding)[: max(length, len(value))]
+        if self.length:
+            value = (value + base64.b64encode(secrets.token_bytes(self.length)).decode())[: self.length]
         return Token(value, kind, account, next(self._serials), grant)
 
-    def _mint_pair(self, account: int, grant: int, length: int | None) -> tuple[Token, Token]:
-        return self._mint("access", account, grant, length), self._mint("refresh", account, grant, length)
+    def _issue_pair(self, account: int, grant: int, *changed: Token) -> Pair:
+        """A new pair, stored together with the tokens that changed."""
+        access, refresh = self._new("access", account, grant), self._new("refresh", account, grant)
+        self._save(*changed, access, refresh)
+        return Pair(access.value, refresh.value)
 
-    def _keep(self, *tokens: Token) -> None:
-        self._records.save(self.KIND, {token.value: asdict(token) for token in tokens})
+    def _save(self, *tokens: Token) -> None:
+        self._storage.save(self.KIND, {token.value: asdict(token) for token in tokens})
         for token in tokens:
             self._remember(token)
 

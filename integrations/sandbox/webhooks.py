@@ -1,256 +1,180 @@
-"""The sending of webhooks in the background: a timetable of attempts, and a bounded pool that makes them."""
+"""Webhooks: deliveries, their retries, and the threads that send them. Kept in memory only.
+
+Documented: the answer 200 ends a delivery; otherwise it is tried 4 more times within 2 hours, then dropped. Assumed:
+the times of the retries, and that every other status is a failure. Redirects are not followed.
+"""
 
 import heapq
 import itertools
-import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from datetime import UTC, datetime
-from http.client import HTTPException
-from queue import SimpleQueue
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from integrations.sandbox.deliveries import Clock, Delivery, Draft, Manner
-from integrations.sandbox.posting import post
+from integrations.sandbox.http_messages import is_loopback
 
-MOST_AT_ONCE = 32
-KEPT = 50_000
-ANSWER_SECONDS = 30.0  # assumed
-STOP_SECONDS = 2.0
+RETRIES_AFTER = (5 * 60, 15 * 60, 45 * 60, 105 * 60)  # seconds after the first attempt; assumed
+ANSWER_SECONDS = 30.0  # how long a receiver may take; assumed
+SENDERS = 32
+KEPT = 20_000
 
-Order = Literal["as it was", "reversed"]
+
+def is_acceptable(url: str) -> bool:
+    """Whether a webhook URL can be registered: https (documented), or http on this machine, for development."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port  # raises ValueError for one that is not a number
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+@dataclass(eq=False)
+class Delivery:
+    """One message to one URL, which is a secret; `to` describes it. `event`: its sequence number, if it has one."""
+
+    id: int
+    to: str
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
+    event: int | None
+    inspection: int | None
+    state: Literal["waiting", "sending", "acknowledged", "dropped"] = "waiting"
+    due: float = field(default_factory=time.monotonic)
+    started: float = 0.0
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def settled(self) -> bool:
+        return self.state in ("acknowledged", "dropped")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the URL and the body. `next`: when it is tried again."""
+        seconds = self.due - time.monotonic()
+        waits = self.state == "waiting" and seconds > 0
+        return {
+            "event": self.event,
+            "inspection": self.inspection,
+            "to": self.to,
+            "state": self.state,
+            "attempts": list(self.attempts),
+            "next": (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat() if waits else None,
+        }
 
 
 class Webhooks:
-    """Every delivery, kept in memory only. Safe to use from any thread; nothing here waits for a receiver.
+    """The last 20,000 deliveries. Thread-safe; no method waits for a receiver.
 
-    `speed`: of the clock at the start and after a reset; 3600 makes an hour of the retry rule a second.
+    `speed`: how much faster than documented retries come, for tests: 3600 makes an hour a second.
     """
 
     def __init__(self, *, speed: float) -> None:
-        self._first_speed = speed
-        self._clock = Clock(speed)
-        lock = threading.RLock()
-        self._changed = threading.Condition(lock)
-        self._concluded = threading.Condition(lock)
-        self._ids, self._batches = itertools.count(1), itertools.count(1)
+        self._speed = speed
+        self._changed = threading.Condition()
+        self._ids = itertools.count(1)
         self._deliveries: dict[int, Delivery] = {}
-        self._timetable: list[tuple[float, int, Delivery]] = []
-        self._manners: deque[Manner] = deque()
-        self._paused = self._closed = False
-        self._seconds = ANSWER_SECONDS
-        # What is due goes from the timekeeper to the senders; threads start when there is something to do.
-        self._handed_over: SimpleQueue[Delivery | None] = SimpleQueue()
-        self._busy = 0
-        self._timekeeper: threading.Thread | None = None
-        self._senders: list[threading.Thread] = []
-        self._open: set[socket.socket] = set()
+        self._queue: list[tuple[float, int, Delivery]] = []  # a heap, the next one due first
+        self._senders = self._idle = 0
+        self.paused = self._closed = False
 
-    def dispatch(
-        self, drafts: Iterable[Draft], manner: Manner, *, at_once: int | None = None, per_second: float | None = None
-    ) -> int:
-        """Takes messages to be sent and returns the number of this batch.
-
-        `at_once`: how many first attempts of the batch may be under way together; None for all messages, with
-        the copies of each as the manner says. `per_second`: starts at most so many, in real seconds.
-        """
-        drafts = list(drafts)
+    def send(self, body: bytes, *, to: str, url: str, event: int | None = None, inspection: int | None = None) -> None:
+        """Sends a message in the background, with retries."""
         with self._changed:
-            batch, now = next(self._batches), self._clock.now()
-            step = self._clock.speed / per_second if per_second else 0.0
-            places = itertools.count()
-            shared: deque[Delivery] = deque()
-            for draft in drafts:
-                queue = shared if at_once else deque()
-                for _ in range(manner.copies):
-                    due = now + manner.delay + next(places) * step
-                    queue.append(Delivery(next(self._ids), batch, draft, manner, due, queue))
-                self._deliveries.update((delivery.id, delivery) for delivery in queue)
-                if not at_once:
-                    self._start_first_of(queue, manner.copies if manner.parallel else 1)
-            self._start_first_of(shared, at_once or 0)
-            self._forget_oldest()
-        return batch
-
-    def order_next(self, manner: Manner, events: int) -> None:
-        """Has the next `events` events sent in this manner instead of the vendor's."""
-        with self._changed:
-            self._manners.extend([manner] * events)
-
-    def next_manner(self) -> Manner:
-        """The manner of the event that happens now; uses up an order of `order_next`."""
-        with self._changed:
-            return self._manners.popleft() if self._manners else Manner()
+            delivery = Delivery(next(self._ids), to, url, body, event, inspection)
+            self._deliveries[delivery.id] = delivery
+            if len(self._deliveries) > KEPT:
+                del self._deliveries[next(iter(self._deliveries))]
+            self._schedule(delivery)
 
     def pause(self) -> None:
-        """Starts no further attempt; the clock goes on."""
+        """Starts no further attempt."""
+        self.paused = True
+
+    def resume(self) -> None:
         with self._changed:
-            self._paused = True
+            self.paused = False
+            self._changed.notify_all()
 
-    def resume(self, order: Order = "as it was") -> None:
-        """Goes on. `reversed`: first attempts that became due meanwhile, the last one first and one by one."""
+    def all(self, *, wait: float = 0) -> list[dict[str, Any]]:
+        """The deliveries, oldest first. `wait`: seconds to wait until all are acknowledged or dropped."""
         with self._changed:
-            self._paused = False
-            if order == "reversed":
-                now = self._clock.now()
-                late = [entry for entry in self._timetable if entry[0] <= now and not entry[2].attempts]
-                self._timetable = [entry for entry in self._timetable if entry[0] > now or entry[2].attempts]
-                heapq.heapify(self._timetable)
-                queue: deque[Delivery] = deque()
-                for _, _, delivery in sorted(late, reverse=True):
-                    # What queued behind this one goes out right after it.
-                    followers, delivery.queue = delivery.queue, queue
-                    queue.append(delivery)
-                    queue.extend(followers)
-                    followers.clear()
-                for delivery in queue:
-                    delivery.queue = queue
-                self._start_first_of(queue, 1)
-            self._changed.notify()
-
-    def set_time(self, *, speed: float | None = None, seconds: float | None = None) -> None:
-        """Changes the clock's speed from now on, and the real seconds to wait for a receiver's next byte."""
-        with self._changed:
-            self._clock.speed = speed or self._clock.speed
-            self._seconds = seconds or self._seconds
-            self._changed.notify()
-
-    def described(self) -> dict[str, Any]:
-        """The switches: speed, answer_within (seconds), paused."""
-        with self._changed:
-            return {"speed": self._clock.speed, "answer_within": self._seconds, "paused": self._paused}
-
-    def listed(self, wanted: Callable[[Delivery], bool], *, wait: float = 0) -> list[dict[str, Any]]:
-        """The wanted deliveries, oldest first. `wait`: seconds to wait until all of them are settled."""
-        with self._changed:
-            found = [delivery for delivery in self._deliveries.values() if wanted(delivery)]
-            pending = list(found)
-
-            def all_settled() -> bool:
-                while pending and (pending[-1].settled or pending[-1].id not in self._deliveries):
-                    pending.pop()
-                return not pending or self._closed
-
-            self._concluded.wait_for(all_settled, wait)
-            return [delivery.described(self._clock) for delivery in found]
+            self._changed.wait_for(lambda: self._closed or all(one.settled for one in self._deliveries.values()), wait)
+            return [delivery.as_dict() for delivery in self._deliveries.values()]
 
     def reset(self) -> None:
-        """Forgets every delivery, also those under way, and all orders."""
+        """Forgets all deliveries; the result of an attempt under way is ignored."""
         with self._changed:
             self._deliveries.clear()
-            self._timetable.clear()
-            self._manners.clear()
-            self._paused = False
-            self._clock.speed, self._seconds = self._first_speed, ANSWER_SECONDS
-            self._hang_up()
-            self._concluded.notify_all()
+            self._queue.clear()
+            self.paused = False
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """Ends all threads; an attempt under way is broken off."""
+        """Ends all waits and starts no further attempt. Threads under way are daemons and keep nothing open."""
         with self._changed:
             self._closed = True
-            threads = [*self._senders, *([self._timekeeper] if self._timekeeper else [])]
-            for _ in self._senders:
-                self._handed_over.put(None)
-            self._hang_up()
             self._changed.notify_all()
-            self._concluded.notify_all()
-        deadline = time.monotonic() + STOP_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _start_first_of(self, queue: deque[Delivery], count: int) -> None:
-        for _ in range(min(count, len(queue))):
-            self._schedule(queue.popleft())
 
     def _schedule(self, delivery: Delivery) -> None:
-        heapq.heappush(self._timetable, (delivery.due, delivery.id, delivery))
-        if self._timekeeper is None and not self._closed:
-            self._timekeeper = threading.Thread(target=self._keep_time, daemon=True)
-            self._timekeeper.start()
-        self._changed.notify()
+        heapq.heappush(self._queue, (delivery.due, delivery.id, delivery))
+        if self._senders < min(SENDERS, self._senders - self._idle + len(self._queue)):
+            self._senders += 1
+            threading.Thread(target=self._work, daemon=True).start()
+        self._changed.notify_all()
 
-    def _forget_oldest(self) -> None:
-        surplus = len(self._deliveries) - KEPT
-        settled = (delivery.id for delivery in list(self._deliveries.values()) if delivery.settled)
-        for number in itertools.islice(settled, max(0, surplus)):
-            del self._deliveries[number]
+    def _work(self) -> None:
+        while (delivery := self._take()) is not None:
+            began = datetime.now(UTC).isoformat()
+            status, error = None, ""
+            try:
+                status = post(delivery.url, delivery.body)
+            except (OSError, HTTPException, ValueError) as problem:
+                error = type(problem).__name__  # its text may quote the URL, which is a secret
+            with self._changed:
+                if delivery.id in self._deliveries:
+                    self._conclude(delivery, {"time": began, "status": status, "error": error})
+                    self._changed.notify_all()
 
-    def _keep_time(self) -> None:
+    def _take(self) -> Delivery | None:
+        """The next delivery that is due, when there is one; None after `close`."""
         with self._changed:
+            self._idle += 1
             while not self._closed:
-                idle = self._paused or not self._timetable
-                seconds = None if idle else self._clock.real_seconds_until(self._timetable[0][0])
-                if seconds is None or seconds > 0:
-                    # Capped: with a slow clock, a later moment than threads can wait for.
-                    self._changed.wait(None if seconds is None else min(seconds, 3600))
-                    continue
-                _, _, delivery = heapq.heappop(self._timetable)
-                self._busy += 1
-                if self._busy > len(self._senders) < MOST_AT_ONCE:
-                    self._senders.append(threading.Thread(target=self._send_what_is_due, daemon=True))
-                    self._senders[-1].start()
-                self._handed_over.put(delivery)
+                ready = bool(self._queue) and not self.paused
+                seconds = self._queue[0][0] - time.monotonic() if ready else None
+                if seconds is not None and seconds <= 0:
+                    delivery = heapq.heappop(self._queue)[2]
+                    delivery.state = "sending"
+                    delivery.started = delivery.started or time.monotonic()
+                    self._idle -= 1
+                    return delivery
+                self._changed.wait(seconds)
+            return None
 
-    def _send_what_is_due(self) -> None:
-        while (delivery := self._handed_over.get()) is not None:
-            if self._begins(delivery):
-                self._attempt(delivery)
-            with self._changed:
-                self._busy -= 1
+    def _conclude(self, delivery: Delivery, attempt: dict[str, Any]) -> None:
+        number = len(delivery.attempts)
+        delivery.attempts.append({"attempt": number + 1, **attempt})
+        if attempt["status"] == 200:
+            delivery.state = "acknowledged"
+        elif number < len(RETRIES_AFTER):
+            delivery.state, delivery.due = "waiting", delivery.started + RETRIES_AFTER[number] / self._speed
+            self._schedule(delivery)
+        else:
+            delivery.state = "dropped"
 
-    def _begins(self, delivery: Delivery) -> bool:
-        """Marks the start of an attempt; False when there was a reset, or the end, in the meantime."""
-        with self._changed:
-            if self._closed or delivery.id not in self._deliveries:
-                return False
-            if self._paused:
-                heapq.heappush(self._timetable, (delivery.due, delivery.id, delivery))
-                return False
-            delivery.state = "sending"
-            if not delivery.attempts:
-                delivery.first_attempt = self._clock.now()
-            return True
 
-    def _attempt(self, delivery: Delivery) -> None:
-        began = datetime.now(UTC).isoformat()
-        mine: list[socket.socket] = []
-
-        def connected(line: socket.socket) -> None:
-            with self._changed:
-                if self._closed or delivery.id not in self._deliveries:
-                    raise ConnectionAbortedError
-                mine.append(line)
-                self._open.add(line)
-
-        status, error = None, ""
-        try:
-            status = post(
-                delivery.draft.url,
-                delivery.draft.message,
-                cut=delivery.cut,
-                seconds=self._seconds,
-                connected=connected,
-            )
-            error = "" if status else "cut off on order"
-        except (OSError, HTTPException, ValueError) as problem:
-            error = type(problem).__name__  # its text may quote the address, which is a secret
-        with self._changed:
-            self._open.difference_update(mine)
-            if delivery.id not in self._deliveries:
-                return
-            delivery.conclude(began=began, status=status, error=error)
-            if not delivery.settled:
-                self._schedule(delivery)
-            if len(delivery.attempts) == 1:
-                self._start_first_of(delivery.queue, 1)
-            self._concluded.notify_all()
-
-    def _hang_up(self) -> None:
-        for line in self._open:
-            # Past SSLSocket.shutdown, which would change the object under the thread that reads from it.
-            with suppress(OSError):
-                socket.socket.shutdown(line, socket.SHUT_RDWR)
+def post(url: str, body: bytes) -> int:
+    """The status of the answer. Raises OSError, HTTPException or ValueError if there is none."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    headers = {"User-Agent": "SnapInspect-stand-in", "Content-Type": "application/json", "Connection": "close"}
+    with closing(kind(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)) as connection:
+        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
+        with connection.getresponse() as response:
+            response.read()  # closing with unread data would look like an error to the receiver
+            return response.status

@@ -121,7 +121,7 @@ def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
     expect(page.get_by_role("button", name="Allow")).to_be_visible()
     assert page.url.startswith(world.sandbox.url)
     page.screenshot(path=PICTURES / f"2-consent-{scheme}.png")
-    world.sandbox.fault("/user", "delay", seconds=1.0, times=1)
+    world.sandbox.fault("/user", delay=1.0, times=1)
     page.get_by_role("button", name="Allow").click()
 
     assert re.fullmatch(rf"{world.app}c/\w+/", page.url)

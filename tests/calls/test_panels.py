@@ -196,7 +196,7 @@ def test_of_many_who_look_at_the_same_moment_one_asks(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
     panel = define()
-    sandbox.fault("/inspections", "delay", seconds=0.5)
+    sandbox.fault("/inspections", delay=0.5)
     browsers = [visit(alice) for _ in range(6)]
 
     def look(browser: Visitor) -> str:
@@ -338,7 +338,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "redirect": ({"kind": "redirect"}, "never followed", "redirect, HTTP 302"),
     "closed": ({"kind": "close"}, "broke off", "cut"),
     "slow": ({"kind": "hang"}, "did not answer in time", "timeout"),
-    "huge": ({"kind": "bomb", "megabytes": 5}, "too large", "too_large"),
+    "huge": ({"kind": "bomb"}, "too large", "too_large"),
     "an object": (
         {"document": {"inspections": {"a": 1}}},
         "something else",

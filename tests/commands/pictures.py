@@ -153,7 +153,7 @@ def receive_inspections(owner: Page, world: World, dashboard: str) -> None:
     ask = owner.context.request
     for title in TITLES:
         ask.post(standin, form={"action": "upload", "company": COMPANY_OF_PAT, "title": title})
-    known = world.sandbox.control("GET", "events")
+    known = world.sandbox.control("GET", "events")["events"]
     newest = [each["payload"]["iInspectionID"] for each in known]
     for number in newest[:4]:
         ask.post(standin, form={"action": "status", "inspection": str(number), "status": "Completed"})

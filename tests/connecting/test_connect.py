@@ -290,7 +290,7 @@ def test_C7_declining_leaves_what_exists_untouched(
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     before = everything_kept()
-    sandbox.fault("/integration/SnapInspectConnect", "return", override=override)
+    sandbox.fault("/integration/SnapInspectConnect", change=override)
 
     response = browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
 
@@ -310,13 +310,13 @@ def test_C7_a_return_with_nothing_at_all_is_a_calm_page(visit: Visit, alice: Use
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        ({"override": {"refresh_token": None}}, "no_refresh_token"),
-        ({"override": {"access_token": None}}, "no_access_token"),
-        ({"override": {"access_token": ""}}, "no_access_token"),
-        ({"override": {"token_type": "mac"}}, "not_bearer"),
-        ({"override": {"access_token": "with\r\nX-Injected: 1"}}, "odd_token"),
-        ({"override": {"refresh_token": "tökén"}}, "odd_token"),
-        ({"override": {"access_token": "nul\0"}}, "odd_token"),
+        ({"change": {"refresh_token": None}}, "no_refresh_token"),
+        ({"change": {"access_token": None}}, "no_access_token"),
+        ({"change": {"access_token": ""}}, "no_access_token"),
+        ({"change": {"token_type": "mac"}}, "not_bearer"),
+        ({"change": {"access_token": "with\r\nX-Injected: 1"}}, "odd_token"),
+        ({"change": {"refresh_token": "tökén"}}, "odd_token"),
+        ({"change": {"access_token": "nul\0"}}, "odd_token"),
         ({"duplicate": ["access_token"]}, "duplicated"),
         ({"duplicate": ["refresh_token"]}, "duplicated"),
         ({"duplicate": ["token_type"]}, "duplicated"),
@@ -327,7 +327,7 @@ def test_C8_odd_tokens_are_refused_each_with_its_own_audit_entry(
     fault: dict[str, Any], outcome: str, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    sandbox.fault("/integration/SnapInspectConnect", "return", **fault)
+    sandbox.fault("/integration/SnapInspectConnect", **fault)
 
     response = browser.come_back(sandbox.decide(browser.leave(acme)))
 
@@ -342,7 +342,7 @@ def test_C8_odd_tokens_are_refused_each_with_its_own_audit_entry(
 def test_C8_bearer_in_any_case_is_bearer(
     token_type: str | None, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    sandbox.fault("/integration/SnapInspectConnect", "return", override={"token_type": token_type})
+    sandbox.fault("/integration/SnapInspectConnect", change={"token_type": token_type})
 
     assert visit(alice).connect(acme, sandbox).badge == State.CONNECTED
 

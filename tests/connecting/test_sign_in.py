@@ -324,7 +324,7 @@ def test_C7_declining_is_a_calm_page(purpose: str, sandbox: Sandbox, visit: Visi
 
 def test_C8_odd_tokens_are_refused(sandbox: Sandbox) -> None:
     browser = Visitor()
-    sandbox.fault("/integration/SnapInspectConnect", "return", override={"refresh_token": None})
+    sandbox.fault("/integration/SnapInspectConnect", change={"refresh_token": None})
 
     response = browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
 

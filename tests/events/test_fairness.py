@@ -79,7 +79,7 @@ def about_other(type_: str = "Create_Inspection") -> dict[str, object]:
 
 def hang(sandbox: Sandbox) -> None:
     """SnapInspect does not answer about the first customer's company."""
-    sandbox.fault("/inspections*", "hang", times=None, seconds=20, company=int(COMPANY_OF_PAT))
+    sandbox.fault("/inspections*", "hang", times=None, delay=20, company=int(COMPANY_OF_PAT))
 
 
 def heard_of(heard: list[Happening]) -> list[str]:
@@ -161,7 +161,7 @@ def test_A11_while_jobs_wait_for_snapinspect_the_inbox_has_its_turn(
     monkeypatch.setattr(jobs, "JOBS_SECONDS", 0.05)
     checked = troubled_connections.connect(sandbox, acme, alice, 4)
     Connection.objects.filter(pk__in=[one.pk for one in checked]).update(next_check_at=Now())
-    sandbox.fault("/user", "delay", times=None, seconds=0.1)
+    sandbox.fault("/user", times=None, delay=0.1)
     sandbox.control("DELETE", "log")
     post(about_other())
     work()

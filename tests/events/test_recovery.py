@@ -16,7 +16,7 @@ from integrations.background import jobs
 from integrations.events import handlers, recovery, routing
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, Lane, Turn
-from integrations.sandbox.deliveries import RETRIES_AFTER
+from integrations.sandbox.webhooks import RETRIES_AFTER
 from tests.support.clients import Sandbox, Visitor, work
 from tests.support.deliveries import INSPECTION, change_status, deliver, later, payload, post, upload
 from tests.support.measurements import record
@@ -109,7 +109,8 @@ def test_a_late_delivery_of_what_was_recovered_joins_it_and_only_its_own_handler
 
 
 def test_A10_pages_that_go_in_a_circle_end_and_are_flagged(sandbox: Sandbox, connection: Connection) -> None:
-    sandbox.fault("/inspections", "endless_paging", times=None)
+    for page in (2, 1) * 10:
+        sandbox.fault("/inspections", change={"next": f"{sandbox.url}inspections?page={page}"})
     for _ in range(25):
         upload(sandbox)
     sandbox.control("DELETE", "log")

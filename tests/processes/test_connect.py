@@ -47,7 +47,7 @@ def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(world: 
 
 
 def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> None:
-    world.sandbox.fault("/integration/SnapInspectConnect", "long_tokens", length=3500)
+    world.sandbox.control("POST", "token_settings", {"length": 3500})
     visitor = world.visitor().sign_up()
     address = world.sandbox.decide(visitor.leave())
     assert len(address) > 7_100

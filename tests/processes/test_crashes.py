@@ -115,7 +115,7 @@ def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_d
 
 def _in_flight(world: World, nursery: Nursery, connection: int) -> list[int]:
     """A process whose exchange SnapInspect has carried out, and whose answer is on its way."""
-    world.sandbox.fault(EXCHANGE, "delay", times=1, seconds=60, work=True)
+    world.sandbox.fault(EXCHANGE, times=1, delay=60, work=True)
     before = world.sandbox.exchanges()
     pids = nursery.start(job("call", connection=connection, lease=LEASE))
     wait_until(lambda: world.sandbox.exchanges() == before + 1)
@@ -237,7 +237,7 @@ def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(world: Wo
     for _ in range(rounds):
         refuse(world.sandbox)
         # Long enough for the one whose clock is ahead to look at the lease many times.
-        world.sandbox.fault(EXCHANGE, "delay", times=1, seconds=1.0, work=True)
+        world.sandbox.fault(EXCHANGE, times=1, delay=1.0, work=True)
         before = world.sandbox.exchanges()
         ends = nursery.run(*[job("call", connection=connection, skew=skew) for skew in (HOUR, -HOUR)])
         assert [end.found for end in ends] == [{"answered 200": 1}] * 2

@@ -65,7 +65,7 @@ def show(row: str, injected: str, delays: list[float], baseline: float) -> None:
 @pytest.mark.parametrize("hanging", [1, TROUBLED], ids=["one", "several"])
 def test_A11_while_customers_apis_hang_the_others_go_on(hanging: int, town: Town, baseline: float) -> None:
     for company in town.companies[:hanging]:
-        town.world.sandbox.fault("/*", "hang", times=None, seconds=30, company=company)
+        town.world.sandbox.fault("/*", "hang", times=None, delay=30, company=company)
     who = "one customer's API hangs" if hanging == 1 else "the API hangs for six customers"
     show("A11", who, others_delays(town, troubled=hanging), baseline)
 

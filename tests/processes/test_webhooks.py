@@ -119,7 +119,7 @@ def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
 @pytest.mark.slow
 def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(stage: Stage) -> None:
     sandbox, sender = stage.world.sandbox, stage.sender()
-    sandbox.fault("/inspections*", "hang", times=None, seconds=20)
+    sandbox.fault("/inspections*", "hang", times=None, delay=20)
     sandbox.control("DELETE", "log")
     try:
         with ThreadPoolExecutor(8) as pool:

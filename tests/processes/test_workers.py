@@ -29,7 +29,7 @@ def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_
     stage = Stage(open_world(**SETTINGS))
     sender, statuses, seconds = stage.sender(), list[int](), size(4, 600)
     visitors = [stage.world.visitor().sign_up(f"Writer {number}").connect() for number in range(2)]
-    stage.world.sandbox.fault("/integration/ExchangeToken", "hang", times=None, seconds=15)
+    stage.world.sandbox.fault("/integration/ExchangeToken", "hang", times=None, delay=15)
     ends_at = time.monotonic() + seconds
     pause = threading.Event()
 

@@ -1,4 +1,4 @@
-"""One stand-in for all these tests, in its first state for each. No database, and nothing of the app."""
+"""One stand-in for all these tests, reset before each. No database, and nothing of the app."""
 
 from collections.abc import Iterator
 
@@ -6,38 +6,33 @@ import pytest
 
 from integrations import sandbox
 
+from .client import PREFIX, REGISTERED, SandboxClient
 from .receiver import Receiver, receiving
-from .remote import PREFIX, REGISTERED, Remote
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[Remote]:
-    with sandbox.serve(**REGISTERED, token_prefix=PREFIX) as server:
-        remote = Remote(server.url)
-        with remote.http:
-            yield remote
+def shared() -> Iterator[SandboxClient]:
+    with sandbox.serve(**REGISTERED, token_prefix=PREFIX) as server, SandboxClient(server.url) as client:
+        yield client
 
 
 @pytest.fixture
-def remote(running: Remote) -> Remote:
-    running.control("POST", "reset")
-    running.control("POST", "mode", mode="strict")
-    running.control("DELETE", "log")
-    return running
+def client(shared: SandboxClient) -> SandboxClient:
+    shared.control("POST", "reset")
+    return shared
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with receiving() as there:
-        yield there
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture
-def sender(receiver: Receiver) -> Iterator[Remote]:
+def sender(receiver: Receiver) -> Iterator[SandboxClient]:
     """A stand-in of its own, whose webhooks go to the receiver; two hours of retries take it half a second."""
-    with sandbox.serve(**REGISTERED, webhook_url=receiver.url, webhook_speed=4 * 3600) as server:
-        remote = Remote(server.url)
-        with remote.http:
-            yield remote
-            # Whoever is held up there must get its answer before the stand-in stops.
-            receiver.gate.set()
+    with (
+        sandbox.serve(**REGISTERED, webhook_url=receiver.url, webhook_speed=4 * 3600) as server,
+        SandboxClient(server.url) as client,
+    ):
+        yield client

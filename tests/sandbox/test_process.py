@@ -1,4 +1,4 @@
-"""The stand-in as a process: its environment, its one line, its end, and what outlives it."""
+"""The stand-in as a process: its environment, its output, its end, and its state file."""
 
 import os
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .client import DEADLINE, REGISTERED, SandboxClient
 from .receiver import Receiver
-from .remote import DEADLINE, REGISTERED, Remote
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -27,7 +27,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a stand-in on a free port; whatever still runs at the end is ended."""
+    """Starts a stand-in on a free port; kills those that still run at the end."""
     started: list[Process] = []
 
     def run(*arguments: str, environment: dict[str, str] = ENVIRONMENT) -> Process:
@@ -48,57 +48,56 @@ def start() -> Iterator[Start]:
         process.communicate(timeout=DEADLINE)
 
 
-def client_of(process: Process) -> Remote:
+def client_of(process: Process) -> SandboxClient:
     assert process.stdout is not None
     line = process.stdout.readline()
     found = re.fullmatch(r"SnapInspect stand-in on (http://127\.0\.0\.1:\d+/)\n", line)
     assert found, line
-    return Remote(found[1])
+    return SandboxClient(found[1])
 
 
-def test_tokens_accounts_and_inspections_outlive_a_kill(start: Start, tmp_path: Path) -> None:
+def test_tokens_accounts_and_inspections_survive_a_kill(start: Start, tmp_path: Path) -> None:
     state_file = ("--state-file", str(tmp_path / "state.sqlite3"))
     process = start(*state_file)
-    remote = client_of(process)
-    with remote.http:
-        first = remote.grant()
-        second = remote.exchange(first["refresh_token"]).json()
-        added = remote.control("POST", "accounts", company=8001)
-        made = remote.control("POST", "inspections", company=8001, title="Kept")
-        personal = remote.control("POST", "personal", account=added["account"])["token"]
+    client = client_of(process)
+    with client:
+        first = client.grant()
+        second = client.exchange(first["refresh_token"]).json()
+        added = client.control("POST", "accounts", company=8001)
+        made = client.control("POST", "inspections", company=8001, title="Kept")
+        personal = client.control("POST", "personal", account=added["account"])["token"]
         process.send_signal(signal.SIGKILL)
         process.wait(DEADLINE)
 
-    remote = client_of(start(*state_file, "--mode", "grace"))
-    with remote.http:
-        assert remote.live() == {second["access_token"], second["refresh_token"], personal}
-        assert remote.get(f"inspections/{made['iInspectionID']}", personal).json() == made
-        assert remote.get("user", second["access_token"]).json()["iUserID"] == 501
-        # The mode is that of the new start, and it still knows which token was used last.
-        assert remote.exchange(first["refresh_token"]).status_code == 200
+    client = client_of(start(*state_file))
+    with client:
+        assert client.live() == {second["access_token"], second["refresh_token"], personal}
+        assert client.get(f"inspections/{made['iInspectionID']}", personal).json() == made
+        assert client.get("user", second["access_token"]).json()["iUserID"] == 501
+        # It also knows which refresh token was used last.
+        client.control("POST", "token_settings", mode="grace")
+        assert client.exchange(first["refresh_token"]).status_code == 200
 
 
 def test_without_a_state_file_a_restart_forgets(start: Start) -> None:
     for _ in range(2):
         process = start()
-        remote = client_of(process)
-        with remote.http:
-            assert remote.control("GET", "tokens") == []
-            remote.grant()
+        client = client_of(process)
+        with client:
+            assert client.control("GET", "tokens")["tokens"] == []
+            client.grant()
         process.terminate()
         process.wait(DEADLINE)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly_while_a_client_is_connected_and_has_written_one_line_only(
-    start: Start, ending: signal.Signals
-) -> None:
+def test_it_ends_cleanly_while_a_client_is_connected_and_prints_one_line(start: Start, ending: signal.Signals) -> None:
     process = start()
-    remote = client_of(process)
-    with remote.http:
-        token = remote.grant()["access_token"]
+    client = client_of(process)
+    with client:
+        token = client.grant()["access_token"]
         assert token.startswith("of-this-test-")
-        assert remote.get("user", token).status_code == 200
+        assert client.get("user", token).status_code == 200
         process.send_signal(ending)
         assert process.communicate(timeout=DEADLINE) == ("", "")
     assert process.returncode == 0
@@ -107,14 +106,14 @@ def test_it_ends_cleanly_while_a_client_is_connected_and_has_written_one_line_on
 @pytest.mark.parametrize(
     "missing", ["SANDBOX_CLIENT_ID", "SANDBOX_CLIENT_SECRET", "SANDBOX_REDIRECT_URI", "SANDBOX_APP_NAME"]
 )
-def test_a_missing_part_of_the_registration_is_named(start: Start, missing: str) -> None:
+def test_a_missing_setting_is_named(start: Start, missing: str) -> None:
     process = start(environment={name: value for name, value in ENVIRONMENT.items() if name != missing})
     output, errors = process.communicate(timeout=DEADLINE)
     assert (process.returncode, output) == (2, "")
     assert errors == f"error: the environment variable {missing} is not set\n"
 
 
-def test_a_webhook_address_that_the_vendor_would_not_take_is_refused(start: Start) -> None:
+def test_a_webhook_url_that_the_vendor_would_not_accept_is_refused(start: Start) -> None:
     process = start(environment=ENVIRONMENT | {"SANDBOX_WEBHOOK_URL": "http://elsewhere.example/secret-part/"})
     output, errors = process.communicate(timeout=DEADLINE)
     assert (process.returncode, output) == (2, "")
@@ -124,25 +123,24 @@ def test_a_webhook_address_that_the_vendor_would_not_take_is_refused(start: Star
 def test_it_ends_cleanly_while_one_webhook_hangs_and_another_waits_for_its_retry(
     start: Start, receiver: Receiver
 ) -> None:
-    receiver.answers = [500]
-    process = start("--webhook-speed", "0.5", environment=ENVIRONMENT | {"SANDBOX_WEBHOOK_URL": receiver.url})
-    remote = client_of(process)
-    with remote.http:
-        assert remote.control("POST", "time", answer_within=3600)["speed"] == 0.5
-        remote.control("POST", "inspections", company=6847)
+    receiver.statuses = [500]
+    process = start(environment=ENVIRONMENT | {"SANDBOX_WEBHOOK_URL": receiver.url})
+    client = client_of(process)
+    with client:
+        client.control("POST", "inspections", company=6847)
         receiver.wait_for(1)
         receiver.gate.clear()
-        remote.control("POST", "inspections", company=6847)
+        client.control("POST", "inspections", company=6847)
         receiver.wait_for(2)
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=DEADLINE) == ("", "")
     assert process.returncode == 0
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(start: Start) -> None:
-    remote = client_of(start())
-    with remote.http:
-        taken = remote.url.rstrip("/").rpartition(":")[2]
+def test_a_taken_port_is_reported_in_one_line(start: Start) -> None:
+    client = client_of(start())
+    with client:
+        taken = client.url.rstrip("/").rpartition(":")[2]
         process = start("--port", taken)
         _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
@@ -150,7 +148,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(start: Start) -> None:
     assert errors.count("\n") == 1
 
 
-def test_a_state_file_that_cannot_be_used_is_said_in_one_line(start: Start, tmp_path: Path) -> None:
+def test_an_unusable_state_file_is_reported_in_one_line(start: Start, tmp_path: Path) -> None:
     process = start("--state-file", str(tmp_path / "missing" / "state.sqlite3"))
     _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1

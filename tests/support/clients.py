@@ -1,5 +1,8 @@
 """How tests move: people through pages, SnapInspect through its control address, background work to its end."""
 
+import base64
+import gzip
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -20,9 +23,36 @@ from integrations.models import Connection, TokenPair
 PAT, COMPANY_OF_PAT = "501", "6847"
 OTHER, COMPANY_OF_OTHER = "601", "7001"
 
+# Faults that several tests order, by name. Their settings are those of integrations/sandbox/faults.py.
+FAULTS: dict[str, dict[str, Any]] = {
+    "hang": {"delay": 3600},
+    "close": {"close": True},
+    "lost_answer": {"work": True, "close": True},
+    "status": {"status": 500},
+    "unavailable_after_work": {"work": True, "status": 500},
+    "redirect": {"status": 302, "headers": {"Location": "/"}},
+    "html": {"status": 200, "headers": {"Content-Type": "text/html"}, "body": "<!doctype html><p>Back soon.</p>"},
+    "raw": {"status": 200},
+    "cut": {"status": 200, "headers": {"Content-Length": "100", "Connection": "close"}, "body": '{"iUserID": 5'},
+    "null_token": {"change": {"access_token": None}},
+    "missing_token": {"remove": ["access_token"]},
+    "missing_refresh": {"remove": ["refresh_token"]},
+    "wrong_state": {"change": {"state": "not-the-state-that-was-sent"}},
+    "wrong_type": {"change": {"token_type": "mac"}},
+    "extra_fields": {"change": {"expires_in": "", "scope": [1], "sub": {"a": None}}},
+    "duplicate_keys": {"duplicate": ["access_token", "token_type", "state", "refresh_token"]},
+}
+
+
+@cache
+def bomb() -> dict[str, Any]:
+    """The fault that answers with 11 kB of gzip, which decompress to 11 MB of JSON."""
+    packed = gzip.compress(b'{"padding": "%b"}' % (b"a" * 11_000_000))
+    return {"status": 200, "headers": {"Content-Encoding": "gzip"}, "body_base64": base64.b64encode(packed).decode()}
+
 
 class Sandbox:
-    """The stand-in SnapInspect, as its control address shows it."""
+    """The stand-in SnapInspect, as its control API shows it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -34,15 +64,14 @@ class Sandbox:
 
     def reset(self) -> None:
         self.control("POST", "reset")
-        self.clear_faults()
-        self.mode("strict")
-        self.control("DELETE", "log")
 
     def mode(self, mode: str) -> None:
-        self.control("POST", "mode", {"mode": mode})
+        self.control("POST", "token_settings", {"mode": mode})
 
-    def fault(self, path: str, kind: str, *, times: int | None = 1, **details: Any) -> None:
-        self.control("POST", "faults", {"path": path, "kind": kind, "times": times, **details})
+    def fault(self, path: str, kind: str = "", *, times: int | None = 1, **settings: Any) -> None:
+        """Orders a fault: one of `FAULTS`, a *bomb*, or only these settings."""
+        named = bomb() if kind == "bomb" else FAULTS[kind] if kind else {}
+        self.control("POST", "faults", {"path": path, "times": times, **named, **settings})
 
     def clear_faults(self) -> None:
         self.control("DELETE", "faults")
@@ -57,7 +86,7 @@ class Sandbox:
         return len(self.calls("/integration/ExchangeToken"))
 
     def tokens(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.control("GET", "tokens")
+        found: list[dict[str, Any]] = self.control("GET", "tokens")["tokens"]
         return found
 
     def grant(self, account: str = PAT) -> dict[str, str]:

@@ -73,7 +73,7 @@ def kill_workers_at_work(stage: Stage, injected: str) -> None:
         company: sandbox.control("POST", "inspections", {"company": company})["iInspectionID"] for company in companies
     }
     # So that there is a middle to be killed in.
-    sandbox.fault("/inspections/*", "delay", times=None, seconds=0.3)
+    sandbox.fault("/inspections/*", times=None, delay=0.3)
     deliveries = kills = 0
     for turn in range(turns):
         seen = sandbox.control("GET", "log?path=/nothing")["last"]
@@ -134,7 +134,7 @@ def schedule_beside_each_other(stage: Stage, injected: str) -> None:
         database=stage.world.vendor,
     )
     assert {end.status for end in ends} == {0}
-    assert set(missed) <= set(settled["acknowledged"]), settled["counts"]
+    assert set(missed) <= set(settled["acknowledged"]), settled["deliveries"]
     assert found.done == len(found.effects) == sum(found.effects.values()) == deliveries
     assert recovered == {str(inspection): 1 for inspection in missed}
     assert told == 1

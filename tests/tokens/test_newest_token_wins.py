@@ -63,7 +63,7 @@ def test_R8_a_caller_whose_token_another_has_just_replaced_carries_on_with_the_n
     with ThreadPoolExecutor(1) as other:
         for _ in range(schedules):
             # The call arrives with a good token, and is answered when it is dead.
-            sandbox.fault("/inspections", "delay", seconds=chance.uniform(0.005, 0.04))
+            sandbox.fault("/inspections", delay=chance.uniform(0.005, 0.04))
             answer = other.submit(call, chance.uniform(0, 0.01))
             renewal.replace(connected)
             assert answer.result(60) == 200
@@ -81,7 +81,7 @@ def test_R9_no_other_way_of_saving_brings_an_old_token_back(
 ) -> None:
     schedules, chance = size(15, 1000), random.Random(9)
     settings.TOKEN_ENCRYPTION_KEYS = keys = [*settings.TOKEN_ENCRYPTION_KEYS, *parse_keys(OTHER_KEY)]
-    sandbox.fault(EXCHANGE, "delay", times=None, seconds=0.01, work=True)
+    sandbox.fault(EXCHANGE, times=None, delay=0.01, work=True)
     staff = visit(User.objects.create_superuser("staff@example.com", "correct horse battery"))
     survived = 0
     for _ in range(schedules):

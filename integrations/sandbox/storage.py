@@ -1,4 +1,4 @@
-"""What survives a restart: named JSON records in one SQLite file, or in memory."""
+"""Data that survives a restart: JSON records in one SQLite file, or in memory."""
 
 import json
 import sqlite3
@@ -8,16 +8,16 @@ from typing import Any
 Record = dict[str, Any]
 
 
-class Records:
-    """Records by kind and key. Safe to use from any thread; every call is one transaction.
+class Storage:
+    """Records by kind and key. Thread-safe; each call is one transaction.
 
-    `path`: the SQLite file, created when it is not there; None keeps everything in memory.
+    `path`: the SQLite file, created if missing; None keeps everything in memory.
     """
 
     def __init__(self, path: str | None) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
-        # A commit in the WAL outlives kill -9 without an fsync; only a power cut could take the last ones.
+        # With WAL a commit survives kill -9 without an fsync; only a power cut can lose it.
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(
@@ -25,13 +25,13 @@ class Records:
         )
 
     def load(self, kind: str) -> list[Record]:
-        """All records of one kind, in the order in which they were first saved."""
+        """All records of one kind, oldest first."""
         with self._lock:
             rows = self._database.execute("SELECT body FROM record WHERE kind = ? ORDER BY rowid", (kind,))
             return [json.loads(body) for (body,) in rows]
 
     def save(self, kind: str, records: dict[str, Record]) -> None:
-        """Keeps all of these or none: once it returns, a killed process finds them again."""
+        """Inserts or replaces all of these records, or none."""
         rows = [(kind, key, json.dumps(record)) for key, record in records.items()]
         with self._lock, self._database:
             self._database.executemany(
@@ -40,7 +40,7 @@ class Records:
             )
 
     def clear(self, kind: str) -> None:
-        """Forgets every record of one kind."""
+        """Deletes all records of one kind."""
         with self._lock, self._database:
             self._database.execute("DELETE FROM record WHERE kind = ?", (kind,))
 

@@ -1,10 +1,11 @@
-"""What came in and what goes out: one HTTP request, and the kinds of answer to it."""
+"""HTTP requests and responses, as the rest of the stand-in uses them."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -15,7 +16,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass
 class Request:
-    """One request, its body read completely. Not printable: query, headers and body carry tokens."""
+    """One request with its whole body. Not printable: query, headers and body contain tokens."""
 
     method: str
     target: str = field(repr=False)
@@ -24,8 +25,8 @@ class Request:
     peer: str
 
     @property
-    def reads(self) -> bool:
-        """Whether this asks for a page or document rather than for a change."""
+    def is_read(self) -> bool:
+        """Whether the method is GET or HEAD."""
         return self.method in ("GET", "HEAD")
 
     @cached_property
@@ -42,7 +43,7 @@ class Request:
 
     @cached_property
     def form(self) -> Pairs:
-        """The fields of a form-encoded body in their order; none for any other content type."""
+        """The fields of a form-encoded body, in order; empty for any other content type."""
         if self.content_type != FORM:
             return []
         return parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
@@ -56,7 +57,7 @@ class Request:
 
 @dataclass
 class Response:
-    """Bytes to send, as they are."""
+    """A response with a finished body."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
@@ -67,45 +68,49 @@ class Response:
 
 
 @dataclass
-class JSONAnswer:
-    """A JSON document, still open to be altered by a fault. `first_page`: the address where a paged list starts."""
+class JSONResponse:
+    """A JSON object, which a fault can still change. `duplicate`: keys that are sent twice."""
 
-    document: Any = field(repr=False)
+    fields: dict[str, Any] = field(repr=False)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    doubled_keys: bool = False
-    first_page: str = ""
+    duplicate: list[str] = field(default_factory=list)
 
     def render(self) -> Response:
-        text = json.dumps(self.document)
-        if self.doubled_keys and self.document:
-            # Every key twice, the real value last: what the usual parsers keep.
-            decoys = ", ".join(f'{json.dumps(key)}: "duplicate"' for key in self.document)
+        text = json.dumps(self.fields)
+        if self.duplicate:
+            # The real value comes last: that is the one most parsers keep.
+            decoys = ", ".join(f'{json.dumps(key)}: "duplicate"' for key in self.duplicate)
             text = f"{{{decoys}, {text[1:]}"
         headers = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
         return Response(self.status, text.encode(), headers | self.headers)
 
 
 @dataclass
-class ReturnToApplication:
-    """The redirect that sends the customer back to the registered address, parameters still open to a fault."""
+class ClientRedirect:
+    """The redirect back to the application (RFC 6749 section 4.1.2), whose parameters a fault can still change.
+
+    A parameter that is None is left out. `duplicate`: parameters that are sent twice.
+    """
 
     redirect_uri: str
-    parameters: Pairs = field(repr=False)
+    fields: dict[str, Any] = field(repr=False)
+    duplicate: list[str] = field(default_factory=list)
 
     def render(self) -> Response:
+        pairs = [(name, str(value)) for name, value in self.fields.items() if value is not None]
+        pairs += [pair for pair in pairs if pair[0] in self.duplicate]
         separator = "&" if urlsplit(self.redirect_uri).query else "?"
-        location = f"{self.redirect_uri}{separator}{urlencode(self.parameters)}"
+        location = f"{self.redirect_uri}{separator}{urlencode(pairs)}"
         return Response(302, headers={"Location": location, "Cache-Control": "no-store"})
 
 
-Answer = Response | JSONAnswer | ReturnToApplication
+Answer = Response | JSONResponse | ClientRedirect
 
 
-def refusal(status: int, error: str, description: str, **headers: str) -> JSONAnswer:
+def error(status: int, code: str, description: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """A JSON error. The shape is assumed: that of RFC 6749 section 5.2."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return JSONAnswer({"error": error, "error_description": description}, status, named)
+    return JSONResponse({"error": code, "error_description": description}, status, headers or {})
 
 
 def html(text: str, status: int = 200) -> Response:
@@ -114,16 +119,16 @@ def html(text: str, status: int = 200) -> Response:
 
 
 def see_other(location: str) -> Response:
-    """Answers a form so that a reload does not send it again."""
+    """A redirect after a form, so that a reload does not send the form again."""
     return Response(303, headers={"Location": location})
 
 
-def on_path(path: str, wanted: str) -> bool:
-    """Whether `path` is the wanted one, or starts like it if `wanted` ends with an asterisk."""
-    return path.startswith(wanted[:-1]) if wanted.endswith("*") else path == wanted
+def path_matches(path: str, pattern: str) -> bool:
+    """Whether `path` equals the pattern, or starts with it if the pattern ends with an asterisk."""
+    return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
 
 
-def misfits(pairs: Pairs, *, required: Iterable[str], optional: Iterable[str] = ()) -> list[str]:
+def parameter_problems(pairs: Pairs, *, required: Iterable[str], optional: Iterable[str] = ()) -> list[str]:
     """What is wrong with the names of these parameters, one sentence each; never quotes a value."""
     names = [name for name, _ in pairs]
     given = dict(pairs)
@@ -135,3 +140,12 @@ def misfits(pairs: Pairs, *, required: Iterable[str], optional: Iterable[str] = 
         *(f"{name} is given more than once." for name in dict.fromkeys(names) if names.count(name) > 1),
         *(f"{name} is not a documented parameter." for name in dict.fromkeys(names) if name not in known),
     ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
