@@ -32,7 +32,7 @@ from accounts.models import AuditEntry, Customer, Membership, Role, User  # noqa
 from bench import seeding  # noqa: E402
 from integrations.background import jobs  # noqa: E402
 from integrations.events.selection import Selection  # noqa: E402
-from integrations.models import Check, Connection, Delivery, Event  # noqa: E402
+from integrations.models import Connection, ConnectionTest, Delivery, Event  # noqa: E402
 from integrations.operations import retention  # noqa: E402
 from integrations.tokens import encryption, key_rotation  # noqa: E402
 from integrations.views.events import _rows  # noqa: E402
@@ -48,7 +48,7 @@ EVENTS_OF_THE_MANY = 8
 VERY_MANY = 20_000
 ADMIN = {
     "events": Event, "deliveries": Delivery, "connections": Connection, "customers": Customer,
-    "audit trail": AuditEntry, "people": User, "memberships": Membership, "tests": Check,
+    "audit trail": AuditEntry, "people": User, "memberships": Membership, "tests": ConnectionTest,
 }  # fmt: skip
 # These stand above some lists of the admin and read a whole column; told apart from the rest.
 HIERARCHIES = {model: admin.site._registry[model].date_hierarchy for model in ADMIN.values()}

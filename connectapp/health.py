@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from integrations.background import jobs
-from integrations.models import Turn
+from integrations.models import NamedLock
 from integrations.tokens import keys
 
 # As much as an exchange takes. Whoever asks, and however often: one write in so many seconds, and process.
@@ -56,7 +56,7 @@ def _database_has_room() -> bool:
     """A full disk answers questions as if nothing were wrong; only a write tells."""
     global _room_seen_at  # noqa: PLW0603  (two threads that meet here write twice, no harm done)
     if time.monotonic() - _room_seen_at > ROOM_BELIEVED_FOR:
-        Turn.objects.prove_room(secrets.token_bytes(ROOM))
+        NamedLock.objects.prove_room(secrets.token_bytes(ROOM))
         _room_seen_at = time.monotonic()
     return True
 

@@ -22,7 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Connections": {
         "integrations.Connection": "Connections",
         "integrations.ConnectAttempt": "Attempts to connect",
-        "integrations.Check": "Connection tests",
+        "integrations.ConnectionTest": "Connection tests",
         "integrations.Panel": "Panels on dashboards",
     },
     "What SnapInspect sent": {

@@ -8,7 +8,7 @@ from itertools import chain
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from bench.seeding import rows
 from bench.seeding.tokens import pair_in_use
-from integrations.models import Check, Connection, Kind, Lane, State, TokenPair, WebhookAddress
+from integrations.models import Connection, ConnectionTest, EventQueue, Kind, State, TokenPair, WebhookAddress
 
 # Number of the large customer.
 LARGE = 0
@@ -126,9 +126,9 @@ def _connection(
     )
 
 
-def _lane(connection: Connection, now: datetime) -> Lane:
+def _lane(connection: Connection, now: datetime) -> EventQueue:
     paused = {"paused_until": now + PAUSE, "pauses": 3, "pause_kind": "timeout"}
-    return Lane(connection=connection, fine_at=now, **(paused if connection.state == State.TROUBLE else {}))
+    return EventQueue(connection=connection, fine_at=now, **(paused if connection.state == State.TROUBLE else {}))
 
 
 def _address(connection: Connection, rng: random.Random) -> WebhookAddress:
@@ -138,8 +138,8 @@ def _address(connection: Connection, rng: random.Random) -> WebhookAddress:
     )
 
 
-def _check(connection: Connection, rng: random.Random, now: datetime) -> Check:
-    return Check(
+def _check(connection: Connection, rng: random.Random, now: datetime) -> ConnectionTest:
+    return ConnectionTest(
         connection=connection,
         by=connection.connected_by,
         at=now - timedelta(days=80) * rng.random(),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from bench.seeding import customers, rows
-from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, Lane, State
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, EventQueue, State
 
 DAYS = 60
 SHARE_OF_LARGE = 0.2
@@ -65,7 +65,7 @@ class Batch:
         links = ((event_id, delivery.pk) for event_id, delivery in self.links)
         rows.insert_values(EventDelivery, "event", "delivery", values=links)
         rows.insert_values(Attempt, *ATTEMPT_FIELDS, values=self.attempts)
-        Lane.objects.call({event.connection_id for event in self.events if event.is_open})
+        EventQueue.objects.call({event.connection_id for event in self.events if event.is_open})
 
 
 def add(numbers: range, rng: random.Random, *, total: int, connections: Connections, now: datetime) -> None:

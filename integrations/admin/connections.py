@@ -17,7 +17,16 @@ from integrations import wording
 from integrations.background import jobs
 from integrations.calls import health_check
 from integrations.connecting import disconnection
-from integrations.models import Check, ConnectAttempt, Connection, Delivery, Event, State, TokenPair, WebhookAddress
+from integrations.models import (
+    ConnectAttempt,
+    Connection,
+    ConnectionTest,
+    Delivery,
+    Event,
+    State,
+    TokenPair,
+    WebhookAddress,
+)
 from integrations.templatetags.connection_words import connection_badge
 
 # Each of these waits for SnapInspect's answer.
@@ -28,7 +37,7 @@ class InWords:
     """Trouble as the sentence that customers read."""
 
     @admin.display(description="trouble", ordering="error_kind")
-    def trouble(self, row: Connection | Check) -> str:
+    def trouble(self, row: Connection | ConnectionTest) -> str:
         return wording.trouble(row.error_kind) or row.error_kind or "–"
 
 
@@ -117,7 +126,7 @@ class ConnectionAdmin(InWords, Rows):
         yield "Its events", list_of(Event, connection__id__exact=row.pk)
         yield "Events that failed", list_of(Event, connection__id__exact=row.pk, state__exact=Event.State.FAILED)
         yield "Deliveries to its own address", list_of(Delivery, connection__id__exact=row.pk)
-        yield "Tests", list_of(Check, connection__id__exact=row.pk)
+        yield "Tests", list_of(ConnectionTest, connection__id__exact=row.pk)
         yield "Attempts to connect", list_of(ConnectAttempt, connection__id__exact=row.pk)
         yield "Ask SnapInspect with it", reverse("staff_explorer", args=[row.code])
         yield "Who did what", list_of(AuditEntry, subject__exact=row.code)
@@ -190,7 +199,7 @@ class ConnectAttemptAdmin(Rows):
         return wording.ACTIVITY.get(f"{attempt.purpose}.{attempt.outcome}", attempt.outcome)
 
 
-@admin.register(Check)
+@admin.register(ConnectionTest)
 class CheckAdmin(InWords, Rows):
     list_display = ["at", linked("connection"), linked("by"), "trouble", "milliseconds"]
     list_filter = [ErrorKind]

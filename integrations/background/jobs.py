@@ -26,7 +26,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from integrations.calls import health_check, limits
 from integrations.connecting import completion, disconnection, sign_in
 from integrations.events import parked, queue, recovery, replays, routing
-from integrations.models import Connection, Delivery, ExplorerAnswer, Introduction, PanelAnswer, TokenPair, Worker
+from integrations.models import Connection, Delivery, ExplorerAnswer, GuestTokenPair, PanelAnswer, TokenPair, Worker
 from integrations.notifications import digest, incidents
 from integrations.tokens import custody, renewal
 
@@ -70,7 +70,7 @@ JOBS = [
     Job(lambda: completion.unanswered().order_by("received_at"), completion.let_lapse),
     Job(replays.running, _go_on_with_replay),
     # Somebody looks at a page that waits; and a pair that is handed to its connection here is proven right below.
-    Job(lambda: Introduction.objects.due().order_by("next_try_at"), sign_in.hear),
+    Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.hear),
     Job(lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume, Q(tries__gt=0)),
     Job(lambda: TokenPair.objects.due().order_by("next_try_at"), completion.finish, Q(tries__gt=0)),
     Job(

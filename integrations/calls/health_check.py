@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.models import User
 from integrations.calls import limits
-from integrations.models import SETUP_ERRORS, Check, Connection, State, TokenPair, backoff
+from integrations.models import SETUP_ERRORS, Connection, ConnectionTest, State, TokenPair, backoff
 from integrations.tokens import circuit_breaker, custody, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.proof import Verdict
@@ -68,7 +68,7 @@ def look(connection: Connection) -> Verdict:
     return verdict
 
 
-def test(connection: Connection, *, by: User) -> Check | None:
+def test(connection: Connection, *, by: User) -> ConnectionTest | None:
     """A check that a person asked for, kept with its answer so that its page can be read again.
 
     None, and no call, once people have asked for too many of them within a minute. Of the kind "busy", and no call
@@ -82,17 +82,17 @@ def test(connection: Connection, *, by: User) -> Check | None:
     except limits.Busy:
         verdict = Verdict(error_kind="busy")
     profile = verdict.profile
-    kept = Check.objects.create(
+    kept = ConnectionTest.objects.create(
         connection=connection,
         by=by,
         error_kind=verdict.error_kind,
         duration=verdict.duration,
         company_id=(profile.company_id or "") if profile else "",
         name=(profile.name or "") if profile else "",
-        answer=profile.details if profile and len(json.dumps(profile.details)) <= Check.MOST_KEPT else None,
+        answer=profile.details if profile and len(json.dumps(profile.details)) <= ConnectionTest.MOST_KEPT else None,
     )
-    old = Check.objects.filter(connection=connection).order_by("-pk")[Check.KEPT_PER_CONNECTION :]
-    Check.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()
+    old = ConnectionTest.objects.filter(connection=connection).order_by("-pk")[ConnectionTest.KEPT_PER_CONNECTION :]
+    ConnectionTest.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()
     audit.record(
         "connection.tested", customer=connection.customer, actor=by, subject=connection.code, error=verdict.error_kind
     )

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.access import MAY_CONNECT
 from accounts.models import User
-from integrations.models import ConnectAttempt, Connection, Introduction, Kind, LinkedUser, Outcome, Purpose, State
+from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Kind, LinkedUser, Outcome, Purpose, State
 from integrations.snapinspect.errors import SnapInspectError, Unreachable
 from integrations.snapinspect.profile import Profile, user_id
 from integrations.tokens import guest_tokens, proof
@@ -53,7 +53,7 @@ def linked(vendor_user_id: str) -> User | None:
 def tidy() -> None:
     """Forgets departures that were no Connect, with their introductions, when nobody can ask about them any more."""
     ConnectAttempt.objects.exclude(purpose=Purpose.CONNECT).filter(
-        Q(introduction=None) | Q(introduction__sealed_refresh=b""), issued_at__lt=Now() - KEPT
+        Q(guest_pair=None) | Q(guest_pair__sealed_refresh=b""), issued_at__lt=Now() - KEPT
     ).delete()
 
 
@@ -136,7 +136,7 @@ def _renewable(person: User, company_id: str | None) -> Connection | None:
 
 def _later(guest: Guest) -> None:
     """Another try, unless an exchange was sent whose answer is lost, or it has taken too long already."""
-    in_time = Introduction.objects.filter(pk=guest.row.pk, received_at__gt=Now() - Introduction.PATIENCE).exists()
+    in_time = GuestTokenPair.objects.filter(pk=guest.row.pk, received_at__gt=Now() - GuestTokenPair.PATIENCE).exists()
     answer_lost = guest.row.exchange_sent_at is not None and guest.row.exchanged_at is None
     if answer_lost or not in_time:
         return _end(guest, Outcome.UNREACHABLE)

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Customer, User
-from integrations.models import ConnectAttempt, Connection, Introduction, Purpose
+from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Purpose
 
 LIFETIME = timedelta(minutes=10)
 # How far an issuing host's clock may run ahead of the database's.
@@ -92,9 +92,9 @@ def redeem(
     return attempt, None if in_time else Refusal.EXPIRED
 
 
-def introduction_of(session_key: str | None, purpose: Purpose) -> Introduction | None:
+def introduction_of(session_key: str | None, purpose: Purpose) -> GuestTokenPair | None:
     """What this browser session has brought back last for this purpose, a short while ago."""
-    recent = Introduction.objects.recent().filter(
+    recent = GuestTokenPair.objects.recent().filter(
         attempt__purpose=purpose, attempt__session_hash=_hash(session_key or "")
     )
     return recent.select_related("attempt").first()

@@ -18,7 +18,7 @@ from datetime import timedelta
 from integrations.events import handlers, verification
 from integrations.events.handlers import Happening
 from integrations.events.verification import Seen
-from integrations.models import Connection, Event, Lane, backoff
+from integrations.models import Connection, Event, EventQueue, backoff
 
 # 10 s, 30 s, 90 s … 2 h: eight attempts span some three hours. Handlers fail mostly while a server of theirs is down.
 FIRST_RETRY = timedelta(seconds=10)
@@ -130,7 +130,7 @@ def _nothing_seen(event: Event, nothing: verification.NothingSeen) -> Outcome:
     elif isinstance(nothing, verification.NoAccess):
         outcome.pause = WITHOUT_ACCESS
     elif isinstance(nothing, verification.Outage) and (nothing.kind in NEVER_ITS_OWN or not _is_the_trouble(event)):
-        pauses = Lane.objects.values_list("pauses", flat=True).get(pk=event.connection_id)
+        pauses = EventQueue.objects.values_list("pauses", flat=True).get(pk=event.connection_id)
         outcome.pause = backoff.asked(pauses, nothing.retry_after)
     if outcome.pause is not None:
         outcome.again_in = outcome.pause
@@ -148,7 +148,7 @@ def _retry_or_fail(event: Event, outcome: Outcome, most: int) -> None:
 def _is_the_trouble(event: Event) -> bool:
     """Whether it has failed before, and other events of its lane have gone through since."""
     failed_at = event.timeline.exclude(error_kind="").order_by("-pk").values_list("at", flat=True).first()
-    return failed_at is not None and Lane.objects.filter(pk=event.connection_id, fine_at__gt=failed_at).exists()
+    return failed_at is not None and EventQueue.objects.filter(pk=event.connection_id, fine_at__gt=failed_at).exists()
 
 
 def _happening(event: Event, connection: Connection, seen: Seen | None, handler: str) -> Happening:

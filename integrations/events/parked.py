@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.models import Connection, Delivery, Event, HandlerRun, Lane, State
+from integrations.models import Connection, Delivery, Event, EventQueue, HandlerRun, State
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ def company_connected(connection: Connection) -> None:
     if connection.company_id:
         own |= Q(connection=None, company_id=connection.company_id)
     Delivery.objects.unmatched().filter(own).update(state=Delivery.State.RECEIVED)
-    Lane.objects.call([connection.pk])
+    EventQueue.objects.call([connection.pk])
     Event.objects.open().filter(connection=connection).update(next_attempt_at=Now())
-    lane = Lane.objects.filter(pk=connection.pk)
+    lane = EventQueue.objects.filter(pk=connection.pk)
     # Without access SnapInspect may have sent nothing.
-    lane.filter(gap_since=None, fine_at__lt=Now() - Lane.GAP).update(gap_since=F("fine_at"))
+    lane.filter(gap_since=None, fine_at__lt=Now() - EventQueue.GAP).update(gap_since=F("fine_at"))
     lane.update(paused_until=None, pauses=0, pause_kind="", fine_at=Now())
 
 
@@ -71,7 +71,7 @@ def call_lanes() -> None:
     waiting = Event.objects.due().filter(_nobody_looks()).order_by().values_list("connection_id", flat=True)
     # One after the other: joined to them, PostgreSQL reads every connection there is.
     if found := list(waiting.distinct()):
-        Lane.objects.call(
+        EventQueue.objects.call(
             Connection.objects.filter(pk__in=found).exclude(state=State.DISCONNECTED).values_list("pk", flat=True)
         )
 
@@ -94,7 +94,7 @@ def process_again(events: Sequence[Event]) -> int:
 
     Call it in a transaction, with a few hundred at most; who wanted it is the caller's to record.
     """
-    Lane.objects.call({event.connection_id for event in events})
+    EventQueue.objects.call({event.connection_id for event in events})
     finished = Event.objects.filter(pk__in=[event.pk for event in events]).exclude(state__in=Event.OPEN)
     done = list(finished.filter(state=Event.State.DONE).values_list("pk", flat=True))
     HandlerRun.objects.filter(event__in=done).delete()
@@ -157,8 +157,12 @@ def _set_state(delivery: Delivery, before: set[Delivery.State], kind: str, by: U
 
 
 def _nobody_looks() -> Q:
-    idle = Q(connection__lane=None) | Q(connection__lane__due_at=None) | Q(connection__lane__due_at__gt=Now())
-    return idle & (Q(connection__lane=None) | Q(connection__lane__lease_until=None))
+    idle = (
+        Q(connection__event_queue=None)
+        | Q(connection__event_queue__due_at=None)
+        | Q(connection__event_queue__due_at__gt=Now())
+    )
+    return idle & (Q(connection__event_queue=None) | Q(connection__event_queue__lease_until=None))
 
 
 def _audit(kind: str, event: Event, by: User) -> None:

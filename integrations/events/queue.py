@@ -28,7 +28,7 @@ from django.db.models.functions import Greatest, Now
 from integrations.events import attempts
 from integrations.events.attempts import Outcome
 from integrations.metrics import counters
-from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, HandlerRun, Lane, State
+from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, EventQueue, HandlerRun, State
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +49,23 @@ class LostLane(Exception):
     """Another worker serves this lane now: stop, and write nothing more."""
 
 
-def due() -> "QuerySet[Lane]":
+def due() -> "QuerySet[EventQueue]":
     """Lanes with something to do, whose connection is fit for it, the longest waiting first."""
     fit = Q(state__in=USABLE)
     if not settings.SNAPINSPECT_INSPECTION_PATH:
         fit = ~Q(state=State.DISCONNECTED)  # nothing is looked up, so no token is needed
     # Asked lane by lane: for a join PostgreSQL reads every connection there is.
     state = Subquery(Connection.objects.filter(pk=OuterRef("connection")).values("state"))
-    return Lane.objects.due().alias(state=state).filter(fit).order_by("due_at")
+    return EventQueue.objects.due().alias(state=state).filter(fit).order_by("due_at")
 
 
-def next_due() -> "QuerySet[Lane]":
+def next_due() -> "QuerySet[EventQueue]":
     """Those that are due and were answered last time, in the order in which to serve them."""
-    served = Lane.objects.filter(lease_until__gt=Now(), connection__customer=OuterRef("connection__customer"))
+    served = EventQueue.objects.filter(lease_until__gt=Now(), connection__customer=OuterRef("connection__customer"))
     return due().filter(pauses=0).order_by(Exists(served), "due_at")
 
 
-def on_trial() -> "QuerySet[Lane]":
+def on_trial() -> "QuerySet[EventQueue]":
     """Those that are due again after an outage."""
     return due().filter(pauses__gt=0)
 
@@ -75,7 +75,7 @@ def serve(lane_id: int) -> None:
 
     One that is on trial is served until SnapInspect answers: the rest is for everybody's turn.
     """
-    shift = take(Lane.objects.due().filter(pk=lane_id), due_at=None)
+    shift = take(EventQueue.objects.due().filter(pk=lane_id), due_at=None)
     if shift is None:
         return
     try:
@@ -99,12 +99,12 @@ def end_interrupted() -> None:
         _interrupted.popleft()
 
 
-def take(lane: "QuerySet[Lane]", **changes: Any) -> "Shift | None":
+def take(lane: "QuerySet[EventQueue]", **changes: Any) -> "Shift | None":
     """This one lane under our lease; None if it is not to be had."""
     owner = secrets.token_hex(16)
     if lane.unleased().update(lease_owner=owner, lease_until=Now() + LEASE, **changes) != 1:  # type: ignore[attr-defined]
         return None
-    return Shift(Connection.objects.select_related("customer").get(lane__lease_owner=owner), owner)
+    return Shift(Connection.objects.select_related("customer").get(event_queue__lease_owner=owner), owner)
 
 
 class Shift:
@@ -113,7 +113,7 @@ class Shift:
     def __init__(self, connection: Connection, owner: str) -> None:
         self.connection = connection
         self.events = Event.objects.filter(connection=connection)
-        self._lane = Lane.objects.filter(pk=connection.pk, lease_owner=owner)
+        self._lane = EventQueue.objects.filter(pk=connection.pk, lease_owner=owner)
         self._on_trial = self._had_trouble = self._lane.filter(pauses__gt=0).exists()
         self._ends_at = time.monotonic() + SHIFT_SECONDS
         self._renewed_at = time.monotonic()
@@ -128,7 +128,7 @@ class Shift:
             changes |= {"fine_at": Now(), "pauses": 0, "paused_until": None, "pause_kind": ""}
         with transaction.atomic():
             if fine and self._had_trouble:
-                self._lane.filter(gap_since=None, fine_at__lt=Now() - Lane.GAP).update(gap_since=F("fine_at"))
+                self._lane.filter(gap_since=None, fine_at__lt=Now() - EventQueue.GAP).update(gap_since=F("fine_at"))
                 self._had_trouble = False
             if self._lane.update(**changes) != 1:
                 raise LostLane

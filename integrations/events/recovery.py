@@ -23,7 +23,7 @@ from django.utils import timezone
 from accounts import audit
 from integrations.calls import api_client
 from integrations.events import queue
-from integrations.models import USABLE, Connection, Event, Lane, Turn, backoff
+from integrations.models import USABLE, Connection, Event, EventQueue, NamedLock, backoff
 from integrations.snapinspect import safe_urls, webhook_body
 from integrations.snapinspect.errors import BadPath
 from integrations.snapinspect.json_answers import Json
@@ -52,16 +52,16 @@ def possible() -> bool:
     return bool(settings.SNAPINSPECT_CHANGES_PATH)
 
 
-def due() -> "QuerySet[Lane]":
+def due() -> "QuerySet[EventQueue]":
     """Lanes with a gap that can be closed now."""
     if not possible():
-        return Lane.objects.none()
-    return Lane.objects.with_gap().unleased().awake().filter(connection__state__in=USABLE).order_by("gap_since")
+        return EventQueue.objects.none()
+    return EventQueue.objects.with_gap().unleased().awake().filter(connection__state__in=USABLE).order_by("gap_since")
 
 
 def close_gap(lane_id: int) -> None:
     """Recovers what a lane has missed since its gap began; tries again later if SnapInspect does not answer."""
-    gap = Lane.objects.with_gap().filter(pk=lane_id)
+    gap = EventQueue.objects.with_gap().filter(pk=lane_id)
     since = gap.values_list("gap_since", flat=True).first()
     if since is None:
         return
@@ -71,7 +71,7 @@ def close_gap(lane_id: int) -> None:
     except queue.LostLane:
         logger.info("Left the gap of lane %s to whoever has the lane now.", lane_id)
     except api_client.NoAnswer as no:
-        wait = backoff.asked(Lane.objects.values_list("pauses", flat=True).get(pk=lane_id), no.retry_after)
+        wait = backoff.asked(EventQueue.objects.values_list("pauses", flat=True).get(pk=lane_id), no.retry_after)
         gap.update(paused_until=Now() + wait, pauses=F("pauses") + 1, pause_kind=no.error_kind)
 
 
@@ -80,7 +80,7 @@ def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -
 
     Raises health.NoAnswer, and lanes.LostLane when a worker is busy with this connection.
     """
-    shift = queue.take(Lane.objects.filter(pk=connection.pk)) if not dry_run else None
+    shift = queue.take(EventQueue.objects.filter(pk=connection.pk)) if not dry_run else None
     if shift is None and not dry_run:
         raise queue.LostLane
     report = Report()
@@ -106,15 +106,15 @@ def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -
 
 def note_silence() -> None:
     """Notes a gap on every lane when no worker has swept for long. Part of the sweep."""
-    mine = Turn.objects.filter(name="sweep")
+    mine = NamedLock.objects.filter(name="sweep")
     if mine.filter(taken_at__gt=Now() - timedelta(minutes=1)).exists():
         return
     with transaction.atomic():
-        silent_since = mine.filter(taken_at__lt=Now() - Lane.GAP).values_list("taken_at", flat=True).first()
+        silent_since = mine.filter(taken_at__lt=Now() - EventQueue.GAP).values_list("taken_at", flat=True).first()
         if silent_since is not None:
-            Lane.objects.filter(gap_since=None).update(gap_since=silent_since)
+            EventQueue.objects.filter(gap_since=None).update(gap_since=silent_since)
             logger.warning("No worker has swept since %s: looking for what was missed.", silent_since)
-        Turn.objects.take("sweep")
+        NamedLock.objects.take("sweep")
 
 
 def _read_pages(connection: Connection, since: datetime, report: Report, shift: queue.Shift | None) -> None:
@@ -137,7 +137,7 @@ def _read_pages(connection: Connection, since: datetime, report: Report, shift: 
             with shift.writing(fine=True):
                 made = _missing(connection, ids, since)
                 Event.objects.bulk_create(made)
-                Lane.objects.call([connection.pk])
+                EventQueue.objects.call([connection.pk])
             report.made += len(made)
         try:
             path = _next_path(page)

@@ -14,7 +14,7 @@ from accounts import audit
 from accounts.models import Customer, User
 from integrations.events import parked
 from integrations.events.selection import Matching, Selection
-from integrations.models import Event, Replay, Turn
+from integrations.models import Event, NamedLock, Replay
 
 # Counting many rows takes a while; beyond this nobody needs the number.
 MOST_COUNTED = 100_000
@@ -68,7 +68,7 @@ def step(replay_id: int) -> bool:
         return False
     with transaction.atomic():
         # Placing locks several lanes as well: in turn, so that neither waits for what the other holds.
-        Turn.objects.take("placing")
+        NamedLock.objects.take("placing")
         found = matching.until(replay.last_event).oldest(STEP, after=replay.place)
         place = {"at": found[-1].received_at, "at_event": found[-1].pk} if found else {"finished_at": Now()}
         # Another worker that has begun the same step finds it taken; so does one that comes after Cancel.

@@ -42,7 +42,7 @@ from django.db import transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State, Turn
+from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, NamedLock, State
 from integrations.snapinspect import webhook_body
 from integrations.snapinspect.webhook_body import Hint, Unreadable
 
@@ -153,7 +153,7 @@ def _turn_away(letters: list[Letter]) -> None:
 
 def _write(letters: list[Letter]) -> None:
     # One worker at a time: two that place two copies of a delivery at the same moment would make two events of them.
-    Turn.objects.take("placing")
+    NamedLock.objects.take("placing")
     settled = Delivery.objects.settle(
         [
             (
@@ -174,7 +174,7 @@ def _write(letters: list[Letter]) -> None:
     if not placed:
         return
     # First the lanes, as their workers do: nothing of these connections changes between reading it and joining it.
-    Lane.objects.call({pk for letter in placed for pk in letter.connections})
+    EventQueue.objects.call({pk for letter in placed for pk in letter.connections})
     book = _Book(placed)
     entries = [(letter, book.enter(letter, pk)) for letter in placed for pk in letter.connections]
     Event.objects.bulk_create(book.made)

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from integrations.calls import api_client
-from integrations.models import Connection, Event, ProbeLimit
+from integrations.models import Connection, Event, LookupLimit
 from integrations.snapinspect import webhook_body
 from integrations.snapinspect.json_answers import Json
 
@@ -107,17 +107,17 @@ def _newer_of(seen: Seen, connection: Connection, inspection_id: str) -> Seen:
 
 def _take(customer_id: int) -> int | None:
     """The window in which a place was taken; None when there is none left. The database's clock counts."""
-    mine = ProbeLimit.objects.filter(customer=customer_id)
+    mine = LookupLimit.objects.filter(customer=customer_id)
     fresh = mine.filter(window_began_at__gt=Now() - WINDOW, used__lt=MOST_IN_A_WINDOW)
     over = mine.filter(window_began_at__lte=Now() - WINDOW)
     if fresh.update(used=F("used") + 1) or over.update(window=F("window") + 1, window_began_at=Now(), used=1):
         return mine.values_list("window", flat=True).get()
     if mine.exists():
         return None
-    ProbeLimit.objects.bulk_create([ProbeLimit(customer_id=customer_id)], ignore_conflicts=True)
+    LookupLimit.objects.bulk_create([LookupLimit(customer_id=customer_id)], ignore_conflicts=True)
     return _take(customer_id)
 
 
 def _give_back(customer_id: int, window: int) -> None:
     # A window that is over keeps its count.
-    ProbeLimit.objects.filter(customer=customer_id, window=window, used__gt=0).update(used=F("used") - 1)
+    LookupLimit.objects.filter(customer=customer_id, window=window, used__gt=0).update(used=F("used") - 1)

@@ -1,47 +1,47 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
-from integrations.models.circuit_breaker import Breaker
+from integrations.models.circuit_breaker import CircuitBreaker
 from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connect_links import ConnectLink
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State
-from integrations.models.connection_tests import Check
+from integrations.models.connection_tests import ConnectionTest
 from integrations.models.connections import Connection, TokenPair
 from integrations.models.deliveries import Delivery, WebhookAddress
-from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun, Lane, ProbeLimit, Turn
+from integrations.models.events import Attempt, Event, EventDelivery, EventQueue, HandlerRun, LookupLimit, NamedLock
+from integrations.models.guest_tokens import GuestTokenPair, LinkedUser, Outcome
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
-from integrations.models.sign_ins import Introduction, LinkedUser, Outcome
 from integrations.models.workers import Worker
 
 __all__ = [
     "SETUP_ERRORS",
     "USABLE",
     "Attempt",
-    "Breaker",
-    "Check",
+    "CircuitBreaker",
     "ConnectAttempt",
     "ConnectLink",
     "Connection",
+    "ConnectionTest",
     "Delivery",
     "Event",
     "EventDelivery",
+    "EventQueue",
     "ExplorerAnswer",
     "ExplorerCall",
+    "GuestTokenPair",
     "HandlerRun",
-    "Introduction",
     "Kind",
-    "Lane",
     "LinkedUser",
+    "LookupLimit",
+    "NamedLock",
     "Notice",
     "Outcome",
     "Panel",
     "PanelAnswer",
-    "ProbeLimit",
     "Purpose",
     "Replay",
     "State",
     "TokenPair",
-    "Turn",
     "WebhookAddress",
     "Worker",
 ]

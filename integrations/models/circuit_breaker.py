@@ -6,7 +6,7 @@ from django.db.models import Q
 from integrations.models.connections import Connection
 
 
-class Breaker(models.Model):
+class CircuitBreaker(models.Model):
     """The one row that says whether exchanging is stopped, see integrations.tokens.circuit_breaker."""
 
     opened_at = models.DateTimeField(null=True)

@@ -8,12 +8,12 @@ from accounts.models import User
 from integrations.models.connections import Connection
 
 
-class Check(models.Model):
+class ConnectionTest(models.Model):
     """What SnapInspect answered when somebody pressed *Test connection*."""
 
     KEPT_PER_CONNECTION = 20
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="checks")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="connection_tests")
     by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
     # Empty when SnapInspect answered as it should.
@@ -29,7 +29,7 @@ class Check(models.Model):
         ordering = ["-pk"]
 
     def __str__(self) -> str:
-        return f"check of {self.connection} at {self.at:%Y-%m-%d %H:%M}"
+        return f"test of {self.connection} at {self.at:%Y-%m-%d %H:%M}"
 
     @property
     def succeeded(self) -> bool:

@@ -228,7 +228,7 @@ class HandlerRun(models.Model):
         return f"{self.handler} for event {self.event_id}"
 
 
-class LaneQuerySet(models.QuerySet["Lane"]):
+class EventQueueQuerySet(models.QuerySet["EventQueue"]):
     def due(self) -> Self:
         """Those with something to do that nobody is working on. Says nothing about the connection's state."""
         return self.filter(Q(due_at__lte=Now()) | Q(lease_until__lt=Now())).unleased().awake()
@@ -253,16 +253,20 @@ class LaneQuerySet(models.QuerySet["Lane"]):
         soon = models.Case(models.When(due_at__lte=Now(), then=models.F("due_at")), default=Now())
         if lanes.update(due_at=soon) < len(ids):
             missing = set(ids) - set(lanes.values_list("pk", flat=True))
-            self.bulk_create([Lane(connection_id=pk, due_at=Now()) for pk in sorted(missing)], ignore_conflicts=True)
+            self.bulk_create(
+                [EventQueue(connection_id=pk, due_at=Now()) for pk in sorted(missing)], ignore_conflicts=True
+            )
 
 
-class Lane(models.Model):
+class EventQueue(models.Model):
     """A connection's queue. One worker at a time: events are processed in order, and a slow account costs one thread.
 
     The events' rows are the truth; `due_at` is only where to look first, and the sweep mends it.
     """
 
-    connection = models.OneToOneField(Connection, primary_key=True, on_delete=models.CASCADE, related_name="lane")
+    connection = models.OneToOneField(
+        Connection, primary_key=True, on_delete=models.CASCADE, related_name="event_queue"
+    )
     # After a silence of this length SnapInspect may have given up on deliveries, or not have sent them.
     GAP = timedelta(minutes=10)
 
@@ -277,19 +281,19 @@ class Lane(models.Model):
     fine_at = models.DateTimeField(db_default=Now())
     gap_since = models.DateTimeField(null=True)
 
-    objects = LaneQuerySet.as_manager()
+    objects = EventQueueQuerySet.as_manager()
 
     class Meta:
         indexes = [
-            models.Index(fields=["gap_since"], condition=Q(gap_since__isnull=False), name="lane_gap"),
-            models.Index(fields=["paused_until"], condition=Q(paused_until__isnull=False), name="lane_paused"),
+            models.Index(fields=["gap_since"], condition=Q(gap_since__isnull=False), name="queue_gap"),
+            models.Index(fields=["paused_until"], condition=Q(paused_until__isnull=False), name="queue_paused"),
         ]
 
     def __str__(self) -> str:
-        return f"lane of connection {self.pk}"
+        return f"queue of connection {self.pk}"
 
 
-class ProbeLimit(models.Model):
+class LookupLimit(models.Model):
     """How many look-ups of a customer's came to nothing lately: guessed IDs must not cost more than a trickle."""
 
     customer = models.OneToOneField(Customer, primary_key=True, on_delete=models.CASCADE, related_name="+")
@@ -302,11 +306,11 @@ class ProbeLimit(models.Model):
         return f"{self.used} look-ups of {self.customer}"
 
 
-class TurnQuerySet(models.QuerySet["Turn"]):
+class NamedLockQuerySet(models.QuerySet["NamedLock"]):
     def take(self, name: str) -> None:
         """Waits until nobody else is in the middle of it, and keeps everybody else waiting until the caller commits."""
         if self.filter(name=name).update(taken_at=Now()) != 1:
-            self.bulk_create([Turn(name=name)], ignore_conflicts=True)
+            self.bulk_create([NamedLock(name=name)], ignore_conflicts=True)
             self.filter(name=name).update(taken_at=Now())
 
     def prove_room(self, sample: bytes) -> None:
@@ -317,14 +321,14 @@ class TurnQuerySet(models.QuerySet["Turn"]):
                 self.filter(name="room").update(room=room)
 
 
-class Turn(models.Model):
+class NamedLock(models.Model):
     """A row that is locked while something is done that one worker may do at a time; tells when that last was."""
 
     name = models.CharField(max_length=20, primary_key=True)
     taken_at = models.DateTimeField(db_default=Now())
     room = models.BinaryField(default=bytes, db_default=b"")
 
-    objects = TurnQuerySet.as_manager()
+    objects = NamedLockQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.name} at {self.taken_at:%Y-%m-%d %H:%M:%S}"

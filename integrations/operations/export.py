@@ -19,9 +19,9 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Customer, Invitation, Membership
 from integrations.models import (
     Attempt,
-    Check,
     ConnectAttempt,
     Connection,
+    ConnectionTest,
     ConnectLink,
     Delivery,
     Event,
@@ -105,7 +105,7 @@ KINDS = [
     ),
     Kind(
         "test",
-        lambda customer: Check.objects.filter(connection__customer=customer),
+        lambda customer: ConnectionTest.objects.filter(connection__customer=customer),
         _fields(
             "at", "error_kind", "duration", "company_id", "name", "answer",
             by="by__email", connection="connection__code",

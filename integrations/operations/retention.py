@@ -18,15 +18,15 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, Invitation
 from integrations.models import (
-    Check,
     ConnectAttempt,
     Connection,
+    ConnectionTest,
     ConnectLink,
     Delivery,
     Event,
     EventDelivery,
     ExplorerCall,
-    Introduction,
+    GuestTokenPair,
     Replay,
     State,
     WebhookAddress,
@@ -118,7 +118,7 @@ RULES = [
         "results of tests",
         timedelta(days=90),
         "the test",
-        lambda kept: Check.objects.filter(at__lt=Now() - kept),
+        lambda kept: ConnectionTest.objects.filter(at__lt=Now() - kept),
         came="at",
     ),
     Rule(
@@ -140,7 +140,7 @@ RULES = [
         "their start",
         # While a pair is kept for one, it is somebody's work.
         lambda kept: ConnectAttempt.objects.filter(issued_at__lt=Now() - kept).exclude(
-            Exists(Introduction.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b""))
+            Exists(GuestTokenPair.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b""))
         ),
         came="issued_at",
     ),

@@ -24,11 +24,11 @@ from integrations.events import queue
 from integrations.models import (
     SETUP_ERRORS,
     Attempt,
-    Breaker,
+    CircuitBreaker,
     Connection,
     Delivery,
     Event,
-    Lane,
+    EventQueue,
     State,
     TokenPair,
     Worker,
@@ -97,14 +97,14 @@ def look() -> Operations:
     configured = list(encryption.key_ids())
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
-    breaker_is_open = Breaker.objects.exclude(opened_at=None).exists()
+    breaker_is_open = CircuitBreaker.objects.exclude(opened_at=None).exists()
     unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
     signals = [
         _workers_signal(alive),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
-        Signal("Breaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
+        Signal("CircuitBreaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
         if breaker_is_open
-        else Signal("Breaker", "success", "Closed."),
+        else Signal("CircuitBreaker", "success", "Closed."),
         _exchanges_signal(unanswered),
         _setup_signal(setup_problems),
         _keys_signal(set(used) - set(configured)),
@@ -167,7 +167,7 @@ def _oldest_event() -> datetime | None:
 
 def _paused_lanes() -> int:
     """Connections whose events wait because SnapInspect does not answer them."""
-    return Lane.objects.filter(paused_until__gt=Now())[:MOST].count()
+    return EventQueue.objects.filter(paused_until__gt=Now())[:MOST].count()
 
 
 def _unanswered() -> int:

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts import audit
-from integrations.models import Breaker, Connection, State
+from integrations.models import CircuitBreaker, Connection, State
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +33,15 @@ def admits(connection: Connection) -> bool:
     Connection.objects.filter(pk=connection.pk).update(refused_at=Now())
     if not is_open() and not _too_many_refused():
         return True
-    Breaker.objects.get_or_create(pk=1)
-    closed = Breaker.objects.filter(opened_at=None)
+    CircuitBreaker.objects.get_or_create(pk=1)
+    closed = CircuitBreaker.objects.filter(opened_at=None)
     if (
         closed.update(opened_at=Now(), next_probe_at=Now() + PROBE_EVERY, probe=None, exchanges=0, exchanged_at=None)
         == 1
     ):
         _tell_operator()
         return False
-    mine = Breaker.objects.exclude(opened_at=None).filter(probe=connection)
+    mine = CircuitBreaker.objects.exclude(opened_at=None).filter(probe=connection)
     if mine.filter(exchanges__lt=EXCHANGING_PROBES).update(exchanges=F("exchanges") + 1, exchanged_at=Now()) == 1:
         return True
     return bool(mine.filter(exchanged_at__lte=Now() - ONE_MORE_EVERY).update(exchanged_at=Now()) == 1)
@@ -51,12 +51,12 @@ def lets_ask(connection: Connection) -> bool:
     """Whether a routine check of this connection may be made: always while closed; while open, one a minute."""
     if not is_open():
         return True
-    due = Breaker.objects.exclude(opened_at=None).filter(next_probe_at__lte=Now())
+    due = CircuitBreaker.objects.exclude(opened_at=None).filter(next_probe_at__lte=Now())
     return bool(due.update(next_probe_at=Now() + PROBE_EVERY, probe=connection) == 1)
 
 
 def is_open() -> bool:
-    return Breaker.objects.exclude(opened_at=None).exists()
+    return CircuitBreaker.objects.exclude(opened_at=None).exists()
 
 
 def works_again(connection: Connection) -> None:
@@ -69,9 +69,9 @@ def works_again(connection: Connection) -> None:
         return
     unsettled = refused.filter(state=State.TROUBLE)
     if not was_refused and unsettled.exists():
-        Breaker.objects.update(exchanges=0)
+        CircuitBreaker.objects.update(exchanges=0)
         return
-    if Breaker.objects.exclude(opened_at=None).update(opened_at=None, probe=None) != 1:
+    if CircuitBreaker.objects.exclude(opened_at=None).update(opened_at=None, probe=None) != 1:
         return
     audit.record("breaker.closed")
     # Those who were refused because everybody was must not open it again.

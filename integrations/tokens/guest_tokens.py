@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import User
-from integrations.models import ConnectAttempt, Connection, Introduction
+from integrations.models import ConnectAttempt, Connection, GuestTokenPair
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import Unreachable
@@ -24,7 +24,7 @@ from integrations.tokens.lease import LostLease
 
 def receive(attempt: ConnectAttempt, received: token_pair.TokenPair) -> None:
     """Seals what came back with this attempt, in the caller's transaction, with the redeeming of the state."""
-    introduction = Introduction(attempt=attempt)
+    introduction = GuestTokenPair(attempt=attempt)
     for column, value in storage.columns(received, introduction).items():
         setattr(introduction, column, value)
     introduction.save(force_insert=True)
@@ -33,7 +33,7 @@ def receive(attempt: ConnectAttempt, received: token_pair.TokenPair) -> None:
 def hold(pk: int) -> "Guest | None":
     """The due introduction with this id under our lease, or None when it is not due, gone, or somebody else has it."""
     owner = secrets.token_hex(16)
-    won = Introduction.objects.due().filter(pk=pk).update(lease_owner=owner, lease_until=Now() + lease.LEASE)
+    won = GuestTokenPair.objects.due().filter(pk=pk).update(lease_owner=owner, lease_until=Now() + lease.LEASE)
     return Guest(pk, owner) if won == 1 else None
 
 
@@ -41,7 +41,7 @@ class Guest:
     """An introduction under this process's lease. Every method raises LostLease once the lease is somebody else's."""
 
     def __init__(self, pk: int, owner: str) -> None:
-        self._mine: QuerySet[Introduction] = Introduction.objects.filter(pk=pk, lease_owner=owner)
+        self._mine: QuerySet[GuestTokenPair] = GuestTokenPair.objects.filter(pk=pk, lease_owner=owner)
         self.row = self._read()
 
     def __repr__(self) -> str:
@@ -91,8 +91,8 @@ class Guest:
         self.write(sealed_access=b"", sealed_refresh=b"", key_id="")
         transaction.on_commit(custody.scrub)
 
-    def _read(self) -> Introduction:
-        row: Introduction | None = self._mine.select_related("attempt__user").first()
+    def _read(self) -> GuestTokenPair:
+        row: GuestTokenPair | None = self._mine.select_related("attempt__user").first()
         if row is None:
             raise LostLease
         return row

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from integrations.metrics import counters
-from integrations.models import Connection, Introduction, TokenPair
+from integrations.models import Connection, GuestTokenPair, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.client import Client
 from integrations.tokens import encryption, spool
@@ -16,7 +16,7 @@ from integrations.tokens.encryption import GuestPlace, Place, Purpose
 
 Columns = dict[str, Any]
 # What a pair is sealed for: a connection, or the introduction that it was brought for.
-Home = Connection | Introduction
+Home = Connection | GuestTokenPair
 
 
 def columns(plain: token_pair.TokenPair, home: Home) -> Columns:
@@ -30,7 +30,7 @@ def access_columns(token: str, home: Home) -> Columns:
     return {"sealed_access": access.ciphertext, "key_id": access.key_id, "fingerprint": token_pair.fingerprint(token)}
 
 
-def columns_elsewhere(row: TokenPair | Introduction, connection: Connection) -> Columns:
+def columns_elsewhere(row: TokenPair | GuestTokenPair, connection: Connection) -> Columns:
     """The columns of a stored pair, sealed anew for another connection. Raises CannotUnseal."""
     sealed = access_columns(encryption.unseal(row.sealed_access, _place(_home(row), "access")), connection)
     if row.sealed_refresh:
@@ -38,7 +38,7 @@ def columns_elsewhere(row: TokenPair | Introduction, connection: Connection) -> 
     return sealed
 
 
-def refresh_token(row: TokenPair | Introduction) -> str:
+def refresh_token(row: TokenPair | GuestTokenPair) -> str:
     """For the one request that it is for. Raises CannotUnseal."""
     return encryption.unseal(row.sealed_refresh, _place(_home(row), "refresh"))
 
@@ -48,7 +48,7 @@ def prove_sealing(connection: Connection) -> None:
     _seal("nothing", connection, "refresh")
 
 
-def client(row: TokenPair | Introduction, home: Home) -> Client:
+def client(row: TokenPair | GuestTokenPair, home: Home) -> Client:
     """An API client that calls with this pair's access token. Raises CannotUnseal."""
     return client_of(row.sealed_access, row.sealed_refresh, home)
 
@@ -96,11 +96,11 @@ def _seal(token: str, home: Home, purpose: Purpose) -> bytes:
     return encryption.seal(token, _place(home, purpose)).ciphertext
 
 
-def _home(row: TokenPair | Introduction) -> Home:
-    return row if isinstance(row, Introduction) else row.connection
+def _home(row: TokenPair | GuestTokenPair) -> Home:
+    return row if isinstance(row, GuestTokenPair) else row.connection
 
 
 def _place(home: Home, purpose: Purpose) -> Place | GuestPlace:
-    if isinstance(home, Introduction):
+    if isinstance(home, GuestTokenPair):
         return GuestPlace(home.code, purpose)
     return Place(home.customer_id, home.pk, purpose)

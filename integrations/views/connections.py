@@ -16,7 +16,7 @@ from accounts.models import Customer
 from integrations import wording
 from integrations.calls import health_check, panels
 from integrations.connecting import disconnection
-from integrations.models import Check, Connection, State
+from integrations.models import Connection, ConnectionTest, State
 from integrations.operations import retention
 from integrations.views import chart, figures
 from integrations.views.forms import NameForm
@@ -66,7 +66,7 @@ def connection(request: HttpRequest, code: str, connection_code: str) -> HttpRes
             "chart": chart.of(numbers.days),
             "time_zone": timezone.get_current_timezone_name(),
             "panels": panels.offered(),
-            "checks": list(found.checks.select_related("by")[:CHECKS_SHOWN]),
+            "checks": list(found.connection_tests.select_related("by")[:CHECKS_SHOWN]),
         },
     )
 
@@ -120,7 +120,7 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
             "This connection has been tested several times within a minute, so SnapInspect was not asked again. Here is"
             " the latest answer; please wait a minute before the next test.",
         )
-        check = connection.checks.first()
+        check = connection.connection_tests.first()
     if check is None:
         return redirect("dashboard", customer.code)
     return redirect("check", customer.code, connection.code, check.pk)
@@ -132,7 +132,7 @@ def check(request: HttpRequest, code: str, connection_code: str, pk: int) -> Htt
     """The result of one test, to be read and reloaded."""
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
-    found = get_object_or_404(Check.objects.select_related("by"), pk=pk, connection=connection)
+    found = get_object_or_404(ConnectionTest.objects.select_related("by"), pk=pk, connection=connection)
     return render(request, "integrations/check.html", {"connection": connection, "check": found})
 
 

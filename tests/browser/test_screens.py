@@ -32,8 +32,8 @@ from integrations.calls.tables import Cell, Table
 from integrations.connecting import links
 from integrations.models import (
     Attempt,
-    Check,
     Connection,
+    ConnectionTest,
     Delivery,
     Event,
     EventDelivery,
@@ -199,7 +199,9 @@ def connection(scene: Scene) -> str:
     for number in range(4):
         kind = "timeout" if number == 2 else ""
         took = timedelta(milliseconds=120 + 80 * number)
-        Check.objects.create(connection=connection, by=scene.bob, duration=took, error_kind=kind, name="Pat Harbour")
+        ConnectionTest.objects.create(
+            connection=connection, by=scene.bob, duration=took, error_kind=kind, name="Pat Harbour"
+        )
     return f"/c/{scene.acme.code}/connections/{connection.code}/"
 
 

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations import wording
 from integrations.connecting import sign_in
-from integrations.models import ConnectAttempt, Connection, Introduction, LinkedUser, Outcome, State, TokenPair
+from integrations.models import ConnectAttempt, Connection, GuestTokenPair, LinkedUser, Outcome, State, TokenPair
 from integrations.snapinspect.profile import read_user, user_id
 from integrations.tokens.encryption import CannotUnseal, GuestPlace, Place, unseal
 from tests.support.clients import OTHER, PAT, Sandbox, Visitor, audited, everything_kept, work
@@ -40,7 +40,7 @@ NAMELESS_COMPANY = "701"
 def afresh() -> Iterator[None]:
     cache.clear()  # sign-ins are counted
     yield
-    assert Introduction.objects.exclude(sealed_refresh=b"").count() == 0, "a guest's pair was left behind"
+    assert GuestTokenPair.objects.exclude(sealed_refresh=b"").count() == 0, "a guest's pair was left behind"
 
 
 def leave_to_sign_in(browser: Visitor, **fields: str) -> str:
@@ -276,10 +276,10 @@ def test_C3_a_sign_in_is_good_for_one_browser_even_if_the_cookie_was_copied(
     work()
     copy = Visitor()
     copy.cookies["sessionid"] = browser.cookies["sessionid"].value
-    introduction = Introduction.objects.latest("pk")
+    introduction = GuestTokenPair.objects.latest("pk")
 
     assert introduction.use()
-    assert not Introduction.objects.get(pk=introduction.pk).use()
+    assert not GuestTokenPair.objects.get(pk=introduction.pk).use()
     assert copy.get(WAITING)["Location"] == "/accounts/login/"
     assert who(copy) is None
 
@@ -319,7 +319,7 @@ def test_C7_declining_is_a_calm_page(purpose: str, sandbox: Sandbox, visit: Visi
 
     assert response["Location"] == f"/connect/ended/{purpose.replace(' ', '-')}-declined/"
     assert "Nothing was saved" in browser.get(response["Location"]).content.decode()
-    assert not Introduction.objects.exists()
+    assert not GuestTokenPair.objects.exists()
 
 
 def test_C8_odd_tokens_are_refused(sandbox: Sandbox) -> None:
@@ -329,7 +329,7 @@ def test_C8_odd_tokens_are_refused(sandbox: Sandbox) -> None:
     response = browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
 
     assert response["Location"] == "/connect/ended/sign-in-garbled/"
-    assert not Introduction.objects.exists()
+    assert not GuestTokenPair.objects.exists()
 
 
 def test_C16_a_scanner_spoils_no_sign_in(sandbox: Sandbox, visit: Visit, alice: User) -> None:
@@ -545,7 +545,7 @@ def test_an_outage_is_waited_for_a_minute_and_ends_by_itself(sandbox: Sandbox, v
     assert "asking SnapInspect" in browser.get(WAITING).content.decode()
 
     sandbox.clear_faults()
-    Introduction.objects.update(next_try_at=Now())
+    GuestTokenPair.objects.update(next_try_at=Now())
     work()
 
     assert browser.get(WAITING)["Location"] == "/"
@@ -563,12 +563,12 @@ def test_an_outage_that_lasts_ends_in_a_calm_page_and_the_pair_is_erased(
     browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
     path, kind, status = fault
     sandbox.fault(path, kind, times=None, **({"status": status} if status else {}))
-    Introduction.objects.update(received_at=Now() - timedelta(seconds=61))
+    GuestTokenPair.objects.update(received_at=Now() - timedelta(seconds=61))
 
     work()
 
     assert wording.NOT_SIGNED_IN["unreachable"].title in browser.get(WAITING).content.decode()
-    assert Introduction.objects.latest("pk").sealed_access == b""
+    assert GuestTokenPair.objects.latest("pk").sealed_access == b""
 
 
 def test_a_lost_answer_is_not_sent_for_again(sandbox: Sandbox) -> None:
@@ -579,13 +579,13 @@ def test_a_lost_answer_is_not_sent_for_again(sandbox: Sandbox) -> None:
     work()
 
     assert sandbox.exchanges() == 1
-    assert Introduction.objects.get().outcome == Outcome.UNREACHABLE
+    assert GuestTokenPair.objects.get().outcome == Outcome.UNREACHABLE
 
 
 def test_keys_that_do_not_open_the_pair_are_a_setup_problem(sandbox: Sandbox) -> None:
     browser = Visitor()
     browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
-    Introduction.objects.update(code="another")
+    GuestTokenPair.objects.update(code="another")
 
     work()
 
@@ -652,7 +652,7 @@ def test_a_guests_pair_opens_nowhere_else(sandbox: Sandbox, alice: User, acme: C
     browser = Visitor()
     address = sandbox.decide(leave_to_sign_in(browser))
     browser.come_back(address)
-    row = Introduction.objects.get()
+    row = GuestTokenPair.objects.get()
 
     assert token_in(address).encode() not in bytes(row.sealed_access)
     assert unseal(row.sealed_access, GuestPlace(row.code, "access")) == token_in(address)
@@ -676,7 +676,7 @@ def test_what_nobody_can_ask_about_any_more_is_forgotten(
     sign_in.tidy()
 
     assert [attempt.purpose for attempt in ConnectAttempt.objects.all()] == ["connect"]
-    assert not Introduction.objects.exists()
+    assert not GuestTokenPair.objects.exists()
 
 
 def test_staff_see_who_has_linked_which_user_and_change_nothing(sandbox: Sandbox, visit: Visit, alice: User) -> None:

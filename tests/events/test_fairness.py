@@ -19,7 +19,7 @@ from integrations.background import jobs
 from integrations.calls import health_check, limits
 from integrations.events import handlers, parked, queue, routing
 from integrations.events.handlers import Happening
-from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, Lane, State, backoff
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, EventQueue, State, backoff
 from integrations.snapinspect import client
 from integrations.tokens import proof
 from tests.support import troubled_connections
@@ -89,8 +89,8 @@ def heard_of(heard: list[Happening]) -> list[str]:
 def many_lanes(customer: Customer, number: int, *, waiting: int) -> list[int]:
     """So many connections of a customer with something to do, since so many minutes."""
     made = [Connection.objects.create(customer=customer, state=State.CONNECTED) for _ in range(number)]
-    Lane.objects.bulk_create(
-        Lane(connection=connection, due_at=timezone.now() - timedelta(minutes=waiting)) for connection in made
+    EventQueue.objects.bulk_create(
+        EventQueue(connection=connection, due_at=timezone.now() - timedelta(minutes=waiting)) for connection in made
     )
     return [connection.pk for connection in made]
 
@@ -103,7 +103,7 @@ def test_A11_a_customer_whom_nobody_serves_comes_before_the_many_lanes_of_one_wh
     longest = queue.next_due().values_list("pk", flat=True)
     assert longest[0] in of_acme
 
-    Lane.objects.filter(pk=of_acme[0]).update(lease_owner="a worker", lease_until=Now() + timedelta(seconds=30))
+    EventQueue.objects.filter(pk=of_acme[0]).update(lease_owner="a worker", lease_until=Now() + timedelta(seconds=30))
 
     assert longest.all()[0] == of_other
     assert set(longest.all()[1:60]) == set(of_acme[1:])
@@ -123,7 +123,7 @@ def test_A11_an_account_that_hangs_is_tried_shortly_once_and_then_where_it_holds
     post(about_other())
     work()
     assert (looks(sandbox), heard_of(heard)) == (2, [COMPANY_OF_OTHER]), "one try, and not one for every event"
-    assert Lane.objects.get(pk=connection.pk).pauses == 1
+    assert EventQueue.objects.get(pk=connection.pk).pauses == 1
     tried = Attempt.objects.get(event__connection=connection)
     assert tried.duration < timedelta(seconds=10), "a call that is not on trial is given less than the usual 15 seconds"
 
@@ -136,7 +136,7 @@ def test_A11_an_account_that_hangs_is_tried_shortly_once_and_then_where_it_holds
     sandbox.clear_faults()
     later(minutes=10)
     assert Counter(heard_of(heard)) == {COMPANY_OF_OTHER: 2, COMPANY_OF_PAT: 20}
-    assert Lane.objects.get(pk=connection.pk).pauses == 0
+    assert EventQueue.objects.get(pk=connection.pk).pauses == 0
 
 
 def test_A11_a_trial_ends_with_the_first_answer_and_the_rest_waits_for_its_turn_like_everybody(
@@ -146,12 +146,12 @@ def test_A11_a_trial_ends_with_the_first_answer_and_the_rest_waits_for_its_turn_
     for number in range(5):
         post(payload(f"Type_{number}"))
     routing.place()
-    Lane.objects.update(pauses=3)
+    EventQueue.objects.update(pauses=3)
 
     queue.serve(connection.pk)
 
     assert len(heard) == 1
-    assert list(queue.next_due()) == [Lane.objects.get(pk=connection.pk)]
+    assert list(queue.next_due()) == [EventQueue.objects.get(pk=connection.pk)]
     assert Event.objects.open().count() == 4
 
 
@@ -221,7 +221,7 @@ def test_A6_a_customer_who_is_asked_for_fewer_calls_waits_as_long_and_nobody_els
     health_check.check(connection)
 
     called = Counter(call["company"] for call in sandbox.calls("/inspections"))
-    until = Lane.objects.get(pk=connection.pk).paused_until
+    until = EventQueue.objects.get(pk=connection.pk).paused_until
     connection.refresh_from_db()
     assert until is not None and connection.next_check_at is not None
     waits = [(moment - timezone.now()).total_seconds() for moment in (until, connection.next_check_at)]

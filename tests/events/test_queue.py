@@ -15,7 +15,7 @@ from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.events import attempts, handlers, parked, queue, routing, verification
 from integrations.events.handlers import Happening
-from integrations.models import Connection, Event, Lane, ProbeLimit
+from integrations.models import Connection, Event, EventQueue, LookupLimit
 from tests.support import troubled_connections
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
 from tests.support.deliveries import (
@@ -90,7 +90,7 @@ def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
     assert looks(sandbox) == verification.MOST_IN_A_WINDOW
     # The windows that the rest of a minute holds, and the one that it may share with the minute before.
     for _ in range(round(timedelta(minutes=1) / verification.WINDOW)):
-        ProbeLimit.objects.update(window_began_at=F("window_began_at") - verification.WINDOW)
+        LookupLimit.objects.update(window_began_at=F("window_began_at") - verification.WINDOW)
         later(seconds=verification.WINDOW.total_seconds())
 
     minute, data = looks(sandbox), Event.objects.with_content().count() + len(heard)
@@ -192,13 +192,13 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
 ) -> None:
     post(payload())
     routing.place()
-    frozen = queue.take(Lane.objects.filter(pk=connection.pk), due_at=None)
+    frozen = queue.take(EventQueue.objects.filter(pk=connection.pk), due_at=None)
     assert frozen is not None
     Event.objects.update(state=Event.State.PROCESSING)
     work()
     assert not heard, "the lease was not respected"
 
-    Lane.objects.update(lease_until=Now() - timedelta(seconds=1))
+    EventQueue.objects.update(lease_until=Now() - timedelta(seconds=1))
     jobs.sweep()
     work()
     assert (only_event().state, only_event().attempts, len(heard)) == ("done", 1, 1)
@@ -264,13 +264,13 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
     assert post(payload()).status_code == 200
     with database.execute_wrapper(gone_once_the_handler_has_run), pytest.raises(OperationalError):
         jobs.work_through_inbox(float("inf"))
-    held = Lane.objects.exclude(lease_owner="").count()
+    held = EventQueue.objects.exclude(lease_owner="").count()
     heard.clear()
 
     jobs.sweep()
 
     event = only_event()
-    assert (held, Lane.objects.exclude(lease_owner="").count()) == (1, 0)
+    assert (held, EventQueue.objects.exclude(lease_owner="").count()) == (1, 0)
     assert (event.state, event.attempts) == (Event.State.RECEIVED, 0), "nothing says that this event kills workers"
     jobs.work_through_inbox(float("inf"))
     assert state_of(event) == Event.State.DONE

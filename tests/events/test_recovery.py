@@ -15,7 +15,7 @@ from accounts.models import AuditEntry, Customer, User
 from integrations.background import jobs
 from integrations.events import handlers, recovery, routing
 from integrations.events.handlers import Happening
-from integrations.models import Connection, Event, Lane, Turn
+from integrations.models import Connection, Event, EventQueue, NamedLock
 from integrations.sandbox.webhooks import RETRIES_AFTER
 from tests.support.clients import Sandbox, Visitor, work
 from tests.support.deliveries import INSPECTION, change_status, deliver, later, payload, post, upload
@@ -39,7 +39,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
     made = visit(alice).connect(acme, sandbox)
-    Lane.objects.call([made.pk])
+    EventQueue.objects.call([made.pk])
     yield made
 
 
@@ -151,10 +151,10 @@ def test_without_a_path_the_command_says_what_it_cannot_do(connection: Connectio
     said = recover()
     assert "SNAPINSPECT_CHANGES_PATH is not set" in said
     assert "cannot be recovered" in said
-    Lane.objects.update(gap_since=Now())
+    EventQueue.objects.update(gap_since=Now())
     jobs.sweep()
     work()
-    assert Lane.objects.with_gap().count() == 1, "the gap stays noted"
+    assert EventQueue.objects.with_gap().count() == 1, "the gap stays noted"
 
 
 def test_a_moment_that_is_none_is_refused_in_words() -> None:
@@ -192,11 +192,11 @@ def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once
     """Nothing of ours runs. SnapInspect tries each message five times; those whose last try has gone by are lost."""
     outage = timedelta(minutes=minutes)
     jobs.sweep()
-    assert not Lane.objects.with_gap().exists()
+    assert not EventQueue.objects.with_gap().exists()
     uploads = size(20, 300)
     began = [outage * number / uploads for number in range(uploads)]
     missed = {upload(sandbox): moment for moment in began}
-    Turn.objects.filter(name="sweep").update(taken_at=Now() - outage)
+    NamedLock.objects.filter(name="sweep").update(taken_at=Now() - outage)
 
     # The first sweep after our return, and what comes by itself within a quarter of an hour, minute by minute.
     tries = {
@@ -230,23 +230,23 @@ def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once
     assert (dropped > 0) == (minutes > 105)
     assert effects.keys() >= missed.keys()
     assert set(effects.values()) == {1}
-    assert not Lane.objects.with_gap().exists()
-    assert timezone.now() - Turn.objects.get(name="sweep").taken_at < timedelta(minutes=2)
+    assert not EventQueue.objects.with_gap().exists()
+    assert timezone.now() - NamedLock.objects.get(name="sweep").taken_at < timedelta(minutes=2)
 
 
 def test_while_the_api_is_down_a_gap_stays_and_is_closed_later(sandbox: Sandbox, connection: Connection) -> None:
-    Lane.objects.update(gap_since=Now() - timedelta(hours=3))
+    EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
     sandbox.fault("/inspections", "status", times=None, status=503)
     work()
     work()
-    assert Lane.objects.with_gap().count() == 1
+    assert EventQueue.objects.with_gap().count() == 1
     sandbox.clear_faults()
 
-    Lane.objects.update(paused_until=None)
+    EventQueue.objects.update(paused_until=None)
     work()
     later(minutes=1)
 
-    assert not Lane.objects.with_gap().exists()
+    assert not EventQueue.objects.with_gap().exists()
 
 
 def test_an_outage_of_snapinspect_s_leaves_a_gap_that_is_closed_when_it_answers_again(
@@ -255,7 +255,7 @@ def test_an_outage_of_snapinspect_s_leaves_a_gap_that_is_closed_when_it_answers_
     deliver(payload())
     sandbox.fault("/inspections*", "status", times=None, status=503)
     deliver(payload("Review_Signed"))
-    Lane.objects.update(fine_at=Now() - timedelta(hours=1))
+    EventQueue.objects.update(fine_at=Now() - timedelta(hours=1))
     missed = upload(sandbox)
     sandbox.clear_faults()
 

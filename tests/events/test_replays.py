@@ -13,7 +13,7 @@ from accounts.models import AuditEntry, Customer, User
 from integrations.events import handlers, replays
 from integrations.events.handlers import Happening
 from integrations.events.selection import Selection
-from integrations.models import Connection, Event, Lane, Replay, State
+from integrations.models import Connection, Event, EventQueue, Replay, State
 from tests.support.clients import Visitor, audited, work
 from tests.support.many_events import LAST, make_events
 
@@ -175,7 +175,7 @@ def test_while_many_events_wait_no_more_are_added(alice: User, acme: Customer, c
         pass
 
     assert Event.objects.open().count() == replays.MOST_WAITING
-    Lane.objects.update(paused_until=None, due_at=Now())
+    EventQueue.objects.update(paused_until=None, due_at=Now())
     work_off()
     assert Event.objects.filter(state=Event.State.DONE).count() == 1000
 

@@ -12,7 +12,7 @@ from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.events import handlers, parked, routing, webhook_addresses
 from integrations.events.handlers import Happening
-from integrations.models import Connection, Delivery, Event, EventDelivery, Lane, State
+from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, State
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
 from tests.support.deliveries import (
     INSPECTION,
@@ -261,7 +261,7 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
     assert list(Event.objects.values_list("connection", "state")) == [(connection.pk, "done")]
     assert Delivery.objects.count() == 1
     assert {call["company"] for call in sandbox.calls()} == {int(COMPANY_OF_PAT)}
-    assert Lane.objects.count() == 1
+    assert EventQueue.objects.count() == 1
 
 
 def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_own_address(

@@ -15,7 +15,7 @@ from integrations import wording
 from integrations.background import jobs
 from integrations.connecting.completion import ASKS_FOR
 from integrations.events import routing
-from integrations.models import Attempt, Check, Connection, Delivery, Event, Lane, TokenPair, Turn
+from integrations.models import Attempt, Connection, ConnectionTest, Delivery, Event, EventQueue, NamedLock, TokenPair
 from integrations.operations import retention, status
 from integrations.tokens import keys
 from integrations.views import connect as connect_view
@@ -87,11 +87,11 @@ def test_of_an_answer_that_is_too_long_only_the_name_and_the_company_are_kept(
     path = f"/c/{acme.code}/connections/{connection.code}/test/"
     assert "Everything SnapInspect answered" in browser.post(path, follow=True).text
 
-    long = '{"iUserID": 501, "sName": "Pat", "iCompanyID": 6847, "more": "%s"}' % ("x" * Check.MOST_KEPT)
+    long = '{"iUserID": 501, "sName": "Pat", "iCompanyID": 6847, "more": "%s"}' % ("x" * ConnectionTest.MOST_KEPT)
     sandbox.fault("/user", "status", status=200, body=long)
     page = browser.post(path, follow=True).text
 
-    assert Check.objects.latest("pk").answer is None
+    assert ConnectionTest.objects.latest("pk").answer is None
     assert "more than 64 KiB" in page
     assert "6847" in page
 
@@ -142,7 +142,7 @@ def town() -> None:
     call_command("seed", customers=size(2_000, 50_000), events=size(4_000, 500_000))
     with database.cursor() as cursor:
         cursor.execute("ANALYZE")
-    Turn.objects.take("sweep")
+    NamedLock.objects.take("sweep")
 
 
 # What is asked again and again, by every worker, balancer and member of staff.
@@ -159,7 +159,7 @@ ASKED_OFTEN: dict[str, Callable[[], object]] = {
 def test_what_is_asked_often_reads_no_big_table_from_end_to_end(town: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("MOST", "TRIES"):
         monkeypatch.setattr(status, bound, 500)  # as far behind what there is as in life
-    big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, Lane)}
+    big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, EventQueue)}
     Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')
     for what, ask in ASKED_OFTEN.items():
         with CaptureQueriesContext(database) as asked:

@@ -15,8 +15,8 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Customer, Invitation, Role, User
 from integrations.connecting import links
 from integrations.models import (
-    Check,
     Connection,
+    ConnectionTest,
     Delivery,
     Event,
     EventDelivery,
@@ -38,9 +38,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 
 # What hangs on a customer and is no part of its data.
-MACHINERY = {"Lane", "ProbeLimit"}
+MACHINERY = {"EventQueue", "LookupLimit"}
 # Of the person who asked alone, and gone after ten minutes; of a person who signs in, of no customer.
-OF_A_PERSON = {"ExplorerAnswer", "Introduction"}
+OF_A_PERSON = {"ExplorerAnswer", "GuestTokenPair"}
 SECRET = {
     "sealed_access", "sealed_refresh", "sealed_secret", "secret_hash", "token_hash", "state_hash", "session_hash",
     "key_id",
@@ -78,7 +78,7 @@ def fill(customer: Customer, owner: User) -> None:
         customer=customer, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now(), token_hash="th"
     )
     links.issue(customer=customer, by=owner)
-    Check.objects.create(connection=connection, by=owner, name="Pat Harbour", answer={"iCompanyID": 6847})
+    ConnectionTest.objects.create(connection=connection, by=owner, name="Pat Harbour", answer={"iCompanyID": 6847})
     ExplorerCall.objects.create(connection=connection, customer=customer, by=owner, path="properties?page=2")
     PanelAnswer.objects.update_or_create(connection=connection, panel=None, defaults={"table": {"city": "Łódź"}})
     HandlerRun.objects.create(event=connection.events.get(), handler="handlers.print")

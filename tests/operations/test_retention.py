@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import audit
 from accounts.models import AuditEntry, Customer, User
-from integrations.models import Check, ConnectAttempt, Connection, Delivery, Event, State
+from integrations.models import ConnectAttempt, Connection, ConnectionTest, Delivery, Event, State
 from integrations.operations import retention
 from tests.pages.test_event import announce, upload
 from tests.support.clients import Sandbox, Visitor, everything_kept
@@ -93,9 +93,9 @@ def test_a_disconnected_connections_events_are_kept_for_thirty_days(
 
 
 def test_tests_and_the_audit_trail_go_by_their_own_ages(connection: Connection, alice: User, acme: Customer) -> None:
-    Check.objects.create(connection=connection, by=alice)
+    ConnectionTest.objects.create(connection=connection, by=alice)
     audit.record("connection.tested", customer=acme, actor=alice, subject=connection.code)
-    age(Check, "at", by=timedelta(days=91))
+    age(ConnectionTest, "at", by=timedelta(days=91))
     age(AuditEntry, "at", by=timedelta(days=731))
 
     gone = prune()
@@ -140,8 +140,8 @@ KEPT = {
     "accounts.Customer", "accounts.User", "accounts.Membership", "integrations.Connection", "integrations.Panel",
     "integrations.LinkedUser", "account.EmailAddress", "mfa.Authenticator", "auth.Group", "auth.Permission",
     "contenttypes.ContentType",  # set up
-    "integrations.TokenPair", "integrations.Lane", "integrations.ProbeLimit", "integrations.Breaker",
-    "integrations.Turn",  # one for each connection, customer, or of all
+    "integrations.TokenPair", "integrations.EventQueue", "integrations.LookupLimit", "integrations.CircuitBreaker",
+    "integrations.NamedLock",  # one for each connection, customer, or of all
     "account.EmailConfirmation",  # unused: the links in mails are signed instead
     "integrations.PanelAnswer", "integrations.ExplorerAnswer", "integrations.Worker",
     "django_tasks_database.DBTaskResult",  # cleared by every sweep
@@ -160,17 +160,17 @@ def test_every_table_has_its_age_or_a_reason() -> None:
 def test_dry_run_counts_and_changes_nothing(
     connection: Connection, alice: User, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Check.objects.create(connection=connection, by=alice)
-    age(Check, "at")
+    ConnectionTest.objects.create(connection=connection, by=alice)
+    age(ConnectionTest, "at")
 
     call_command("prune", "--dry-run")
 
     assert re.search(
         r"^ +1 results of tests, kept until 90 days after the test would go$", capsys.readouterr().out, re.M
     )
-    assert Check.objects.count() == 1
+    assert ConnectionTest.objects.count() == 1
     call_command("prune")
-    assert Check.objects.count() == 0
+    assert ConnectionTest.objects.count() == 0
 
 
 def test_a_batch_has_rows_in_it() -> None:

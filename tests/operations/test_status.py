@@ -15,7 +15,18 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.background import jobs
-from integrations.models import Attempt, Breaker, Connection, Delivery, Event, Lane, Notice, State, TokenPair, Worker
+from integrations.models import (
+    Attempt,
+    CircuitBreaker,
+    Connection,
+    Delivery,
+    Event,
+    EventQueue,
+    Notice,
+    State,
+    TokenPair,
+    Worker,
+)
 from integrations.operations import status
 from tests.pages.test_admin_pages import crowd
 from tests.pages.test_event import announce, upload
@@ -79,7 +90,7 @@ def test_what_waits_is_told_with_how_long(staff: Visitor, acme: Customer) -> Non
     Delivery.objects.all().delete()
     connection = Connection.objects.create(customer=acme, state=State.CONNECTED)
     Event.objects.create(connection=connection, received_at=timezone.now())
-    Lane.objects.create(connection=connection, due_at=timezone.now() - timedelta(hours=3))
+    EventQueue.objects.create(connection=connection, due_at=timezone.now() - timedelta(hours=3))
     assert "The oldest has waited for 3 hours." in staff.get(PAGE).text
 
 
@@ -108,12 +119,12 @@ def test_breaker_keys_and_mails_that_are_stuck_stand_out(staff: Visitor, acme: C
     connection = Connection.objects.create(customer=acme, notice=Notice.BROKEN, next_notice_at=timezone.now())
     Connection.objects.update(state_since=Now() - timedelta(minutes=10))
     TokenPair.objects.create(connection=connection, sealed_access=b"x", sealed_refresh=b"y", key_id="gone1234")
-    Breaker.objects.create(pk=1, opened_at=timezone.now())
+    CircuitBreaker.objects.create(pk=1, opened_at=timezone.now())
 
     seen = told(staff)
 
     by_name = {signal["name"]: signal for signal in seen["signals"]}
-    assert [by_name[name]["tone"] for name in ("Breaker", "Keys", "Mail")] == ["danger", "danger", "warning"]
+    assert [by_name[name]["tone"] for name in ("CircuitBreaker", "Keys", "Mail")] == ["danger", "danger", "warning"]
     assert "gone1234" in by_name["Keys"]["words"]
     assert seen["keys"] == {"gone1234": 1}
     assert seen["mails_waiting"] == 1

@@ -22,9 +22,9 @@ from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.models import (
     Attempt,
-    Check,
     ConnectAttempt,
     Connection,
+    ConnectionTest,
     Delivery,
     Event,
     EventDelivery,
@@ -65,7 +65,7 @@ def crowd(number: int, start: int) -> None:
         ConnectAttempt.objects.create(
             state_hash=str(n), user=user, customer=customer, connection=connection, issued_at=timezone.now()
         )
-        Check.objects.create(connection=connection, by=user, duration=timedelta())
+        ConnectionTest.objects.create(connection=connection, by=user, duration=timedelta())
         delivery = Delivery.objects.create(body=b"{}", assigned_to=connection, company_id=str(n))
         event = Event.objects.create(connection=connection, received_at=timezone.now(), state=Event.State.FAILED)
         EventDelivery.objects.create(event=event, delivery=delivery)
@@ -193,7 +193,7 @@ def test_no_form_of_the_admin_has_a_field_for_a_token_or_anything_sealed(full_ho
         assert model not in admin.site._registry
 
 
-@pytest.mark.parametrize("model", [ConnectAttempt, Connection, Check, Delivery, Event, AuditEntry])
+@pytest.mark.parametrize("model", [ConnectAttempt, Connection, ConnectionTest, Delivery, Event, AuditEntry])
 def test_what_comes_from_the_system_is_not_added_changed_or_deleted_by_hand(
     model: type[Model], full_house: Connection, staff: Visitor
 ) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import audit, choices
 from accounts.models import Customer, Role, User
-from integrations.models import Check, Connection, Event, Kind, State, TokenPair
+from integrations.models import Connection, ConnectionTest, Event, Kind, State, TokenPair
 from integrations.operations import retention
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, audited, work
 
@@ -89,7 +89,7 @@ def test_a_detail_page_costs_the_same_queries_however_much_has_happened(
     counted = []
     for number in (1, 20):
         for _ in range(number):
-            Check.objects.create(connection=connection, by=alice, duration=timedelta(seconds=1))
+            ConnectionTest.objects.create(connection=connection, by=alice, duration=timedelta(seconds=1))
             Event.objects.create(connection=connection, received_at=timezone.now(), state=Event.State.FAILED)
         with CaptureQueriesContext(database) as queries:
             browser.get(page_of(connection))

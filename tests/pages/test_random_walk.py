@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import cache
 
 from accounts.models import Customer, User
-from integrations.models import Attempt, Check, Connection, Delivery, Event, EventDelivery, Replay
+from integrations.models import Attempt, Connection, ConnectionTest, Delivery, Event, EventDelivery, Replay
 from tests.support.clients import OTHER, PAT, Sandbox, Visitor, work
 from tests.support.many_events import make_events
 from tests.support.measurements import record
@@ -42,7 +42,7 @@ class Side:
             delivery = Delivery.objects.create(connection=connection, body=body, state=Delivery.State.PLACED)
             EventDelivery.objects.create(event=event, delivery=delivery)
             Attempt.objects.create(event=event, duration=event.received_at - event.received_at, handler=self.words)
-        self.check = Check.objects.create(connection=connection, by=owner, name=self.words)
+        self.check = ConnectionTest.objects.create(connection=connection, by=owner, name=self.words)
         self.replay = Replay.objects.create(customer=customer, by=owner, matched=1, last_event=0)
 
     def values(self) -> dict[str, Any]:

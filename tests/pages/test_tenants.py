@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.models import Customer, Invitation, Membership, Role, User
 from integrations.connecting import links
-from integrations.models import Check, ConnectAttempt, Connection, Event, Kind, Replay, State
+from integrations.models import ConnectAttempt, Connection, ConnectionTest, Event, Kind, Replay, State
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody
 from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, work
@@ -149,7 +149,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     assert all(words in browser.get(f"/c/{acme.code}/").text for words in ("Acme Property", "Harbour"))
-    check = Check.objects.create(connection=connection, by=alice, duration=timedelta(), name="Pat Harbour")
+    check = ConnectionTest.objects.create(connection=connection, by=alice, duration=timedelta(), name="Pat Harbour")
     deliver(payload())
     personal = Connection.objects.create(customer=acme, kind=Kind.PERSONAL)
     return {

@@ -28,7 +28,7 @@ from accounts.models import Customer, User
 from connectapp import health as readiness
 from integrations.background import jobs
 from integrations.calls import health_check
-from integrations.models import Breaker, Connection, Delivery, Event, Lane, State, TokenPair
+from integrations.models import CircuitBreaker, Connection, Delivery, Event, EventQueue, State, TokenPair
 from integrations.operations import status
 from integrations.snapinspect import client
 from integrations.tokens import proof
@@ -171,7 +171,7 @@ def sets_off(alarm: str) -> Callable[[Fault], Fault]:
 
 @sets_off("ConnectDiskFull")
 def the_database_has_no_room(scene: Scene) -> None:
-    scene.during(refused_writes("integrations_turn", "room", "length(room) < 1000"))
+    scene.during(refused_writes("integrations_namedlock", "room", "length(room) < 1000"))
 
 
 @sets_off("ConnectMigrationsMissing")
@@ -203,7 +203,9 @@ def deliveries_are_not_taken(scene: Scene) -> None:
 
 @sets_off("ConnectBreakerOpen")
 def snapinspect_refuses_many(scene: Scene) -> None:
-    Breaker.objects.update_or_create(pk=1, defaults={"opened_at": timezone.now(), "next_probe_at": timezone.now()})
+    CircuitBreaker.objects.update_or_create(
+        pk=1, defaults={"opened_at": timezone.now(), "next_probe_at": timezone.now()}
+    )
     later = timezone.now() + timedelta(hours=1)
     Connection.objects.update(state=State.TROUBLE, error_kind="many_refused", refused_at=Now(), next_check_at=later)
 
@@ -248,7 +250,7 @@ def events_are_given_up(scene: Scene) -> None:
         Event.objects.create(
             connection=lane, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=Event.MOST_ATTEMPTS
         )
-    Lane.objects.call([lane.pk])
+    EventQueue.objects.call([lane.pk])
 
 
 @sets_off("ConnectParkedPile")
@@ -301,7 +303,7 @@ def _other_minutes(scene: Scene, minute: int) -> None:
         lambda: Event.objects.create(
             connection=connection, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=8
         ),
-        lambda: Lane.objects.call([connection.pk]),
+        lambda: EventQueue.objects.call([connection.pk]),
         lambda: troubled_connections.refuse(
             scene.sandbox
         ),  # every access token ends: one exchange each, when it is next used

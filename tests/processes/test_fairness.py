@@ -41,7 +41,7 @@ def baseline(town: Town) -> float:
 def no_faults(town: Town) -> Iterator[None]:
     yield
     town.world.sandbox.clear_faults()
-    town.world.rows("UPDATE integrations_lane SET paused_until = NULL, pauses = 0 RETURNING connection_id")
+    town.world.rows("UPDATE integrations_eventqueue SET paused_until = NULL, pauses = 0 RETURNING connection_id")
 
 
 def others_delays(town: Town, *, troubled: int = 0) -> list[float]:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.http import HttpResponse
 
 from integrations.background import jobs
-from integrations.models import Connection, Delivery, Event, Lane
+from integrations.models import Connection, Delivery, Event, EventQueue
 from tests.settings import SENTINEL
 from tests.support.clients import COMPANY_OF_PAT, Sandbox, Visitor, work
 
@@ -67,7 +67,7 @@ def later(**by: float) -> None:
     Delivery.objects.update(received_at=F("received_at") - gone)
     Event.objects.update(received_at=F("received_at") - gone, next_attempt_at=F("next_attempt_at") - gone)
     Event.objects.exclude(fetched_at=None).update(fetched_at=F("fetched_at") - gone)
-    Lane.objects.update(paused_until=None, due_at=Now())
+    EventQueue.objects.update(paused_until=None, due_at=Now())
     jobs.work_through_inbox(float("inf"))
 
 

@@ -41,10 +41,10 @@ from integrations.background import jobs  # noqa: E402
 from integrations.calls import api_client  # noqa: E402
 from integrations.connecting import disconnection, sign_in  # noqa: E402
 from integrations.models import (  # noqa: E402
-    Breaker,
+    CircuitBreaker,
     ConnectAttempt,
     Connection,
-    Introduction,
+    GuestTokenPair,
     Purpose,
     State,
     TokenPair,
@@ -107,7 +107,7 @@ def clear(go: Go) -> None:
     """No connections, as in the beginning."""
     go()
     Customer.objects.all().delete()
-    Breaker.objects.all().delete()
+    CircuitBreaker.objects.all().delete()
 
 
 def call(go: Go, *, connection: int, threads: int = 1, path: str = "user") -> dict[str, int]:
@@ -150,7 +150,7 @@ def guest(go: Go) -> int:
     )
     granted = Sandbox(settings.SNAPINSPECT_API_URL).grant()
     guest_tokens.receive(attempt, token_pair.TokenPair(granted["access_token"], granted["refresh_token"]))
-    return int(attempt.introduction.pk)
+    return int(attempt.guest_pair.pk)
 
 
 def hear(go: Go, *, introduction: int) -> None:
@@ -161,7 +161,7 @@ def hear(go: Go, *, introduction: int) -> None:
 
 def what_came_of(go: Go, *, introduction: int) -> dict[str, Any]:
     go()
-    row = Introduction.objects.get(pk=introduction)
+    row = GuestTokenPair.objects.get(pk=introduction)
     return {"outcome": row.outcome, "kept": bool(row.sealed_access or row.sealed_refresh)}
 
 
@@ -175,7 +175,7 @@ def recover(go: Go, *, passed: float = 0) -> None:
         jobs.sweep()
         jobs.drain.func()
         held = TokenPair.objects.exclude(pk__in=TokenPair.objects.unleased())
-        guests = Introduction.objects.exclude(sealed_refresh=b"")
+        guests = GuestTokenPair.objects.exclude(sealed_refresh=b"")
         if not (jobs.due() or held.exists() or guests.exists()):
             return
         time.sleep(0.1)

@@ -111,7 +111,7 @@ def schedule_beside_each_other(stage: Stage, injected: str) -> None:
     mails = mails_about(world, "Charlie's Lettings")
     with Nursery(world) as nursery, ThreadPoolExecutor(1) as beside:
         posting = beside.submit(sender.post_all, [f"O13_{number}" for number in range(deliveries)])
-        world.rows("UPDATE integrations_lane SET gap_since = fine_at RETURNING connection_id")
+        world.rows("UPDATE integrations_eventqueue SET gap_since = fine_at RETURNING connection_id")
         world.rows(
             "UPDATE integrations_connection SET notice = 'broken', next_notice_at = connected_at"
             f" WHERE customer_id = (SELECT id FROM accounts_customer WHERE code = '{other.code}') RETURNING id"

@@ -7,7 +7,7 @@ from tests.support.running_app import ROOT
 # The newest migrations of the first version. Those that follow are run while the version before them serves.
 FIRST_VERSION = {
     "accounts": "0001_squashed_0004_customer_by_name",
-    "integrations": "0001_squashed_0014_event_repeats",
+    "integrations": "0002_standard_names",
 }
 
 

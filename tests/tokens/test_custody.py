@@ -14,7 +14,7 @@ from django.db import connection as database
 from requests import PreparedRequest
 
 from accounts.models import Customer, User
-from integrations.models import Check, ConnectAttempt, Connection, TokenPair
+from integrations.models import ConnectAttempt, Connection, ConnectionTest, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.transport import Reply, Transport
 from integrations.tokens import custody, lease
@@ -35,7 +35,7 @@ def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
 ) -> None:
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))
-    Check.objects.create(connection=connected, by=alice, duration=timedelta())
+    ConnectionTest.objects.create(connection=connected, by=alice, duration=timedelta())
     minted = [str(token["token"]) for token in sandbox.tokens()]
     candidate = TokenPair.objects.candidates().get()
     held = lease.hold(candidate.pk)

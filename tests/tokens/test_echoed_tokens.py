@@ -192,7 +192,7 @@ def test_T7_a_user_answer_that_repeats_the_token_leaves_no_trace_of_it(
     record(
         "T7", f"/user answers {status} and repeats the token", f"{found} hits in pages, tracebacks, rows, log and mail"
     )
-    assert connection.checks.exists()
+    assert connection.connection_tests.exists()
     assert found == 0
     if body is as_profile:
         assert "[token]" in written[0], "the answer was shown, without the token"

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.calls import api_client, health_check
-from integrations.models import Check, Connection, State, TokenPair
+from integrations.models import Connection, ConnectionTest, State, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, key_rotation, lease, renewal, spool, spool_recovery, storage
 from integrations.tokens.encryption import parse_keys
@@ -129,7 +129,7 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
         stale.save,
         lambda: stale.move_to(State.CONNECTED),
         lambda: stale.move_to(State.TROUBLE, error_kind="timeout", failed_checks=1),
-        lambda: Check.objects.create(connection=stale, by=by, duration=timedelta()),
+        lambda: ConnectionTest.objects.create(connection=stale, by=by, duration=timedelta()),
         lambda: custody.note_proof((pair.pk, pair.version)),
         lambda: health_check.routine_check(stale.pk),
         jobs.sweep,

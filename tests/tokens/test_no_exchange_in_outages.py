@@ -16,7 +16,7 @@ from pytest_django import Settings
 from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.calls import api_client, health_check
-from integrations.models import Breaker, Connection, Kind, State, TokenPair
+from integrations.models import CircuitBreaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
 from integrations.tokens import circuit_breaker, custody, lease, storage
 from tests.support.clients import PAT, Sandbox, Visitor, audited, work, work_as_if_later
@@ -188,7 +188,7 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
     fleet = connect(sandbox, acme, alice, 25)
     sandbox.control("POST", "revoke_all", {"kind": "access"})
-    Breaker.objects.create(pk=1, opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
+    CircuitBreaker.objects.create(pk=1, opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
 
     for _ in range(5):
         pass_time(timedelta(days=1) if circuit_breaker.is_open() else timedelta(minutes=1))
@@ -209,7 +209,7 @@ def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_
     sandbox.control("POST", "revoke_all")
     long_ago = "2020-01-01T00:00Z"
     used_up = {"exchanges": circuit_breaker.EXCHANGING_PROBES, "exchanged_at": Now()}
-    Breaker.objects.create(pk=1, opened_at=long_ago, next_probe_at=long_ago, **used_up)
+    CircuitBreaker.objects.create(pk=1, opened_at=long_ago, next_probe_at=long_ago, **used_up)
 
     def named_after(passed: timedelta) -> int:
         pass_time(passed)

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.events import queue, recovery
-from integrations.models import Connection, Lane
+from integrations.models import Connection, EventQueue
 
 
 def moment(text: str) -> datetime:
@@ -45,7 +45,7 @@ class Command(BaseCommand):
     @staticmethod
     def _recovered(connection: Connection, since: datetime, dry_run: bool) -> str:
         try:
-            Lane.objects.call([connection.pk])
+            EventQueue.objects.call([connection.pk])
             report = recovery.recover(connection, since=since, dry_run=dry_run)
         except api_client.NoAnswer as no:
             return f"SnapInspect did not answer ({no.error_kind}); try again later"

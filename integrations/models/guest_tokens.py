@@ -41,7 +41,7 @@ class Outcome(models.TextChoices):
     SETUP = "setup", "Our keys did not open the pair"
 
 
-class IntroductionQuerySet(models.QuerySet["Introduction"]):
+class GuestTokenPairQuerySet(models.QuerySet["GuestTokenPair"]):
     def due(self) -> Self:
         """Those that still hold a pair, whose next step may be taken now, and that nobody is working on."""
         free = self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
@@ -49,10 +49,10 @@ class IntroductionQuerySet(models.QuerySet["Introduction"]):
 
     def recent(self) -> Self:
         """Those that a browser may still be waiting for."""
-        return self.filter(received_at__gt=Now() - Introduction.WAITED_FOR)
+        return self.filter(received_at__gt=Now() - GuestTokenPair.WAITED_FOR)
 
 
-class Introduction(models.Model):
+class GuestTokenPair(models.Model):
     """Somebody is back from SnapInspect only to say who they are there: to link that user, or to sign in.
 
     Holds the pair that they brought until SnapInspect has told whose it is. Written by `guest_tokens` as long as it
@@ -63,7 +63,7 @@ class Introduction(models.Model):
     # When SnapInspect cannot be reached for so long, the person is asked to try again, and the pair is erased.
     PATIENCE = timedelta(minutes=1)
 
-    attempt = models.OneToOneField(ConnectAttempt, on_delete=models.CASCADE, related_name="introduction")
+    attempt = models.OneToOneField(ConnectAttempt, on_delete=models.CASCADE, related_name="guest_pair")
     # The place that the pair is sealed for: random, so that no other row ever has it.
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     sealed_access = models.BinaryField()
@@ -84,15 +84,15 @@ class Introduction(models.Model):
     # A sign-in is good once, and what went wrong with a link is told once.
     used_at = models.DateTimeField(null=True)
 
-    objects = IntroductionQuerySet.as_manager()
+    objects = GuestTokenPairQuerySet.as_manager()
 
     class Meta:
         ordering = ["-pk"]
-        indexes = [models.Index(fields=["next_try_at"], condition=~Q(sealed_refresh=b""), name="introduction_due")]
+        indexes = [models.Index(fields=["next_try_at"], condition=~Q(sealed_refresh=b""), name="guest_pair_due")]
 
     def __str__(self) -> str:
-        return f"introduction {self.pk}"
+        return f"guest token pair {self.pk}"
 
     def use(self) -> bool:
         """Whether what came of it is taken for the first time: of two that ask at once, one is told so."""
-        return Introduction.objects.filter(pk=self.pk, used_at=None).update(used_at=Now()) == 1
+        return GuestTokenPair.objects.filter(pk=self.pk, used_at=None).update(used_at=Now()) == 1
