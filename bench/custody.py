@@ -27,7 +27,7 @@ from integrations.tokens import key_rotation, storage  # noqa: E402
 
 
 def control(path: str, body: Any = None) -> Any:
-    """The stand-in's control address, which stands beside the API's."""
+    """A request to the control API of the stand-in."""
     where = urlsplit(settings.SNAPINSPECT_EXCHANGE_URL)
     answer = requests.post(f"{where.scheme}://{where.netloc}/control/{path}", json=body, timeout=30)
     answer.raise_for_status()

@@ -14,7 +14,7 @@ REGISTERED: dict[str, Any] = {
     "redirect_uri": REDIRECT_URI,
 }
 ASKED = {"response_type": "code", "client_id": "stand-in-app", "redirect_uri": REDIRECT_URI, "state": "s1+/="}
-PREFIX = "minted-"
+PREFIX = "sandbox-"
 DEADLINE = 30  # seconds; nothing here takes that long
 
 

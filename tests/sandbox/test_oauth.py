@@ -8,7 +8,7 @@ import pytest
 from .client import ASKED, CONNECT, DEADLINE, EXCHANGE, PREFIX, SandboxClient, breakages, broken, form, returned
 
 
-def test_the_consent_page_names_the_application_and_offers_the_accounts(client: SandboxClient) -> None:
+def test_the_authorization_page_names_the_application_and_offers_the_accounts(client: SandboxClient) -> None:
     page = client.get(CONNECT, params=ASKED)
     assert page.status_code == 200
     assert "This is not SnapInspect" in page.text
@@ -30,7 +30,7 @@ def test_allow_returns_exactly_the_documented_parameters(client: SandboxClient) 
     assert client.exchange(given["refresh_token"]).status_code == 200
 
 
-def test_deny_returns_an_error_and_mints_nothing(client: SandboxClient) -> None:
+def test_deny_returns_an_error_and_issues_no_token(client: SandboxClient) -> None:
     given = dict(returned(client.decide("deny")))
     assert given.keys() == {"error", "error_description", "state"}
     assert (given["error"], given["state"]) == ("access_denied", ASKED["state"])
@@ -38,7 +38,7 @@ def test_deny_returns_an_error_and_mints_nothing(client: SandboxClient) -> None:
 
 
 @pytest.mark.parametrize(("name", "how"), breakages(ASKED))
-def test_an_authorization_request_that_does_not_fit_gets_a_page_and_no_redirect(
+def test_an_authorization_request_that_does_not_match_the_registration_gets_a_page_and_no_redirect(
     client: SandboxClient, name: str, how: str
 ) -> None:
     pairs = broken(ASKED, name, how)
@@ -53,7 +53,7 @@ def test_an_authorization_request_that_does_not_fit_gets_a_page_and_no_redirect(
 
 
 @pytest.mark.parametrize("changes", [{"scope": "all"}, {"account": "999"}, {"account": "x"}, {"decision": "maybe"}])
-def test_a_decision_that_does_not_fit_mints_nothing(client: SandboxClient, changes: dict[str, str]) -> None:
+def test_an_invalid_decision_issues_no_token(client: SandboxClient, changes: dict[str, str]) -> None:
     assert client.decide(**changes).status_code == 400
     assert client.control("GET", "tokens")["tokens"] == []
 
@@ -79,9 +79,7 @@ def test_an_exchange_replaces_both_tokens_at_once(client: SandboxClient) -> None
 
 
 @pytest.mark.parametrize(("name", "how"), breakages(form("x")))
-def test_an_exchange_that_does_not_fit_is_refused_and_changes_nothing(
-    client: SandboxClient, name: str, how: str
-) -> None:
+def test_an_invalid_exchange_is_refused_and_changes_nothing(client: SandboxClient, name: str, how: str) -> None:
     pair = client.grant()
     refused = client.post(EXCHANGE, broken(form(pair["refresh_token"]), name, how))
     is_credential = how == "wrong" and name in ("client_id", "client_secret")
@@ -103,7 +101,7 @@ def test_an_exchange_takes_no_other_field_content_type_method_or_place(client: S
 
 def test_an_unknown_refresh_token_is_an_invalid_grant(client: SandboxClient) -> None:
     access = client.grant()["access_token"]
-    for token in ("never-minted", access):
+    for token in ("never-issued", access):
         refused = client.exchange(token)
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
 

@@ -3,9 +3,9 @@
 from .client import DEADLINE, SandboxClient
 
 
-def test_the_api_wants_a_live_access_token(client: SandboxClient) -> None:
+def test_the_api_requires_a_live_access_token(client: SandboxClient) -> None:
     pair = client.grant()
-    for token in ("", "never-minted", pair["refresh_token"]):
+    for token in ("", "never-issued", pair["refresh_token"]):
         refused = client.get("user", token)
         assert refused.status_code == 401
         assert refused.headers["WWW-Authenticate"] == "Bearer"

@@ -1,4 +1,4 @@
-"""How tests move: people through pages, SnapInspect through its control address, background work to its end."""
+"""How tests move: people through pages, SnapInspect through its control API, background work to its end."""
 
 import base64
 import gzip
