@@ -1,11 +1,10 @@
-"""Makes the rows that are measured with: `python -m bench.fill` prints how to reach them.
+"""Inserts the rows that `make bench` works with: `python -m bench.fill` prints how to reach them, as JSON.
 
-One customer with one connected account, thirty days of events, and somebody who is signed in; ten panels, off; and
-companies for deliveries.
+One customer with a connection, thirty days of events, a person who is signed in, and ten inactive panels; further
+customers with a connection each, whose companies receive webhooks.
 """
 
 import json
-import sys
 from datetime import timedelta
 
 import django
@@ -18,9 +17,8 @@ from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts.models import Customer, User  # noqa: E402
-from integrations.models import Connection, Event, Panel, State, TokenPair  # noqa: E402
-from integrations.snapinspect import token_pair  # noqa: E402
-from integrations.tokens import storage  # noqa: E402
+from bench.seeding.tokens import pair_in_use  # noqa: E402
+from integrations.models import Connection, Event, Panel, State  # noqa: E402
 
 COMPANIES = 5
 EVENTS_A_DAY = 25
@@ -32,14 +30,12 @@ def connected(customer: Customer, by: User, company: str) -> Connection:
         customer=customer, company_id=company, company_name=f"Company {company}", connected_by=by,
         state=State.CONNECTED, connected_at=timezone.now(), proved_at=timezone.now(),
     )  # fmt: skip
-    tokens = token_pair.TokenPair(f"access-{company}-" + "a" * 50, f"refresh-{company}-" + "r" * 50)
-    TokenPair.objects.create(
-        connection=connection, role=TokenPair.Role.CURRENT, proved_at=Now(), **storage.columns(tokens, connection)
-    )
+    access, refresh = f"access-{company}-" + "a" * 50, f"refresh-{company}-" + "r" * 50
+    pair_in_use(connection, access, refresh, proved_at=Now()).save()
     return connection
 
 
-def history(connection: Connection) -> None:
+def add_events(connection: Connection) -> None:
     now = timezone.now()
     states = [Event.State.DONE] * 23 + [Event.State.FAILED, Event.State.IGNORED]
     Event.objects.bulk_create(
@@ -55,9 +51,9 @@ def history(connection: Connection) -> None:
 def main() -> dict[str, str]:
     owner = User.objects.create_user("owner@example.com", "correct horse battery staple")
     EmailAddress.objects.create(user=owner, email=owner.email, verified=True, primary=True)
-    customer = Customer.objects.open("Measured Property", owner=owner)
+    customer = Customer.objects.open("Benchmark Property", owner=owner)
     connection = connected(customer, owner, "6847")
-    history(connection)
+    add_events(connection)
     for number in range(COMPANIES):
         connected(Customer.objects.open(f"Company {number}", owner=owner), owner, str(7000 + number))
     Panel.objects.bulk_create(
@@ -66,7 +62,7 @@ def main() -> dict[str, str]:
     )
     browser = Client(SERVER_NAME="localhost")
     browser.force_login(owner)
-    # A browser that has seen a page sends its CSRF cookie, too: without it every page begins a new one.
+    # A first page sets the CSRF cookie: without it every later page would set a new one.
     browser.get(f"/c/{customer.code}/", secure=True)
     return {
         "customer": customer.code,
@@ -76,5 +72,4 @@ def main() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdin.read()
     print(json.dumps(main()))

@@ -1,4 +1,4 @@
-"""The table: on the terminal, as JSON for the runs to come, and in docs/performance.md with the last two runs."""
+"""The table of benchmarks: on the terminal, as JSON, and in docs/performance.md with the last two runs."""
 
 import json
 import sqlite3
@@ -7,20 +7,20 @@ from importlib.metadata import version
 from typing import Any
 
 from bench.deployment import ROOT
-from bench.result import Line
+from bench.result import Result
 from tests.commands import soak
 
 PAGE = ROOT / "docs" / "performance.md"
-KEPT = ROOT / "docs" / "figures" / "performance.json"
+FIGURES = ROOT / "docs" / "figures" / "performance.json"
 RUNS_KEPT = 2
-# What stands between these is written by the command; all else on the page is by hand, and stays.
-BEGINS, ENDS = "<!-- written by make bench -->\n", "<!-- until here -->"
+# Only what stands between these lines of the page is generated.
+BEGIN, END = "<!-- written by make bench -->\n", "<!-- until here -->"
 
 Run = dict[str, Any]
 
 
-def as_run(lines: list[Line], *, commit: str, minutes: float, load: float, postgresql: str) -> Run:
-    """`commit` and `load` (average) are those that it began with."""
+def run_of(results: list[Result], *, commit: str, minutes: float, load: float, postgresql: str) -> Run:
+    """What is kept of a run. `commit` and `load` (load average) are from its start, `postgresql` is a URL."""
     software = [soak.engine("postgresql", postgresql), f"SQLite {sqlite3.sqlite_version}"]
     software += [f"{name} {version(name)}" for name in ("gunicorn", "psycopg", "requests", "urllib3")]
     return {
@@ -30,24 +30,23 @@ def as_run(lines: list[Line], *, commit: str, minutes: float, load: float, postg
         "software": ", ".join(software),
         "machine": soak.machine(),
         "load": round(load, 1),
-        "lines": [line.as_json() for line in lines],
+        "results": [result.as_json() for result in results],
     }
 
 
-def kept() -> list[Run]:
-    """The last runs, the newest first."""
-    runs: list[Run] = json.loads(KEPT.read_text()) if KEPT.exists() else []
+def stored_runs() -> list[Run]:
+    """The last runs, newest first."""
+    runs: list[Run] = json.loads(FIGURES.read_text()) if FIGURES.exists() else []
     return runs
 
 
-def keep(run: Run) -> None:
-    """Writes the page and the figures anew, with this run and the one before it."""
-    runs = [run, *kept()][:RUNS_KEPT]
-    KEPT.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n")
-    page = PAGE.read_text()
-    head, _, rest = page.partition(BEGINS)
-    _, _, tail = rest.partition(ENDS)
-    PAGE.write_text(head + BEGINS + "\n" + "\n".join(map(table, runs)) + ENDS + tail)
+def store(run: Run) -> None:
+    """Writes the figures and the page with this run and the one before it."""
+    runs = [run, *stored_runs()][:RUNS_KEPT]
+    FIGURES.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + BEGIN + "\n" + "\n".join(map(table, runs)) + END + after)
 
 
 def table(run: Run) -> str:
@@ -60,23 +59,24 @@ def table(run: Run) -> str:
         "| path | reference | product | ratio | of processor time | target | |",
         "|---|---|---|---:|---:|---|---|",
     ]
-    return "\n".join([*rows, *(_row(Line.from_json(line)) for line in run["lines"])]) + "\n"
+    return "\n".join([*rows, *(_row(Result.from_json(result)) for result in run["results"])]) + "\n"
 
 
-def _row(line: Line) -> str:
-    ratio, processor = (f"{line.figures[name]:.2f}" if name in line.figures else "" for name in ("ratio", "processor"))
-    wanted = ", ".join(
-        str(target) if target.figure in {"ratio"} else f"{target} ({line.figures[target.figure]:,.4g})"
-        for target in line.targets
+def _row(result: Result) -> str:
+    ratio, processor = (
+        f"{result.figures[name]:.2f}" if name in result.figures else "" for name in ("ratio", "processor ratio")
     )
-    met = "" if not line.targets else "**missed**" if line.missed else "met"
-    return f"| {line.path} | {line.theirs} | {line.ours} | {ratio} | {processor} | {wanted} | {met} |"
+    targets = ", ".join(
+        str(target) if target.figure == "ratio" else f"{target} ({result.figures[target.figure]:,.4g})"
+        for target in result.targets
+    )
+    verdict = "" if not result.targets else "**missed**" if result.missed else "met"
+    return f"| {result.path} | {result.reference} | {result.product} | {ratio} | {processor} | {targets} | {verdict} |"
 
 
-def spoken(line: Line) -> str:
-    """A line for the terminal, as soon as it is known."""
-    ratio = f"  ratio {line.figures['ratio']:.2f}" if "ratio" in line.figures else ""
-    if "processor" in line.figures:
-        ratio += f" (of processor time {line.figures['processor']:.2f})"
-    missed = f"  MISSED: {', '.join(map(str, line.missed))}" if line.missed else ""
-    return f"{line.path:58} {line.theirs:38} {line.ours}{ratio}{missed}"
+def terminal_line(result: Result) -> str:
+    ratio = f"  ratio {result.figures['ratio']:.2f}" if "ratio" in result.figures else ""
+    if "processor ratio" in result.figures:
+        ratio += f" (of processor time {result.figures['processor ratio']:.2f})"
+    missed = f"  MISSED: {', '.join(map(str, result.missed))}" if result.missed else ""
+    return f"{result.path:58} {result.reference:38} {result.product}{ratio}{missed}"

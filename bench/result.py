@@ -1,4 +1,4 @@
-"""What a measurement is told as: a line of the table, with its targets."""
+"""One row of the table of benchmarks, with its targets."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -6,34 +6,34 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Target:
-    """A limit on one of a line's figures; `at_least`, or else at most."""
+    """A limit for one of a result's figures: a minimum if `is_minimum`, else a maximum."""
 
     figure: str
     limit: float
-    at_least: bool
+    is_minimum: bool
 
     def is_met(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value <= self.limit
+        return value >= self.limit if self.is_minimum else value <= self.limit
 
     def __str__(self) -> str:
-        return f"{self.figure} {'≥' if self.at_least else '≤'} {self.limit:g}"
+        return f"{self.figure} {'≥' if self.is_minimum else '≤'} {self.limit:g}"
 
 
-def least(figure: str, limit: float) -> Target:
-    return Target(figure, limit, at_least=True)
+def at_least(figure: str, limit: float) -> Target:
+    return Target(figure, limit, is_minimum=True)
 
 
-def most(figure: str, limit: float) -> Target:
-    return Target(figure, limit, at_least=False)
+def at_most(figure: str, limit: float) -> Target:
+    return Target(figure, limit, is_minimum=False)
 
 
 @dataclass(frozen=True)
-class Line:
-    """`theirs` and `ours` in words; `figures` are what targets are about, and what is compared between runs."""
+class Result:
+    """`reference` and `product` are shown as text; targets are about `figures`, and later runs are compared by them."""
 
     path: str
-    theirs: str
-    ours: str
+    reference: str
+    product: str
     figures: dict[str, float]
     targets: list[Target] = field(default_factory=list)
 
@@ -45,5 +45,5 @@ class Line:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Self:
-        return cls(**{**kept, "targets": [Target(**target) for target in kept["targets"]]})
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(**{**stored, "targets": [Target(**target) for target in stored["targets"]]})

@@ -1,34 +1,37 @@
-"""Taking turns, and what many rounds say together."""
+"""Alternating measurements of reference and product, and what many rounds come to."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+# The figures of one round.
 Sample = dict[str, Any]
+# "reference" and "product", with one sample for each round.
+Samples = dict[str, list[Sample]]
 
 
-def quantiles(times: Sequence[float], took: float) -> dict[str, float]:
-    """`times` in seconds; per second, and the 50th, 95th and 99th of a hundred in milliseconds."""
-    ordered = sorted(times)
-    shares = {f"p{share}": 1000 * ordered[min(len(ordered) * share // 100, len(ordered) - 1)] for share in (50, 95, 99)}
-    return {"per_second": len(ordered) / took, **shares}
+def throughput(durations: Sequence[float], elapsed: float) -> dict[str, float]:
+    """Answers per second, and the 50th, 95th and 99th percentile in milliseconds; arguments are in seconds."""
+    ordered = sorted(durations)
+    percentiles = {f"p{p}": 1000 * ordered[min(len(ordered) * p // 100, len(ordered) - 1)] for p in (50, 95, 99)}
+    return {"per_second": len(ordered) / elapsed, **percentiles}
 
 
-def in_turn(rounds: int, theirs: Callable[[], Sample], ours: Callable[[], Sample]) -> dict[str, list[Sample]]:
-    """A B, B A, A B …: what else the machine does in the meantime meets both alike."""
-    seen: dict[str, list[Sample]] = {"theirs": [], "ours": []}
+def alternate(rounds: int, reference: Callable[[], Sample], product: Callable[[], Sample]) -> Samples:
+    """Measures both in each round and swaps their order every time, so that other load on the machine affects both."""
+    samples: Samples = {"reference": [], "product": []}
     for number in range(rounds):
-        turns = [("theirs", theirs), ("ours", ours)]
+        turns = [("reference", reference), ("product", product)]
         for name, measure in reversed(turns) if number % 2 else turns:
-            seen[name].append(measure())
-    return seen
+            samples[name].append(measure())
+    return samples
 
 
-def middle(samples: Sequence[Sample], figure: str) -> float:
+def median_of(samples: Sequence[Sample], figure: str) -> float:
     return float(median(sample[figure] for sample in samples))
 
 
-def ratio(seen: Mapping[str, Sequence[Sample]], figure: str = "per_second") -> float:
-    """Ours by theirs: the median over the rounds, each compared with its own neighbour."""
-    pairs = zip(seen["ours"], seen["theirs"], strict=True)
-    return float(median(ours[figure] / theirs[figure] for ours, theirs in pairs))
+def ratio(samples: Mapping[str, Sequence[Sample]], figure: str = "per_second") -> float:
+    """Product by reference: the median of the rounds' own ratios."""
+    pairs = zip(samples["product"], samples["reference"], strict=True)
+    return float(median(product[figure] / reference[figure] for product, reference in pairs))

@@ -8,7 +8,7 @@ No person has a password, no webhook address can be guessed, no token was ever i
 incident counts as notified, so that a worker makes few calls and sends no mail; SnapInspect refuses the calls.
 
 rows       bulk inserts
-customers  customers with their people, connections, checks and audit trail
+customers  customers with their people, connections, connection tests and audit trail
 tokens     their token pairs
 events     events with their deliveries and attempts
 """

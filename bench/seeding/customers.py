@@ -65,9 +65,9 @@ def add(numbers: range, rng: random.Random, *, now: datetime) -> None:
         for connection in connections
         if connection.state in WITH_TOKENS
     )
-    rows.insert([_lane(connection, now) for connection in connections if connection.company_id])
+    rows.insert([_event_queue(connection, now) for connection in connections if connection.company_id])
     rows.insert([_address(connection, rng) for connection in connections if connection.is_personal])
-    rows.insert([_check(connection, rng, now) for connection in connections if rng.random() < 0.3])
+    rows.insert([_connection_test(connection, rng, now) for connection in connections if rng.random() < 0.3])
     rows.insert(list(chain.from_iterable(_history(connection, now) for connection in connections)))
 
 
@@ -126,7 +126,7 @@ def _connection(
     )
 
 
-def _lane(connection: Connection, now: datetime) -> EventQueue:
+def _event_queue(connection: Connection, now: datetime) -> EventQueue:
     paused = {"paused_until": now + PAUSE, "pauses": 3, "pause_kind": "timeout"}
     return EventQueue(connection=connection, fine_at=now, **(paused if connection.state == State.TROUBLE else {}))
 
@@ -138,7 +138,7 @@ def _address(connection: Connection, rng: random.Random) -> WebhookAddress:
     )
 
 
-def _check(connection: Connection, rng: random.Random, now: datetime) -> ConnectionTest:
+def _connection_test(connection: Connection, rng: random.Random, now: datetime) -> ConnectionTest:
     return ConnectionTest(
         connection=connection,
         by=connection.connected_by,

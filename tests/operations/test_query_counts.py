@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from bench import paths, report
+from bench import benchmarks, report
+from bench.benchmarks import Size, System
 from bench.deployment import Deployment
-from bench.paths import Size, Stand
-from bench.result import Line, least
+from bench.result import Result, at_least
 from connectapp.sqlite3.base import DatabaseWrapper
 from integrations.background import jobs
 from integrations.calls import api_client, limits
@@ -202,13 +202,14 @@ def test_connections_are_kept_on_every_database() -> None:
 @pytest.mark.processes
 @pytest.mark.slow
 def test_the_benchmark_measures_the_product_beside_its_reference(tmp_path: Path) -> None:
-    at = Deployment(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}", "http://localhost:9/").prepare()
-    stand = Stand(at, "SQLite", at.run("bench.fill"), Size().shortened(0.1))
-    with ExitStack() as opened:
-        line = paths.webhook(paths.serving(stand, opened), 2, [least("ratio", 1e9), least("p99 ms", 0)])
+    at = Deployment(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}", "http://localhost:9/").migrate()
+    system = System(at, "SQLite", at.run("bench.fill"), Size().shortened(0.1))
+    with ExitStack() as servers:
+        targets = [at_least("ratio", 1e9), at_least("p99 ms", 0)]
+        result = benchmarks.webhook(benchmarks.serving(system, servers), 2, targets)
     acknowledged = at.sql("SELECT count(*) FROM integrations_delivery")[0][0]
     assert acknowledged > 0 and at.sql("SELECT count(*) FROM bench_inbox")[0][0] > 0
-    assert [str(target) for target in line.missed] == ["ratio ≥ 1e+09"]
+    assert [str(target) for target in result.missed] == ["ratio ≥ 1e+09"]
 
 
 @pytest.mark.once
@@ -217,9 +218,9 @@ def test_the_page_keeps_what_is_written_by_hand_and_the_last_two_runs(
 ) -> None:
     page = tmp_path / "performance.md"
     monkeypatch.setattr(report, "PAGE", page)
-    monkeypatch.setattr(report, "KEPT", tmp_path / "performance.json")
-    page.write_text(f"# By hand\n{report.BEGINS}old\n{report.ENDS}\n## Why\n")
-    line = Line("A webhook", "10/s", "9/s", {"ratio": 0.9}, [least("ratio", 0.95)])
+    monkeypatch.setattr(report, "FIGURES", tmp_path / "performance.json")
+    page.write_text(f"# By hand\n{report.BEGIN}old\n{report.END}\n## Why\n")
+    result = Result("A webhook", "10/s", "9/s", {"ratio": 0.9}, [at_least("ratio", 0.95)])
     for date in ("first", "second", "third"):
         run = {
             "date": date,
@@ -228,9 +229,9 @@ def test_the_page_keeps_what_is_written_by_hand_and_the_last_two_runs(
             "load": 0.1,
             "software": "",
             "machine": "",
-            "lines": [line.as_json()],
+            "results": [result.as_json()],
         }
-        report.keep(run)
+        report.store(run)
     text = page.read_text()
     assert text.startswith("# By hand\n") and text.endswith("## Why\n")
     assert [word in text for word in ("old", "first", "second", "third")] == [False, False, True, True]
@@ -239,7 +240,7 @@ def test_the_page_keeps_what_is_written_by_hand_and_the_last_two_runs(
 
 @pytest.mark.once
 def test_every_target_that_was_missed_lately_has_a_section_that_says_why() -> None:
-    lines = [Line.from_json(line) for run in report.kept() for line in run["lines"]]
+    results = [Result.from_json(result) for run in report.stored_runs() for result in run["results"]]
     reasons = report.PAGE.read_text().partition("## Targets that are missed")[2]
-    missed = {line.path.partition(",")[0] for line in lines if line.missed}
+    missed = {result.path.partition(",")[0] for result in results if result.missed}
     assert {path for path in missed if f"### {path}" not in reasons} == set()

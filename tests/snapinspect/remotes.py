@@ -158,21 +158,27 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test authority")])
-        certificate = self._certificate(
+        certificate = self._signed(
             self._name, self._key.public_key(), days=1, extension=x509.BasicConstraints(True, None)
         )
         self.path = folder / "authority.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def server(self, *, host: str = "127.0.0.1", days: int = 1, self_signed: bool = False) -> ssl.SSLContext:
-        """A server's TLS for `host`, valid until `days` from now (negative: expired)."""
+        """A server's TLS with a new certificate; arguments as for `certificate`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(host=host, days=days, self_signed=self_signed))
+        return context
+
+    def certificate(self, *, host: str, days: int = 1, self_signed: bool = False) -> Path:
+        """A file with a certificate for `host`, valid until `days` from now (negative: expired), and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
         try:
             alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             alternative = x509.DNSName(host)
-        certificate = self._certificate(
+        certificate = self._signed(
             name,
             key.public_key(),
             days=days,
@@ -188,11 +194,9 @@ class Authority:
                 serialization.NoEncryption(),
             )
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
-    def _certificate(
+    def _signed(
         self,
         name: x509.Name,
         public_key: ec.EllipticCurvePublicKey,

@@ -11,6 +11,8 @@ from integrations.models import Connection, Event
 
 # The newest of the made-up events came at this moment, the others a minute apart.
 LAST = datetime(2026, 11, 20, 12, tzinfo=UTC)
+# As many rows are read where only the first ones are wanted.
+FIRST_ROWS = 1000
 
 
 def make_events(connection: Connection, count: int, **fields: Any) -> list[Event]:
@@ -45,18 +47,15 @@ def _is_about_events(sql: str) -> bool:
     return sql.startswith(("SELECT", "WITH")) and "integrations_event" in sql
 
 
-def tables_read_whole(sql: str) -> set[str]:
-    """The tables that PostgreSQL reads without an index to answer this, further than a look at their first rows."""
+def tables_read_whole(sql: str, *, beyond: int = FIRST_ROWS) -> set[str]:
+    """The tables of which PostgreSQL reads more than so many rows without an index to answer this query."""
     nodes = _plan(sql) if sql.startswith("SELECT") else []
     return {
         node["Relation Name"]
         for node in nodes
         if node["Node Type"] == "Seq Scan"
-        and node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) > FIRST_ROWS
+        and node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) > beyond
     }
-
-
-FIRST_ROWS = 1000
 
 
 def _plan(sql: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The reference for the inbox: a queue by hand, one row at a time. `python -m bench.row_by_row` drains it.
+"""The reference point of the inbox: a plain queue in a table. `python -m bench.reference_queue` fills and drains it.
 
-Each task is claimed by one statement and finished by another, each committed: what queues in a database usually do, at
-the least it can cost.
+Each task is claimed by one statement and finished by another, each committed: the least that a queue in a database
+usually does.
 """
 
 import json
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-MAKE = "CREATE TABLE bench_task (id integer PRIMARY KEY, state text NOT NULL, taken_at text, finished_at text)"
+CREATE = "CREATE TABLE bench_task (id integer PRIMARY KEY, state text NOT NULL, taken_at text, finished_at text)"
 INDEX = "CREATE INDEX bench_task_ready ON bench_task (id) WHERE state = 'ready'"
 CLAIM = (
     "UPDATE bench_task SET state = 'running', taken_at = {now} WHERE id ="
@@ -24,30 +24,30 @@ FINISH = "UPDATE bench_task SET state = 'done', finished_at = {now} WHERE id = {
 
 
 def main(*, tasks: int) -> dict[str, float]:
-    """Tasks per second, from the first one claimed to the last one finished."""
+    """Tasks per second, from the first claim to the last finish."""
     url = os.environ["DATABASE_URL"]
     connection: Any
     if url.startswith("postgres"):
         connection = psycopg.connect(url, autocommit=True)
-        words = {"now": "now()::text", "skip": "FOR UPDATE SKIP LOCKED", "value": "%s"}
+        dialect = {"now": "now()::text", "skip": "FOR UPDATE SKIP LOCKED", "value": "%s"}
     else:
         connection = sqlite3.connect(urlsplit(url).path[1:], timeout=60, isolation_level=None)
         connection.execute("PRAGMA synchronous=FULL")
-        words = {"now": "CURRENT_TIMESTAMP", "skip": "", "value": "?"}
+        dialect = {"now": "CURRENT_TIMESTAMP", "skip": "", "value": "?"}
     cursor = connection.cursor()
     cursor.execute("DROP TABLE IF EXISTS bench_task")
-    cursor.execute(MAKE)
+    cursor.execute(CREATE)
     cursor.execute(INDEX)
     cursor.execute("BEGIN")
-    insert = f"INSERT INTO bench_task (id, state) VALUES ({words['value']}, 'ready')"
+    insert = f"INSERT INTO bench_task (id, state) VALUES ({dialect['value']}, 'ready')"
     cursor.executemany(insert, [(number,) for number in range(tasks)])
     cursor.execute("COMMIT")
-    claim, finish = CLAIM.format(**words), FINISH.format(**words)
-    began = time.perf_counter()
+    claim, finish = CLAIM.format(**dialect), FINISH.format(**dialect)
+    started = time.perf_counter()
     for _ in range(tasks):
         (claimed,) = cursor.execute(claim).fetchone()
         cursor.execute(finish, (claimed,))
-    return {"per_second": tasks / (time.perf_counter() - began)}
+    return {"per_second": tasks / (time.perf_counter() - started)}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Django's settings for the reference views: nothing but a database, and that as the product has it."""
+"""Django settings of the reference views: the product's database and logging, and nothing else."""
 
 from connectapp.settings import DATABASES, LOG_FORMAT, LOGGING, SECRET_KEY
 
 DATABASES["default"].pop("CONN_HEALTH_CHECKS", None)
 DATABASES["default"]["CONN_MAX_AGE"] = 600
 
-ROOT_URLCONF = "bench.reference"
+ROOT_URLCONF = "bench.reference_views"
 ALLOWED_HOSTS = ["localhost"]
 MIDDLEWARE: list[str] = []
 USE_TZ = True

@@ -1,12 +1,10 @@
-"""What one delivery, one event, one check and one page cost: the figures behind docs/scaling.md, as a table.
+"""What one delivery, one event, one check and one page cost: the figures of docs/scaling.md, as a table.
 
-`python -m tests.commands.scaling`: one web and one worker from the units of deploy/systemd, with production settings,
-on a PostgreSQL that waits for its disk. Counted are seconds of processor time, which other work on the machine disturbs
-little; how much passes in a second of the clock is for an idle machine to say.
+`python -m bench.scaling`: one web and one worker from the units of deploy/systemd, with production settings, on a
+PostgreSQL with fsync. Measured is processor time, which other work on the machine hardly changes.
 """
 
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ import django
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
+from bench.processes import megabytes, processor_seconds  # noqa: E402
 from tests.support import postgres  # noqa: E402
 from tests.support.cluster import Cluster  # noqa: E402
 from tests.support.fork_server import Nursery  # noqa: E402
@@ -27,20 +26,19 @@ from tests.support.troubled_connections import FIRST_COMPANY  # noqa: E402
 from tests.support.webhook_load import Sender  # noqa: E402
 
 COMPANIES, EVENTS, PAGES, IDLE_SECONDS = 50, 2000, 60, 20.0
-TICKS = os.sysconf("SC_CLK_TCK")
 TABLES = ("delivery", "event", "eventdelivery", "attempt")
-# Run by `manage.py shell`: what a worker, and what the timer does, and how long the processor was busy with it.
-BUSY = """
+# Run by `manage.py shell`; prints its processor seconds.
+TIMED = """
 import time
 from integrations.events import routing
 from integrations.operations import retention
-begun = time.process_time()
+started = time.process_time()
 {}
-print(time.process_time() - begun)
+print(time.process_time() - started)
 """
 PLACE = "while routing.place(): pass"
 PRUNE = "for rule in retention.RULES: list(retention.prune(rule))"
-GROWN_OLD = (
+MAKE_OLD = (
     "UPDATE integrations_event SET finished_at = now() - interval '500 days' RETURNING id",
     "UPDATE integrations_delivery SET received_at = now() - interval '500 days' RETURNING id",
 )
@@ -52,49 +50,18 @@ class Row(NamedTuple):
     database: str
 
 
-def family(pid: int) -> list[int]:
-    """This process and all that come from it."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found = [pid]
-    for one in found:
-        found += parents.get(one, [])
-    return found
-
-
-def processor_seconds(pid: int) -> float:
-    """What this process and its children have used, those that have ended included."""
-    used = 0
-    for one in family(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        used += sum(int(field) for field in fields[11:15])
-    return used / TICKS
-
-
-def megabytes(pid: int) -> float:
-    """What its memory would come to if what is shared were shared out."""
-    proportional = (
-        re.search(r"^Pss: +(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M) for one in family(pid)
-    )
-    return sum(int(found[1]) for found in proportional if found) / 1024
-
-
 class Meter:
-    """Counts what this process and the database use while something is done so many times."""
+    """Measures the processor time of a process and of the database."""
 
     def __init__(self, pid: int, database: int) -> None:
         self._pids = (pid, database)
 
-    def per_piece(self, what: str, pieces: int, act: Callable[[], object]) -> Row:
+    def measure(self, what: str, count: int, act: Callable[[], object]) -> Row:
+        """Milliseconds for each of the `count` things that `act` does."""
         before = [processor_seconds(pid) for pid in self._pids]
         act()
         used = [processor_seconds(pid) - start for pid, start in zip(self._pids, before, strict=True)]
-        return Row(what, *(f"{seconds / pieces * 1000:.2f} ms" for seconds in used))
+        return Row(what, *(f"{seconds / count * 1000:.2f} ms" for seconds in used))
 
 
 def measure(cluster: Cluster, database: int) -> Iterator[Row]:
@@ -120,14 +87,14 @@ def measure(cluster: Cluster, database: int) -> Iterator[Row]:
                 job.result()
 
     meter, before = Meter(web.pid, database), log_position(cluster)
-    yield meter.per_piece("a delivery, from the socket to the 200", EVENTS, deliver)
+    yield meter.measure("a delivery, from the socket to the 200", EVENTS, deliver)
     page = f"c/{visitor.code}/"
     visitor.get(page)
-    yield meter.per_piece(
+    yield meter.measure(
         f"a dashboard ({COMPANIES} connections)", PAGES, lambda: [visitor.get(page) for _ in range(PAGES)]
     )
 
-    yield busy(cluster, database, "a delivery placed: one worker at a time does that", PLACE)
+    yield timed(cluster, database, "a delivery placed: one worker at a time does that", PLACE)
     worker = cluster.start_worker()
     meter = Meter(worker.pid, database)
     done = "SELECT count(*) FROM integrations_event WHERE state = 'done'"
@@ -137,7 +104,7 @@ def measure(cluster: Cluster, database: int) -> Iterator[Row]:
         wait_until(lambda: cluster.rows(done) == [(EVENTS,)], seconds=600, every=1)
 
     already = cluster.rows(done)[0][0]
-    yield meter.per_piece("an event, looked up and done", EVENTS - already, drained)
+    yield meter.measure("an event, looked up and done", EVENTS - already, drained)
     written = (log_position(cluster) - before) / EVENTS
     checked = "SELECT count(*) FROM integrations_connection WHERE next_check_at > now() + interval '2 hours'"
 
@@ -145,8 +112,8 @@ def measure(cluster: Cluster, database: int) -> Iterator[Row]:
         cluster.rows("UPDATE integrations_connection SET next_check_at = now() RETURNING id")
         wait_until(lambda: cluster.rows(checked) == [(len(connections),)], seconds=120, every=0.5)
 
-    yield meter.per_piece("a daily check", COMPANIES, check)
-    idle = meter.per_piece("", int(IDLE_SECONDS), lambda: time.sleep(IDLE_SECONDS))
+    yield meter.measure("a daily check", COMPANIES, check)
+    idle = meter.measure("", int(IDLE_SECONDS), lambda: time.sleep(IDLE_SECONDS))
     yield Row("a second of a worker that has nothing to do", idle.process, idle.database)
     yield Row("memory, web (2 processes) / worker", f"{megabytes(web.pid):.0f} / {megabytes(worker.pid):.0f} MB", "")
     yield Row("write-ahead log for an event", "", f"{written / 1024:.1f} kB")
@@ -157,16 +124,16 @@ def measure(cluster: Cluster, database: int) -> Iterator[Row]:
         )
         yield Row(f"a row of {table} ({rows} rows)", "", f"{heap / rows:.0f} + {indexes / rows:.0f} bytes of indexes")
 
-    for statement in GROWN_OLD:
+    for statement in MAKE_OLD:
         cluster.rows(statement)
-    yield busy(cluster, database, "an event and its delivery, deleted by prune", PRUNE)
+    yield timed(cluster, database, "an event and its delivery, deleted by prune", PRUNE)
     for table in TABLES:
         assert cluster.rows(f"SELECT count(*) FROM integrations_{table}") == [(0,)]
 
 
-def busy(cluster: Cluster, database: int, what: str, code: str) -> Row:
+def timed(cluster: Cluster, database: int, what: str, code: str) -> Row:
     before = processor_seconds(database)
-    used = float(cluster.manage("shell", "--verbosity", "0", "-c", BUSY.format(code)))
+    used = float(cluster.manage("shell", "--verbosity", "0", "-c", TIMED.format(code)))
     by_database = processor_seconds(database) - before
     return Row(what, *(f"{seconds / EVENTS * 1000:.2f} ms" for seconds in (used, by_database)))
 

@@ -1,7 +1,7 @@
-"""Reference points behind the same gunicorn: what a view costs that does the least a framework can do.
+"""Reference points behind the same gunicorn: views without middleware, models and templates.
 
-/insert/          one raw INSERT of the body, committed; no middleware, no model
-/page/<code>/     the dashboard by hand: raw SQL and string formatting, the same facts, a page of the same length
+/insert/          one raw INSERT of the body, committed
+/page/<code>/     the facts of the dashboard by raw SQL and string formatting, in a page of the same length
 """
 
 import html
@@ -59,7 +59,7 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         counted = cursor.fetchall()
         cursor.execute("SELECT code, title FROM integrations_panel WHERE is_active")
         panels = cursor.fetchall()
-    return HttpResponse(_drawn((email, companies, customer, connections, counted, panels, today)))
+    return HttpResponse(_render((email, companies, customer, connections, counted, panels, today)))
 
 
 Rows = list[tuple[Any, ...]]
@@ -67,7 +67,7 @@ Rows = list[tuple[Any, ...]]
 Facts = tuple[str, Rows, tuple[Any, ...], Rows, Rows, Rows, datetime]
 
 
-def _drawn(facts: Facts) -> str:
+def _render(facts: Facts) -> str:
     email, companies, customer, connections, counted, panels, today = facts
     days: dict[str, Counter[str]] = {}
     for date, state, events in counted:
@@ -77,7 +77,7 @@ def _drawn(facts: Facts) -> str:
     top = max(5, *(counts.total() for _, counts in by_day))
     return "".join(
         [
-            _FRAME,
+            _MARKUP,
             f"<title>{html.escape(customer[2])}</title><span>{html.escape(email)}</span><ul>",
             *(f'<li><a class="dropdown-item" href="/c/{one[1]}/">{html.escape(one[2])}</a></li>' for one in companies),
             "</ul>",
@@ -119,8 +119,8 @@ def _row(date: datetime, counts: Counter[str]) -> str:
     return f'<tr>\n<th scope="row" class="fw-normal text-nowrap">{date:%a %d %b %Y}</th>\n{cells}</tr>\n'
 
 
-# Markup that is the same on every page, by its length.
-_FRAME = "<!DOCTYPE html>\n<html>" + "<!-- markup that never changes, as much as a page has of it -->\n" * 330
+# As long as the markup that is the same on every page.
+_MARKUP = "<!DOCTYPE html>\n<html>" + "<!-- markup that never changes, as much as a page has of it -->\n" * 330
 
 urlpatterns = [path("insert/", insert), path("page/<slug:code>/", page)]
 

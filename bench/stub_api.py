@@ -1,7 +1,7 @@
-"""What answers for SnapInspect's API while calls are measured: `python -m bench.api PORT [CERTIFICATE KEY]`.
+"""A stub of SnapInspect's API: `python -m bench.stub_api PORT [CERTIFICATE]`, over TLS with a certificate.
 
-The stand-in keeps accounts and tokens, which takes longer than what is to be measured; this one only answers. A path
-that begins with /slow/ is answered after 200 ms, one that begins with /hang/ never.
+The stand-in of `integrations.sandbox` keeps accounts and tokens and takes longer than the product; this server does
+nothing but answer. Paths below /slow/ are answered after 200 ms, paths below /hang/ never.
 """
 
 import asyncio
@@ -14,15 +14,16 @@ USER = {"iUserID": 501, "sName": "Pat Reed", "sEmail": "pat@example.com", "iComp
 ROWS = {"rows": [{"iInspectionID": number, "sTitle": f"Inspection {number}"} for number in range(10)]}
 
 
-def answer(status: str, content: object) -> bytes:
+def response(status: str, content: object) -> bytes:
     body = json.dumps(content).encode()
     return f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-AS_USER, AS_ROWS, REFUSED = answer("200 OK", USER), answer("200 OK", ROWS), answer("401 Unauthorized", {})
+USER_RESPONSE, ROWS_RESPONSE = response("200 OK", USER), response("200 OK", ROWS)
+UNAUTHORIZED = response("401 Unauthorized", {})
 
 
-class Api(asyncio.Protocol):
+class StubApi(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
@@ -37,21 +38,21 @@ class Api(asyncio.Protocol):
     def _answer(self, head: bytes) -> None:
         path = head.split(b" ", 2)[1]
         if b"\r\nauthorization: bearer " not in head.lower():
-            self._transport.write(REFUSED)
+            self._transport.write(UNAUTHORIZED)
         elif path.startswith(b"/slow/"):
-            asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.write, AS_ROWS)
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.write, ROWS_RESPONSE)
         elif not path.startswith(b"/hang/"):
-            self._transport.write(AS_USER if path == b"/user" else AS_ROWS)
+            self._transport.write(USER_RESPONSE if path == b"/user" else ROWS_RESPONSE)
 
 
-async def serve(port: int, certificate: list[str]) -> None:
+async def serve(port: int, certificate: str = "") -> None:
     context = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-    server = await asyncio.get_running_loop().create_server(Api, "127.0.0.1", port, ssl=context)
+        context.load_cert_chain(certificate)
+    server = await asyncio.get_running_loop().create_server(StubApi, "127.0.0.1", port, ssl=context)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2:]))
+    asyncio.run(serve(int(sys.argv[1]), *sys.argv[2:]))
