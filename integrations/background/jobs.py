@@ -64,7 +64,7 @@ class Job:
 
 JOBS = [
     # First what does not wait for SnapInspect: a vendor that hangs must not keep it waiting.
-    Job(lambda: TokenPair.objects.left_behind().order_by("pk"), disconnection.erase),
+    Job(lambda: TokenPair.objects.due_for_erasure().order_by("pk"), disconnection.erase),
     Job(lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), incidents.send),
     Job(digest.due, digest.send),
     Job(lambda: completion.unanswered().order_by("received_at"), completion.let_lapse),

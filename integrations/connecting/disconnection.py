@@ -72,7 +72,7 @@ def require_reconnect(connection: Connection, *, by: User) -> None:
 
 def erase(pk: int) -> None:
     """Erases a pair that the process which disconnected it did not live to erase."""
-    row = TokenPair.objects.left_behind().select_related("connection__customer").filter(pk=pk).first()
+    row = TokenPair.objects.due_for_erasure().select_related("connection__customer").filter(pk=pk).first()
     if row is None:
         return
     custody.erase(row)

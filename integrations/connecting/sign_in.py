@@ -18,7 +18,16 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.access import MAY_CONNECT
 from accounts.models import User
-from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Kind, LinkedUser, Outcome, Purpose, State
+from integrations.models import (
+    ConnectAttempt,
+    Connection,
+    GuestTokenPair,
+    Kind,
+    LinkedUser,
+    Purpose,
+    SignInOutcome,
+    State,
+)
 from integrations.snapinspect.errors import SnapInspectError, Unreachable
 from integrations.snapinspect.profile import Profile, user_id
 from integrations.tokens import guest_tokens, proof
@@ -62,22 +71,22 @@ def _hear(guest: Guest) -> None:
     try:
         if row.exchanged_at is None:
             if row.exchange_sent_at is not None:  # by a process that is gone, and its answer with it
-                return _end(guest, Outcome.UNREACHABLE)
+                return _end(guest, SignInOutcome.UNREACHABLE)
             guest.exchange()
         verdict = proof.ask(guest.client())
     except CannotUnseal:
-        return _end(guest, Outcome.SETUP)
+        return _end(guest, SignInOutcome.SETUP)
     except Unreachable:
         return _later(guest)
     except SnapInspectError:
-        return _end(guest, Outcome.REFUSED)
+        return _end(guest, SignInOutcome.REFUSED)
     if verdict.refused:
-        return _end(guest, Outcome.REFUSED)
+        return _end(guest, SignInOutcome.REFUSED)
     if verdict.profile is None:
         return _later(guest)
     who = user_id(verdict.profile, settings.SNAPINSPECT_SIGN_IN_FIELD)
     if who is None:
-        return _end(guest, Outcome.NAMELESS)
+        return _end(guest, SignInOutcome.NAMELESS)
     return _introduced(guest, who, verdict.profile)
 
 
@@ -86,10 +95,10 @@ def _introduced(guest: Guest, who: str, profile: Profile) -> None:
     with transaction.atomic():
         if attempt.user is not None:
             outcome = _link(attempt.user, who, profile.name or "")
-            person = attempt.user if outcome == Outcome.LINKED else None
+            person = attempt.user if outcome == SignInOutcome.LINKED else None
         else:
             person = linked(who)
-            outcome = Outcome.KNOWN if person else Outcome.UNKNOWN
+            outcome = SignInOutcome.KNOWN if person else SignInOutcome.UNKNOWN
         guest.write(vendor_user_id=who)
         connection = _renewable(person, profile.company_id) if person else None
         if connection and person:
@@ -98,16 +107,16 @@ def _introduced(guest: Guest, who: str, profile: Profile) -> None:
         _end(guest, outcome, person=person, moved=connection is not None)
 
 
-def _link(person: User, who: str, name: str) -> Outcome:
+def _link(person: User, who: str, name: str) -> SignInOutcome:
     theirs = LinkedUser.objects.filter(user=person).first()
     if theirs is not None:
-        return Outcome.LINKED if theirs.vendor_user_id == who else Outcome.OTHER
+        return SignInOutcome.LINKED if theirs.vendor_user_id == who else SignInOutcome.OTHER
     try:
         with transaction.atomic():
             LinkedUser.objects.create(user=person, vendor_user_id=who, name=name)
     except IntegrityError:  # somebody else's; or two windows of one person, and the other one won
-        return Outcome.TAKEN
-    return Outcome.LINKED
+        return SignInOutcome.TAKEN
+    return SignInOutcome.LINKED
 
 
 def _renewable(person: User, company_id: str | None) -> Connection | None:
@@ -139,11 +148,11 @@ def _later(guest: Guest) -> None:
     in_time = GuestTokenPair.objects.filter(pk=guest.row.pk, received_at__gt=Now() - GuestTokenPair.PATIENCE).exists()
     answer_lost = guest.row.exchange_sent_at is not None and guest.row.exchanged_at is None
     if answer_lost or not in_time:
-        return _end(guest, Outcome.UNREACHABLE)
+        return _end(guest, SignInOutcome.UNREACHABLE)
     return guest.write(next_try_at=Now() + PAUSE)
 
 
-def _end(guest: Guest, outcome: Outcome, *, person: User | None = None, moved: bool = False) -> None:
+def _end(guest: Guest, outcome: SignInOutcome, *, person: User | None = None, moved: bool = False) -> None:
     """Writes down what came of it, and erases the pair, unless a connection has it now."""
     attempt = guest.row.attempt
     ended_at_snapinspect = guest.row.exchanged_at is not None

@@ -5,12 +5,13 @@ from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connect_links import ConnectLink
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State
 from integrations.models.connection_tests import ConnectionTest
-from integrations.models.connections import Connection, TokenPair
+from integrations.models.connections import Connection
 from integrations.models.deliveries import Delivery, WebhookAddress
 from integrations.models.events import Attempt, Event, EventDelivery, EventQueue, HandlerRun, LookupLimit, NamedLock
-from integrations.models.guest_tokens import GuestTokenPair, LinkedUser, Outcome
+from integrations.models.guest_tokens import GuestTokenPair, LinkedUser, SignInOutcome
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
+from integrations.models.token_pairs import TokenPair
 from integrations.models.workers import Worker
 
 __all__ = [
@@ -35,11 +36,11 @@ __all__ = [
     "LookupLimit",
     "NamedLock",
     "Notice",
-    "Outcome",
     "Panel",
     "PanelAnswer",
     "Purpose",
     "Replay",
+    "SignInOutcome",
     "State",
     "TokenPair",
     "WebhookAddress",

@@ -1,4 +1,4 @@
-"""Connections, and the tokens they keep."""
+"""Connections."""
 
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -10,6 +10,7 @@ from django.utils.functional import cached_property
 
 from accounts.models import AuditEntry, Customer, User, new_code
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State, telling
+from integrations.models.token_pairs import TokenPair
 
 # *Test connection* answers whoever presses it, and is no way to make us call SnapInspect all day.
 MOST_TESTS = 6
@@ -203,107 +204,3 @@ class Connection(models.Model):
             rows = rows.exclude(state=State.DISCONNECTED)
         rows.update(**changes)
         self.refresh_from_db()
-
-
-class TokenPairQuerySet(models.QuerySet["TokenPair"]):
-    def candidates(self) -> Self:
-        return self.filter(role=TokenPair.Role.CANDIDATE)
-
-    def current(self) -> Self:
-        return self.filter(role=TokenPair.Role.CURRENT)
-
-    def unleased(self) -> Self:
-        """Nobody holds them, or who did has not come back in time. The database's clock decides."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
-
-    def interrupted(self) -> Self:
-        """Pairs in use whose exchange was sent by somebody who is gone."""
-        return self.current().unleased().filter(exchange_sent_at__isnull=False, next_try_at__lte=Now())
-
-    def waiting(self) -> Self:
-        """Pairs in use that cannot be renewed at this moment: when to try again was decided when that was found out."""
-        return self.current().exclude(error_kind__in=["", "no_room"]).filter(next_try_at__gt=Now())
-
-    def left_behind(self) -> Self:
-        """Pairs that a disconnect should have erased by now."""
-        return self.filter(erase_after__lt=Now())
-
-    def due(self) -> Self:
-        """Candidates whose next step may be tried now."""
-        return self.candidates().unleased().filter(asks=False, next_try_at__lte=Now(), erase_after=None)
-
-
-class TokenPair(models.Model):
-    """An access token and its refresh token, sealed. Written by the rooms of custody alone (`tokens`, `leasing`).
-
-    A row is made once and then only changed by conditional updates under its lease: a stray `save()` of an object that
-    was read earlier would put tokens back that an exchange has killed since.
-    """
-
-    class Role(models.TextChoices):
-        CANDIDATE = "candidate", "Candidate"
-        CURRENT = "current", "Current"
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="pairs")
-    role = models.CharField(max_length=10, choices=Role, default=Role.CANDIDATE)
-    sealed_access = models.BinaryField()
-    sealed_refresh = models.BinaryField()  # empty for a personal access token, which has none
-    key_id = models.CharField(max_length=8)
-    # Of the access token: the first 6 hex digits of its SHA-256. For people to tell pairs apart.
-    fingerprint = models.CharField(max_length=6)
-    version = models.PositiveIntegerField(default=1)
-
-    lease_owner = models.CharField(max_length=32, blank=True)
-    lease_until = models.DateTimeField(null=True)
-
-    # The journal of an exchange: written before the request, cleared by its answer. Found by somebody else, it means
-    # that the outcome is unknown.
-    exchange_sent_at = models.DateTimeField(null=True)
-    exchange_sends = models.PositiveSmallIntegerField(default=0)
-    room = models.BinaryField(default=bytes)
-
-    # How far a candidate has come.
-    exchanged_at = models.DateTimeField(null=True)
-    proved_at = models.DateTimeField(null=True)
-    profile = models.JSONField(default=dict)
-    asks = models.BooleanField(default=False)  # waits for a person: this is another company than before
-    brought_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    received_at = models.DateTimeField(db_default=Now())
-    # Set by a disconnect, which erases the pair itself: whoever finds it later than this erases it in its place. From
-    # the moment that it is set nobody changes the pair any more.
-    erase_after = models.DateTimeField(null=True)
-    tries = models.PositiveSmallIntegerField(default=0)
-    next_try_at = models.DateTimeField(db_default=Now())
-    error_kind = models.CharField(max_length=30, blank=True)
-
-    objects = TokenPairQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["pk"]
-        constraints = [
-            models.UniqueConstraint(fields=["connection", "role"], name="one_pair_per_role"),
-            models.CheckConstraint(condition=Q(role__in=["candidate", "current"]), name="pair_role_is_known"),
-        ]
-        indexes = [
-            models.Index(fields=["role", "next_try_at"], name="pair_next_try"),
-            # Which keys are needed, asked by every look at /health/ready.
-            models.Index(fields=["key_id"], name="pair_key"),
-            # Those that the sweep looks for: an exchange takes a second, so there is hardly ever one.
-            models.Index(
-                fields=["exchange_sent_at"], condition=Q(exchange_sent_at__isnull=False), name="pair_in_exchange"
-            ),
-            models.Index(fields=["erase_after"], condition=Q(erase_after__isnull=False), name="pair_to_erase"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.get_role_display()} pair {self.fingerprint}"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("A token pair is changed through integrations.tokens.lease, never by save().")
-        super().save(*args, **kwargs)
-
-    def save_base(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("A token pair is changed through integrations.tokens.lease, never by save().")
-        super().save_base(*args, **kwargs)

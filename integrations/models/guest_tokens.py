@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User, new_code
 from integrations.models.connect_attempts import ConnectAttempt
+from integrations.models.token_pairs import TokenPair
 
 
 class LinkedUser(models.Model):
@@ -27,7 +28,7 @@ class LinkedUser(models.Model):
         return f"{self.user} is SnapInspect user {self.vendor_user_id}"
 
 
-class Outcome(models.TextChoices):
+class SignInOutcome(models.TextChoices):
     """What came of an introduction."""
 
     LINKED = "linked", "Linked"
@@ -69,7 +70,7 @@ class GuestTokenPair(models.Model):
     sealed_access = models.BinaryField()
     sealed_refresh = models.BinaryField()  # empty once the pair has gone where it belongs
     key_id = models.CharField(max_length=8)
-    fingerprint = models.CharField(max_length=6)
+    fingerprint = models.CharField(max_length=TokenPair.FINGERPRINT_LENGTH)
     received_at = models.DateTimeField(db_default=Now())
 
     lease_owner = models.CharField(max_length=32, blank=True)
@@ -79,7 +80,7 @@ class GuestTokenPair(models.Model):
     exchange_sent_at = models.DateTimeField(null=True)
     exchanged_at = models.DateTimeField(null=True)
 
-    outcome = models.CharField(max_length=20, choices=Outcome, blank=True)
+    outcome = models.CharField(max_length=20, choices=SignInOutcome, blank=True)
     vendor_user_id = models.CharField("SnapInspect user ID", max_length=64, blank=True)
     # A sign-in is good once, and what went wrong with a link is told once.
     used_at = models.DateTimeField(null=True)

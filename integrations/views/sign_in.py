@@ -18,7 +18,7 @@ from accounts.models import User
 from integrations import wording
 from integrations.background import jobs
 from integrations.connecting import sign_in, state
-from integrations.models import ConnectAttempt, Outcome, Purpose
+from integrations.models import ConnectAttempt, Purpose, SignInOutcome
 from integrations.snapinspect.authorization import Return
 from integrations.tokens import guest_tokens
 from integrations.views import polling
@@ -86,10 +86,10 @@ def signing_in(request: HttpRequest) -> HttpResponse:
         return redirect("account_login")
     if is_waiting:
         return render(request, "integrations/signing_in.html")
-    person = sign_in.linked(introduction.vendor_user_id) if introduction.outcome == Outcome.KNOWN else None
+    person = sign_in.linked(introduction.vendor_user_id) if introduction.outcome == SignInOutcome.KNOWN else None
     if person is None:
-        known_before = introduction.outcome == Outcome.KNOWN  # and unlinked since
-        ending = Outcome.UNKNOWN if known_before else Outcome(introduction.outcome)
+        known_before = introduction.outcome == SignInOutcome.KNOWN  # and unlinked since
+        ending = SignInOutcome.UNKNOWN if known_before else SignInOutcome(introduction.outcome)
         return _not_signed_in(request, ending)
     if not admission.may_enter(person):
         return _not_signed_in(request, "second-factor")

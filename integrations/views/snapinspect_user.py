@@ -12,7 +12,7 @@ from accounts import audit
 from accounts.access import person
 from integrations import wording
 from integrations.connecting import state
-from integrations.models import LinkedUser, Outcome, Purpose
+from integrations.models import LinkedUser, Purpose, SignInOutcome
 from integrations.views import polling
 from integrations.views.redirects import to_snapinspect
 from integrations.views.sign_in import require_offered
@@ -29,7 +29,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if answer is not None:
         return answer
     trouble = ""
-    if introduction and introduction.outcome not in {"", Outcome.LINKED} and introduction.use():
+    if introduction and introduction.outcome not in {"", SignInOutcome.LINKED} and introduction.use():
         trouble = wording.NOT_LINKED[introduction.outcome]
     context = {
         "linked": LinkedUser.objects.filter(user=person(request)).first(),

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations import wording
 from integrations.connecting import sign_in
-from integrations.models import ConnectAttempt, Connection, GuestTokenPair, LinkedUser, Outcome, State, TokenPair
+from integrations.models import ConnectAttempt, Connection, GuestTokenPair, LinkedUser, SignInOutcome, State, TokenPair
 from integrations.snapinspect.profile import read_user, user_id
 from integrations.tokens.encryption import CannotUnseal, GuestPlace, Place, unseal
 from tests.support.clients import OTHER, PAT, Sandbox, Visitor, audited, everything_kept, work
@@ -579,7 +579,7 @@ def test_a_lost_answer_is_not_sent_for_again(sandbox: Sandbox) -> None:
     work()
 
     assert sandbox.exchanges() == 1
-    assert GuestTokenPair.objects.get().outcome == Outcome.UNREACHABLE
+    assert GuestTokenPair.objects.get().outcome == SignInOutcome.UNREACHABLE
 
 
 def test_keys_that_do_not_open_the_pair_are_a_setup_problem(sandbox: Sandbox) -> None:
