@@ -5,12 +5,12 @@ from django.http import Http404, HttpRequest
 
 from accounts.models import Customer, Membership, Role, User
 
-ANYONE_INSIDE = frozenset(Role.values)
+ANY_ROLE = frozenset(Role.values)
 OWNERS = frozenset({Role.OWNER})
 MAY_CONNECT = frozenset({Role.OWNER, Role.MEMBER})
 
 
-def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANYONE_INSIDE) -> Customer:
+def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY_ROLE) -> Customer:
     """The customer with this code, with the visitor's `role` set.
 
     Raises Http404 for who is not a member: to a stranger an existing customer and a made-up code look the same.
@@ -32,21 +32,21 @@ def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY
     return customer
 
 
-def person(request: HttpRequest) -> User:
+def current_user(request: HttpRequest) -> User:
     """The signed-in user. Raises PermissionDenied for a stranger."""
     if not isinstance(request.user, User):
         raise PermissionDenied
     return request.user
 
 
-def staff(request: HttpRequest) -> User:
+def current_staff(request: HttpRequest) -> User:
     """The signed-in member of the operator's staff. Raises PermissionDenied for anybody else."""
-    user = person(request)
+    user = current_user(request)
     if not user.is_staff:
         raise PermissionDenied
     return user
 
 
-def still_may_connect(user: User, customer: Customer) -> bool:
+def may_connect_now(user: User, customer: Customer) -> bool:
     """Whether this person may connect for this customer *now*: asked again when they return from SnapInspect."""
     return Membership.objects.filter(user=user, customer=customer, role__in=MAY_CONNECT).exists()

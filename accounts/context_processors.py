@@ -7,7 +7,7 @@ from django.utils.functional import SimpleLazyObject
 from accounts.models import Membership, User
 
 
-def whereabouts(request: HttpRequest) -> dict[str, Any]:
+def page_header(request: HttpRequest) -> dict[str, Any]:
     """What every page's header shows: the app's name, where the visitor is, and where else they could be."""
     user = getattr(request, "user", None)
 

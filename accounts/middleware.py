@@ -21,7 +21,7 @@ from accounts.models import User
 logger = logging.getLogger(__name__)
 
 
-class PlainSessionKeys:
+class IgnoreMalformedSessionCookie:
     """Takes a session cookie for absent that cannot be one of ours: PostgreSQL refuses to look for a NUL."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -33,7 +33,7 @@ class PlainSessionKeys:
         return self.get_response(request)
 
 
-class SignInFirst(LoginRequiredMiddleware):
+class LoginRequired(LoginRequiredMiddleware):
     """Asks for a sign-in, and leads back to a page: never to an address that only takes forms."""
 
     def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponse:  # type: ignore[override]
@@ -47,7 +47,7 @@ class SignInFirst(LoginRequiredMiddleware):
         return redirect_to_login(back, resolve_url(settings.LOGIN_URL))
 
 
-class LocalTime:
+class VisitorTimeZone:
     """Days and times of a page are those of the visitor: their browser says where it is in a cookie (static/app.js).
 
     Before the first answer, without JavaScript, or with a name that we do not know, they are in UTC and say so.
@@ -71,7 +71,7 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-class MailTrouble:
+class MailFailurePage:
     """Turns a mail server that is down into a calm page, for the account pages that send mail while one waits.
 
     Sign-up looks after itself: it also undoes what it has saved.
@@ -90,7 +90,7 @@ class MailTrouble:
         return render(request, "accounts/mail_trouble.html", status=503)
 
 
-class SecondFactorOfStaff:
+class RequireStaffSecondFactor:
     """Leads staff who have no second factor to set one up before they see the admin, or anything below /staff/."""
 
     PLACES = ("/admin/", "/staff/")

@@ -1,10 +1,10 @@
 from django.urls import path
 
-from accounts.views import account, company, entrance, invitations, people
+from accounts.views import account, company, home, invitations, people, sign_up
 
 urlpatterns = [
-    path("", entrance.home, name="home"),
-    path("accounts/signup/", entrance.SignupView.as_view(), name="account_signup"),
+    path("", home.home, name="home"),
+    path("accounts/signup/", sign_up.SignupView.as_view(), name="account_signup"),
     path("accounts/invitations/<str:token>/", invitations.invitation, name="invitation"),
     path("accounts/invitations/<str:token>/signup/", invitations.InvitedSignupView.as_view(), name="invited_signup"),
     path("accounts/notifications/", account.notifications, name="notifications"),

@@ -1,14 +1,13 @@
 """Pages for what goes wrong before or beside a view: a calm sentence, the request's number, and nothing of ours."""
 
 import sys
-from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from connectapp.requests import request_id
+from connectapp.context_processors import request_id
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -29,5 +28,4 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _page(template: str, status: int) -> HttpResponse:
     # Without the context processors: some of them ask the database.
-    context: dict[str, Any] = request_id()
-    return HttpResponse(render_to_string(template, context), status=status)
+    return HttpResponse(render_to_string(template, request_id()), status=status)

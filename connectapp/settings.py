@@ -87,27 +87,27 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "connectapp.requests.RequestId",
-    "connectapp.any_name.AnswersUnderAnyName",
+    "connectapp.middleware.RequestId",
+    "connectapp.middleware.MonitoringEndpoints",
     "django.middleware.security.SecurityMiddleware",
     "integrations.webhooks.StraightToTheDoor",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
-    "accounts.middleware.PlainSessionKeys",
+    "accounts.middleware.IgnoreMalformedSessionCookie",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Every view asks for a sign-in unless it says otherwise: a forgotten decorator locks out, it does not let in.
-    "accounts.middleware.SignInFirst",
+    "accounts.middleware.LoginRequired",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "accounts.middleware.LocalTime",
-    "accounts.middleware.MailTrouble",
-    "accounts.middleware.SecondFactorOfStaff",
+    "accounts.middleware.VisitorTimeZone",
+    "accounts.middleware.MailFailurePage",
+    "accounts.middleware.RequireStaffSecondFactor",
 ]
 
 ROOT_URLCONF = "connectapp.urls"
@@ -124,8 +124,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "accounts.context_processors.whereabouts",
-                "connectapp.requests.request_id",
+                "accounts.context_processors.page_header",
+                "connectapp.context_processors.request_id",
                 "integrations.context_processors.attention",
                 "integrations.context_processors.offers",
                 "integrations.context_processors.before_you_go",

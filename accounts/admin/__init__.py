@@ -1,9 +1,9 @@
-"""What the operator's staff see and may do about people, and how every list of the admin behaves.
+"""What the operator's staff see and may do about people, and what every list of the admin is built on.
 
-rows         lists and pages of rows that come from the system, however many there are
-confirming   actions: asked about first, done row by row, bounded, each in the audit trail
-inviting     invitations, and the owner of a customer by mail
-people       people and their memberships
+base               read-only lists and pages of rows, however many there are; links between them
+confirmed_actions  actions that ask first, then act row by row, each noted in the audit trail
+invitations        invitations, and inviting the owner of a customer by mail
+people             users and their memberships
 """
 
 from allauth.mfa.models import Authenticator

@@ -9,9 +9,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from accounts import audit
-from accounts.access import person
-from accounts.admin.confirming import confirmed
-from accounts.admin.rows import FirstPages, linked
+from accounts.access import current_user
+from accounts.admin.base import CappedPaginator, link_column
+from accounts.admin.confirmed_actions import confirmed
 from accounts.models import Customer, Membership, User
 
 # In a customer's trail, what staff changed about who belongs to it.
@@ -45,7 +45,7 @@ def orphaned_by(user: User) -> list[Customer]:
     return [customer for customer in owned if not customer.has_owner_beside(user)]
 
 
-class NotesMemberships(admin.ModelAdmin[Any]):
+class MembershipAuditAdmin(admin.ModelAdmin[Any]):
     """For admins with memberships below a row: what staff change about them stands in the customer's trail."""
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
@@ -59,17 +59,17 @@ class NotesMemberships(admin.ModelAdmin[Any]):
 
 def _note(request: HttpRequest, kind: str, membership: Membership) -> None:
     email, role = membership.user.email, membership.role
-    audit.record(kind, customer=membership.customer, actor=person(request), person=email, role=role)
+    audit.record(kind, customer=membership.customer, actor=current_user(request), person=email, role=role)
 
 
 @admin.register(User)
-class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
+class UserAdmin(MembershipAuditAdmin, DjangoUserAdmin[User]):
     ordering = ["email"]
     list_display = ["email", "first_name", "last_name", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser"]
     search_fields = ["email", "first_name", "last_name"]
     date_hierarchy = "date_joined"
-    paginator = FirstPages
+    paginator = CappedPaginator
     show_full_result_count = False
     change_form_template = "admin/row.html"
     filter_horizontal = ()  # its script makes boxes that screen readers cannot name
@@ -86,18 +86,18 @@ class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         """Only a superuser hands out powers: whoever may edit people must not make themselves one."""
         fixed = ["last_login", "date_joined", *(["email"] if obj else [])]
-        return fixed if person(request).is_superuser else [*fixed, *map(str, POWERS)]
+        return fixed if current_user(request).is_superuser else [*fixed, *map(str, POWERS)]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         # Nor take over somebody who can do more than they, by a new password.
-        mightier = obj is not None and (obj.is_staff or obj.is_superuser) and not person(request).is_superuser
+        mightier = obj is not None and (obj.is_staff or obj.is_superuser) and not current_user(request).is_superuser
         return not mightier and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # by the action, which says what goes
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
-        return person(request).is_superuser
+        return current_user(request).is_superuser
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -132,13 +132,13 @@ class UserAdmin(NotesMemberships, DjangoUserAdmin[User]):
 
 @admin.register(Membership)
 class MembershipAdmin(admin.ModelAdmin[Membership]):
-    list_display = ["user", linked("customer"), "role", "created_at"]
+    list_display = ["user", link_column("customer"), "role", "created_at"]
     list_filter = ["role"]
     search_fields = ["user__email", "customer__name", "=customer__code"]
     autocomplete_fields = ["user", "customer"]
     list_select_related = ["user", "customer"]
     date_hierarchy = "created_at"
-    paginator = FirstPages
+    paginator = CappedPaginator
     show_full_result_count = False
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:

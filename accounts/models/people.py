@@ -136,7 +136,7 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     def owners(self) -> Self:
         return self.filter(role=Role.OWNER)
 
-    def told_of_trouble(self) -> Self:
+    def wanting_trouble_mails(self) -> Self:
         """Who wants the mails about what breaks; who has not chosen gets them as an owner."""
         return self.filter(Q(trouble_mails=True) | Q(trouble_mails=None, role=Role.OWNER))
 
@@ -146,7 +146,7 @@ class Membership(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Empty until this person has chosen: see told_of_trouble().
+    # Empty until this person has chosen: see wanting_trouble_mails().
     trouble_mails = models.BooleanField(null=True, blank=True)
     daily_digest = models.BooleanField(default=False, db_default=False)
 

@@ -12,8 +12,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from accounts import audit, choices
-from accounts.access import person
+from accounts import audit, mail_preferences
+from accounts.access import current_user
 from accounts.models import LastOwner, Membership, User
 
 
@@ -21,14 +21,14 @@ from accounts.models import LastOwner, Membership, User
 @require_http_methods(["GET", "POST"])
 def notifications(request: HttpRequest) -> HttpResponse:
     """Which mails this person wants, company by company."""
-    user = person(request)
+    user = current_user(request)
     memberships = user.memberships.select_related("customer", "user").order_by("customer__name", "pk")
     if request.method == "GET":
         return render(
-            request, "accounts/notifications.html", {"wishes": memberships, "digest_hour": choices.DIGEST_HOUR}
+            request, "accounts/notifications.html", {"wishes": memberships, "digest_hour": mail_preferences.DIGEST_HOUR}
         )
     for membership in memberships:
-        choices.choose(
+        mail_preferences.save(
             membership,
             trouble_mails=f"trouble-{membership.pk}" in request.POST,
             daily_digest=f"digest-{membership.pk}" in request.POST,
@@ -45,14 +45,16 @@ def notifications(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def stop_mails(request: HttpRequest, signed: str) -> HttpResponse:
     """Ends the mails that the signed address is about, for whoever holds it, signed in or not."""
-    about = choices.read_stop(signed)
+    about = mail_preferences.read_unsubscribe(signed)
     if about is None:
         return render(request, "accounts/stop_mails.html", {"broken": True}, status=404)
     what, pk = about
     if request.method == "POST":
-        choices.stop(what, pk)
+        mail_preferences.unsubscribe(what, pk)
     return render(
-        request, "accounts/stop_mails.html", {"digest": what == choices.DIGEST, "stopped": request.method == "POST"}
+        request,
+        "accounts/stop_mails.html",
+        {"digest": what == mail_preferences.DIGEST, "stopped": request.method == "POST"},
     )
 
 
@@ -61,7 +63,7 @@ def stop_mails(request: HttpRequest, signed: str) -> HttpResponse:
 @reauthentication_required
 def close(request: HttpRequest) -> HttpResponse:
     """Closes this person's account for good, unless a company would be left without an owner."""
-    user = person(request)
+    user = current_user(request)
     memberships = user.memberships.select_related("customer").order_by("customer_id")
     if request.method == "GET":
         return render(request, "accounts/close.html", {"memberships_here": memberships})

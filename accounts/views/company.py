@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit
-from accounts.access import OWNERS, customer_for, person
+from accounts.access import OWNERS, current_user, customer_for
 from accounts.forms import CompanyForm
 from accounts.models import AuditEntry, Customer
 
@@ -33,7 +33,9 @@ def company(request: HttpRequest, code: str) -> HttpResponse:
     if name != customer.name:
         with transaction.atomic():
             Customer.objects.filter(pk=customer.pk).update(name=name)
-            audit.record("customer.renamed", customer=customer, actor=person(request), before=customer.name, after=name)
+            audit.record(
+                "customer.renamed", customer=customer, actor=current_user(request), before=customer.name, after=name
+            )
         messages.success(request, f"The company is called {name} from now on.")
     return redirect("company", customer.code)
 
@@ -44,7 +46,7 @@ def start(request: HttpRequest) -> HttpResponse:
     """Another company for somebody who is here already; where sign-up is closed, staff make them."""
     if not settings.SIGNUP_OPEN:
         raise PermissionDenied
-    owner = person(request)
+    owner = current_user(request)
     form = CompanyForm(request.POST or None)
     if form.is_valid() and _started_today(owner.pk) >= MOST_PER_DAY:
         form.add_error(None, f"You have started {MOST_PER_DAY} companies today. Please go on tomorrow.")

@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit, invitations
-from accounts.access import OWNERS, customer_for, person
+from accounts.access import OWNERS, current_user, customer_for
 from accounts.forms import ROLE_MEANINGS, InvitationForm, RoleForm
 from accounts.models import Customer, LastOwner, Membership, Role
 
@@ -32,7 +32,7 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
         return _page(request, customer, form)
     email, role = form.cleaned_data["email"], Role(form.cleaned_data["role"])
     try:
-        invitations.invite(request, customer, email, role, by=person(request))
+        invitations.invite(request, customer, email, role, by=current_user(request))
     except invitations.CannotInvite as problem:
         form.add_error(None, invitations.WHY_NOT[type(problem)])
         return _page(request, customer, form)
@@ -45,7 +45,7 @@ def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpRespon
     customer = customer_for(request, code, roles=OWNERS)
     asked = get_object_or_404(customer.invitations.pending(), pk=invitation)
     try:
-        invitations.invite(request, customer, asked.email, Role(asked.role), by=person(request))
+        invitations.invite(request, customer, asked.email, Role(asked.role), by=current_user(request))
     except invitations.CannotInvite as problem:
         messages.error(request, invitations.WHY_NOT[type(problem)])
     else:
@@ -57,7 +57,7 @@ def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpRespon
 def withdraw(request: HttpRequest, code: str, invitation: int) -> HttpResponse:
     customer = customer_for(request, code, roles=OWNERS)
     asked = get_object_or_404(customer.invitations, pk=invitation)
-    if invitations.withdraw(asked, by=person(request)):
+    if invitations.withdraw(asked, by=current_user(request)):
         messages.success(request, f"The invitation of {asked.email} is withdrawn. Its link no longer works.")
     else:
         messages.info(request, f"The invitation of {asked.email} was over already.")
@@ -79,7 +79,7 @@ def change_role(request: HttpRequest, code: str, membership: int) -> HttpRespons
             audit.record(
                 "member.role_changed",
                 customer=customer,
-                actor=person(request),
+                actor=current_user(request),
                 person=member.user.email,
                 before=before,
                 after=role.value,
@@ -111,7 +111,7 @@ def leave(request: HttpRequest, code: str) -> HttpResponse:
     customer = customer_for(request, code)
     if request.method == "GET":
         return render(request, "accounts/leave.html")
-    member = get_object_or_404(customer.memberships.select_related("user"), user=person(request))
+    member = get_object_or_404(customer.memberships.select_related("user"), user=current_user(request))
     if not _end(request, member, "member.left"):
         return redirect("people", customer.code)
     messages.success(request, f"You do not belong to {customer.name} any more.")
@@ -121,7 +121,7 @@ def leave(request: HttpRequest, code: str) -> HttpResponse:
 def _end(request: HttpRequest, member: Membership, kind: str) -> bool:
     try:
         with transaction.atomic():
-            audit.record(kind, customer=member.customer, actor=person(request), person=member.user.email)
+            audit.record(kind, customer=member.customer, actor=current_user(request), person=member.user.email)
             member.end()
     except LastOwner:
         messages.error(request, KEEP_AN_OWNER)

@@ -10,8 +10,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts import audit
-from accounts.admin.confirming import confirmed
-from accounts.admin.rows import Rows, linked, list_of
+from accounts.admin.base import ReadOnlyAdmin, changelist_url, link_column
+from accounts.admin.confirmed_actions import confirmed
 from accounts.models import AuditEntry, User
 from integrations import wording
 from integrations.background import jobs
@@ -91,10 +91,10 @@ class WebhookAddressInline(Looked):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(InWords, Rows):
+class ConnectionAdmin(InWords, ReadOnlyAdmin):
     list_display = [
-        "label", "badge", linked("customer"), "company_id", "trouble", "incident_since", "proved_at",
-        linked("connected_by"),
+        "label", "badge", link_column("customer"), "company_id", "trouble", "incident_since", "proved_at",
+        link_column("connected_by"),
     ]  # fmt: skip
     list_filter = ["state", "kind", ErrorKind, ("incident_since", admin.EmptyFieldListFilter)]
     search_fields = ["=code", "=company_id", "company_name", "account_email", "customer__name", "=customer__code"]
@@ -123,13 +123,13 @@ class ConnectionAdmin(InWords, Rows):
         return render_to_string("partials/badge.html", connection_badge(connection))
 
     def related(self, row: Connection) -> Iterable[tuple[str, str]]:
-        yield "Its events", list_of(Event, connection__id__exact=row.pk)
-        yield "Events that failed", list_of(Event, connection__id__exact=row.pk, state__exact=Event.State.FAILED)
-        yield "Deliveries to its own address", list_of(Delivery, connection__id__exact=row.pk)
-        yield "Tests", list_of(ConnectionTest, connection__id__exact=row.pk)
-        yield "Attempts to connect", list_of(ConnectAttempt, connection__id__exact=row.pk)
+        yield "Its events", changelist_url(Event, connection__id__exact=row.pk)
+        yield "Events that failed", changelist_url(Event, connection__id__exact=row.pk, state__exact=Event.State.FAILED)
+        yield "Deliveries to its own address", changelist_url(Delivery, connection__id__exact=row.pk)
+        yield "Tests", changelist_url(ConnectionTest, connection__id__exact=row.pk)
+        yield "Attempts to connect", changelist_url(ConnectAttempt, connection__id__exact=row.pk)
         yield "Ask SnapInspect with it", reverse("staff_explorer", args=[row.code])
-        yield "Who did what", list_of(AuditEntry, subject__exact=row.code)
+        yield "Who did what", changelist_url(AuditEntry, subject__exact=row.code)
 
     @confirmed(
         "Check now",
@@ -180,9 +180,10 @@ class ConnectionAdmin(InWords, Rows):
 
 
 @admin.register(ConnectAttempt)
-class ConnectAttemptAdmin(Rows):
+class ConnectAttemptAdmin(ReadOnlyAdmin):
     list_display = [
-        "issued_at", "purpose", linked("customer"), linked("user"), linked("connection"), "used_at", "outcome_words",
+        "issued_at", "purpose", link_column("customer"), link_column("user"), link_column("connection"), "used_at",
+        "outcome_words",
     ]  # fmt: skip
     list_filter = ["purpose", "used_at"]
     search_fields = ["=connection__code", "customer__name", "=customer__code", "user__email"]
@@ -200,8 +201,8 @@ class ConnectAttemptAdmin(Rows):
 
 
 @admin.register(ConnectionTest)
-class CheckAdmin(InWords, Rows):
-    list_display = ["at", linked("connection"), linked("by"), "trouble", "milliseconds"]
+class CheckAdmin(InWords, ReadOnlyAdmin):
+    list_display = ["at", link_column("connection"), link_column("by"), "trouble", "milliseconds"]
     list_filter = [ErrorKind]
     search_fields = ["=connection__code", "connection__customer__name"]
     date_hierarchy = "at"

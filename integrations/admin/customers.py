@@ -6,11 +6,11 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from accounts.access import person
-from accounts.admin.confirming import PATIENCE, confirmed
-from accounts.admin.inviting import InvitationInline, InvitesOwner
-from accounts.admin.people import MembershipInline, NotesMemberships
-from accounts.admin.rows import Rows, list_of
+from accounts.access import current_user
+from accounts.admin.base import ReadOnlyAdmin, changelist_url
+from accounts.admin.confirmed_actions import TIME_LIMIT, confirmed
+from accounts.admin.invitations import InvitationInline, OwnerInvitationAdmin
+from accounts.admin.people import MembershipAuditAdmin, MembershipInline
 from accounts.models import AuditEntry, Customer, User
 from integrations import wording
 from integrations.connecting import customer_deletion, disconnection
@@ -23,7 +23,7 @@ MOST_AT_ONCE = 5
 
 
 @admin.register(Customer)
-class CustomerAdmin(NotesMemberships, InvitesOwner, Rows):
+class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
     list_display = ["name", "code", "created_at"]
     search_fields = ["name", "=code", "memberships__user__email", "=connections__company_id"]
     search_help_text = "Name, code, somebody's email address, or a company ID of SnapInspect."
@@ -41,15 +41,15 @@ class CustomerAdmin(NotesMemberships, InvitesOwner, Rows):
         return admin.ModelAdmin.has_change_permission(self, request, obj)
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
-        return person(request).is_superuser
+        return current_user(request).is_superuser
 
     def related(self, row: Customer) -> Iterable[tuple[str, str]]:
-        yield "All its connections", list_of(Connection, customer__id__exact=row.pk)
-        yield "All its events", list_of(Event, connection__customer__id__exact=row.pk)
+        yield "All its connections", changelist_url(Connection, customer__id__exact=row.pk)
+        yield "All its events", changelist_url(Event, connection__customer__id__exact=row.pk)
         failed = {"connection__customer__id__exact": row.pk, "state__exact": Event.State.FAILED}
-        yield "Events that failed", list_of(Event, **failed)
-        yield "Attempts to connect", list_of(ConnectAttempt, customer__id__exact=row.pk)
-        yield "Who did what", list_of(AuditEntry, customer__id__exact=row.pk)
+        yield "Events that failed", changelist_url(Event, **failed)
+        yield "Attempts to connect", changelist_url(ConnectAttempt, customer__id__exact=row.pk)
+        yield "Who did what", changelist_url(AuditEntry, customer__id__exact=row.pk)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -100,6 +100,6 @@ class CustomerAdmin(NotesMemberships, InvitesOwner, Rows):
             return "disconnect all first, so that its tokens are ended at SnapInspect."
         return (
             ""
-            if customer_deletion.close(customer, by=by, seconds=PATIENCE)
+            if customer_deletion.close(customer, by=by, seconds=TIME_LIMIT)
             else "it takes longer; ask again, and it goes on."
         )

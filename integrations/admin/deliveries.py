@@ -9,8 +9,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from accounts.admin.confirming import confirmed
-from accounts.admin.rows import ManyRows, linked, list_of
+from accounts.admin.base import LargeTableAdmin, changelist_url, link_column
+from accounts.admin.confirmed_actions import confirmed
 from accounts.models import User
 from integrations import wording
 from integrations.background import jobs
@@ -45,7 +45,7 @@ class LastTrouble(admin.SimpleListFilter):
         return queryset.filter(last_error_kind=self.value()) if self.value() else queryset
 
 
-class ByExactWords(ManyRows):
+class ByExactWords(LargeTableAdmin):
     """Searched for whole codes, IDs and types, as they are: anything looser would read millions of rows twice."""
 
     searched: tuple[str, ...] = ()
@@ -87,12 +87,12 @@ def what(row: Event | Delivery) -> str:
 @admin.register(Event)
 class EventAdmin(ByExactWords):
     list_display = [
-        "received_at", "event_state", what, "inspection_id", linked("connection"), "attempts", "trouble", "proof",
+        "received_at", "event_state", what, "inspection_id", link_column("connection"), "attempts", "trouble", "proof",
     ]  # fmt: skip
     list_filter = ["state", ("received_at", admin.DateFieldListFilter), LastTrouble, Type, "proof", "recovered"]
     searched = ("code", "inspection_id", "connection__code", "connection__customer__code", "company_id", "type")
     search_help_text = "Event code, inspection ID, company ID, type, or the code of a connection or customer."
-    linked_by = ("connection__customer__id__exact",)
+    allowed_lookups = ("connection__customer__id__exact",)
     list_select_related = ["connection"]
     exclude = ["repeat_of", "content", "content_sha256", "body_sha256", "last_error_kind"]
     readonly_fields = ["trouble", "content_bytes"]
@@ -106,10 +106,10 @@ class EventAdmin(ByExactWords):
         links = EventDelivery.objects.filter(event=row).order_by("pk").values_list("delivery_id", flat=True)
         ids = ",".join(str(pk) for pk in links[:MOST_LINKED])
         if ids:
-            yield "The deliveries it came from", list_of(Delivery, id__in=ids)
+            yield "The deliveries it came from", changelist_url(Delivery, id__in=ids)
         yield (
             "All events of this inspection",
-            list_of(Event, connection__id__exact=row.connection_id, inspection_id__exact=row.inspection_id),
+            changelist_url(Event, connection__id__exact=row.connection_id, inspection_id__exact=row.inspection_id),
         )
 
     @admin.display(description="state")
@@ -153,7 +153,7 @@ class AssignForm(forms.Form):
 class DeliveryAdmin(ByExactWords):
     list_display = [
         "received_at", "delivery_state", "problem", what, "inspection_id", "company_id", "came_to",
-        linked("assigned_to"),
+        link_column("assigned_to"),
     ]  # fmt: skip
     list_filter = ["state", ("received_at", admin.DateFieldListFilter), Type]
     searched = ("inspection_id", "company_id", "type", "connection__code")
@@ -173,9 +173,9 @@ class DeliveryAdmin(ByExactWords):
         links = EventDelivery.objects.filter(delivery=row).order_by("pk").values_list("event_id", flat=True)
         ids = ",".join(str(pk) for pk in links[:MOST_LINKED])
         if ids:
-            yield "The events it announced", list_of(Event, id__in=ids)
+            yield "The events it announced", changelist_url(Event, id__in=ids)
         if row.company_id:
-            yield "Connections of this company", list_of(Connection, company_id__exact=row.company_id)
+            yield "Connections of this company", changelist_url(Connection, company_id__exact=row.company_id)
 
     @admin.display(description="state")
     def delivery_state(self, delivery: Delivery) -> str:

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from accounts import audit
-from accounts.access import person
+from accounts.access import current_user
 from integrations.calls import panels
 from integrations.models import Connection, Panel, PanelAnswer
 from integrations.views.forms import PanelForm
@@ -46,7 +46,7 @@ class PanelAdmin(admin.ModelAdmin[Panel]):
 
     def try_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The saved panel with a connection of somebody's choice, asked now; nothing of it is kept."""
-        user = person(request)
+        user = current_user(request)
         if not user.has_perms(["integrations.view_panel", "integrations.change_connection"]):
             raise PermissionDenied
         panel = self.get_object(request, object_id)
@@ -73,7 +73,7 @@ class PanelAdmin(admin.ModelAdmin[Panel]):
         super().save_model(request, obj, form, change)
         # What it showed before it was changed; who is asking at this moment finds no row to write to.
         PanelAnswer.objects.filter(panel=obj).delete()
-        audit.record("panel.saved", actor=person(request), panel=obj.title, active=obj.is_active)
+        audit.record("panel.saved", actor=current_user(request), panel=obj.title, active=obj.is_active)
 
     def delete_model(self, request: HttpRequest, obj: Panel) -> None:
         self._note_deletion(request, [obj])
@@ -90,4 +90,4 @@ class PanelAdmin(admin.ModelAdmin[Panel]):
 
     def _note_deletion(self, request: HttpRequest, chosen: Sequence[Panel]) -> None:
         for panel in chosen:
-            audit.record("panel.deleted", actor=person(request), panel=panel.title)
+            audit.record("panel.deleted", actor=current_user(request), panel=panel.title)

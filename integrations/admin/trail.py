@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.admin.rows import ManyRows, linked, list_of
+from accounts.admin.base import LargeTableAdmin, changelist_url, link_column
 from accounts.models import AuditEntry
 from integrations import wording
 from integrations.models import Connection
@@ -25,8 +25,8 @@ class What(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ManyRows):
-    list_display = ["at", "what", linked("customer"), "who", "subject"]
+class AuditEntryAdmin(LargeTableAdmin):
+    list_display = ["at", "what", link_column("customer"), "who", "subject"]
     list_filter = [("at", admin.DateFieldListFilter), What]
     search_fields = ["=subject", "=kind", "=customer__code", "customer__name", "actor_name"]
     search_help_text = "Code of a connection or customer, a customer's name, or who did it."
@@ -36,10 +36,10 @@ class AuditEntryAdmin(ManyRows):
 
     def related(self, row: AuditEntry) -> Iterable[tuple[str, str]]:
         if row.subject:
-            yield "The connection", list_of(Connection, code__exact=row.subject)
-            yield "All about it", list_of(AuditEntry, subject__exact=row.subject)
+            yield "The connection", changelist_url(Connection, code__exact=row.subject)
+            yield "All about it", changelist_url(AuditEntry, subject__exact=row.subject)
         if row.customer_id:
-            yield "All of this customer", list_of(AuditEntry, customer__id__exact=row.customer_id)
+            yield "All of this customer", changelist_url(AuditEntry, customer__id__exact=row.customer_id)
 
     @admin.display(description="what")
     def what(self, entry: AuditEntry) -> str:

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import choices
+from accounts import mail_preferences
 from accounts.models import Customer, Membership, User
 from integrations.models import Connection, Event, State
 from integrations.notifications import incidents
@@ -58,7 +58,7 @@ def send(pk: int) -> None:
     except OSError as problem:  # SMTP's own errors, too
         logger.warning("A daily digest could not be mailed (%s).", type(problem).__name__)
         return
-    User.objects.filter(pk=pk).exclude(next_digest_at=None).update(next_digest_at=choices.next_digest(now))
+    User.objects.filter(pk=pk).exclude(next_digest_at=None).update(next_digest_at=mail_preferences.next_digest(now))
 
 
 def _yesterday(customer: Customer, midnight: datetime) -> Yesterday:
@@ -81,10 +81,12 @@ def _yesterday(customer: Customer, midnight: datetime) -> Yesterday:
 
 
 def _mail(user: User, companies: list[Yesterday], day: datetime) -> None:
-    stop = incidents.origin() + choices.stop_path(choices.DIGEST, user.pk)
+    stop = incidents.origin() + mail_preferences.unsubscribe_path(mail_preferences.DIGEST, user.pk)
     text = render_to_string(
         "integrations/mail/digest.txt",
         {"app_name": settings.APP_NAME, "day": day, "companies": companies, "stop": stop},
     )
     subject, _, body = text.strip().partition("\n")
-    EmailMessage(subject.strip(), body.strip() + "\n", to=[user.email], headers=choices.stop_headers(stop)).send()
+    EmailMessage(
+        subject.strip(), body.strip() + "\n", to=[user.email], headers=mail_preferences.unsubscribe_headers(stop)
+    ).send()

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from accounts import choices
+from accounts import mail_preferences
 from accounts.models import Membership
 from integrations.models import Connection, Notice, State
 
@@ -30,7 +30,7 @@ def send(pk: int) -> None:
     connection = Connection.objects.select_related("customer").get(pk=pk)
     notice = connection.notice
     sent, failed, refused = 0, 0, 0
-    for membership in choices.told_of_trouble(connection.customer):
+    for membership in mail_preferences.trouble_recipients(connection.customer):
         try:
             _mail(connection, Notice(notice), membership)
             sent += 1
@@ -54,7 +54,7 @@ def send(pk: int) -> None:
 
 
 def _mail(connection: Connection, notice: Notice, membership: Membership) -> None:
-    stop = origin() + choices.stop_path(choices.TROUBLE, membership.pk)
+    stop = origin() + mail_preferences.unsubscribe_path(mail_preferences.TROUBLE, membership.pk)
     text = render_to_string(
         f"integrations/mail/{notice.value}.txt",
         {
@@ -70,7 +70,7 @@ def _mail(connection: Connection, notice: Notice, membership: Membership) -> Non
         subject.strip(),
         body.strip() + "\n",
         to=[membership.user.email],
-        headers=choices.stop_headers(stop),
+        headers=mail_preferences.unsubscribe_headers(stop),
     ).send()
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts import audit
-from accounts.access import customer_for, person
+from accounts.access import current_user, customer_for
 from accounts.models import AuditEntry
 from integrations import wording
 from integrations.models import Connection
@@ -35,7 +35,7 @@ def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHt
     """All of it as CSV, row by row in constant memory."""
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections, code=connection_code)
-    audit.record("activity.exported", customer=customer, actor=person(request), subject=connection.code)
+    audit.record("activity.exported", customer=customer, actor=current_user(request), subject=connection.code)
     return csv_files.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
 
 

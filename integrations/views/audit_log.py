@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts import audit
-from accounts.access import OWNERS, customer_for, person
+from accounts.access import OWNERS, current_user, customer_for
 from accounts.models import AuditEntry, Customer
 from integrations import wording
 from integrations.views import activity, csv_files
@@ -81,7 +81,7 @@ def export(request: HttpRequest, code: str) -> StreamingHttpResponse:
     """All that the same filter finds, as CSV."""
     customer = customer_for(request, code, roles=OWNERS)
     entries = _chosen(customer, _filter(request, customer))
-    audit.record("audit.exported", customer=customer, actor=person(request))
+    audit.record("audit.exported", customer=customer, actor=current_user(request))
     return csv_files.download(f"audit-{customer.code}.csv", activity.HEADER, activity.rows(entries))
 
 

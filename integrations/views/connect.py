@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import audit
-from accounts.access import MAY_CONNECT, customer_for, person, still_may_connect
+from accounts.access import MAY_CONNECT, current_user, customer_for, may_connect_now
 from accounts.models import Customer, User
 from integrations import wording
 from integrations.background import jobs
@@ -45,7 +45,7 @@ def start(request: HttpRequest, code: str, connection_code: str | None = None) -
 
 def leave(request: HttpRequest, customer: Customer, connection: Connection | None) -> HttpResponse:
     """The way to SnapInspect's page, for somebody who may connect and has pressed a button that says so."""
-    user = person(request)
+    user = current_user(request)
     audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
     return to_snapinspect(
         state.issue(
@@ -79,7 +79,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         attempt, refusal = state.redeem(came.state, session_key=request.session.session_key, user=user)
         if attempt is None or refusal is not None:
             return _refuse(request, user, attempt, refusal or state.Refusal.UNKNOWN)
-        if not still_may_connect(user, attempt.for_customer):
+        if not may_connect_now(user, attempt.for_customer):
             return _end(attempt, "not-allowed")
         if came.pair is None:
             return _come_back_without(request, attempt, came.problem or "no_token")
@@ -106,7 +106,7 @@ def answer(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
     connection = get_object_or_404(customer.connections, code=connection_code)
     add = request.POST.get("answer") == "add"
     try:
-        added = completion.answer_question(connection, add=add, by=person(request))
+        added = completion.answer_question(connection, add=add, by=current_user(request))
     except (lease.LostLease, CannotUnseal, IntegrityError):
         messages.warning(request, "That could not be done right now. Please look again in a moment.")
         return redirect("dashboard", customer.code)

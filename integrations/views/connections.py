@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import audit, choices
-from accounts.access import MAY_CONNECT, customer_for, person
+from accounts import audit, mail_preferences
+from accounts.access import MAY_CONNECT, current_user, customer_for
 from accounts.models import Customer
 from integrations import wording
 from integrations.calls import health_check, panels
@@ -80,10 +80,10 @@ def change(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
     form = NameForm(request.POST or None, initial={"name": found.own_name})
     if request.method == "POST" and form.is_valid():
         found.rename(form.cleaned_data["name"])
-        audit.record("connection.renamed", customer=customer, actor=person(request), subject=found.code)
+        audit.record("connection.renamed", customer=customer, actor=current_user(request), subject=found.code)
         messages.success(request, f"This connection is called {found.label} now.")
         return redirect("connection_settings", customer.code, found.code)
-    context = {"connection": found, "form": form, "told": choices.told_of_trouble(customer)}
+    context = {"connection": found, "form": form, "told": mail_preferences.trouble_recipients(customer)}
     return render(request, "integrations/connection_settings.html", context)
 
 
@@ -113,7 +113,7 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """Calls SnapInspect at once and leads to a page with its answer."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
-    check = health_check.test(connection, by=person(request))
+    check = health_check.test(connection, by=current_user(request))
     if check is None:
         messages.info(
             request,
@@ -144,7 +144,7 @@ def disconnect(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     if request.method == "GET":
         context = {"connection": connection, "kept": retention.AFTER_DISCONNECT}
         return render(request, "integrations/disconnect.html", context)
-    if disconnection.disconnect(connection, by=person(request)):
+    if disconnection.disconnect(connection, by=current_user(request)):
         messages.success(
             request, f"{connection.label} is disconnected. Its access was ended at SnapInspect and erased here."
         )
@@ -162,7 +162,7 @@ def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> Htt
     """Exchanges the tokens now, because somebody thinks they are known to others."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
-    error_kind = health_check.replace_tokens(connection, by=person(request))
+    error_kind = health_check.replace_tokens(connection, by=current_user(request))
     if error_kind:
         messages.warning(request, f"The tokens could not be replaced. {wording.trouble(error_kind)}")
     else:

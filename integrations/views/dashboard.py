@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts.access import customer_for, person
+from accounts.access import current_user, customer_for
 from accounts.models import Customer, User
 from integrations.calls import panels
 from integrations.models import Connection, State
@@ -25,7 +25,7 @@ CARDS_AT_MOST = 2
 def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     """What this customer has connected and how it is doing. Shows what we know; asks SnapInspect nothing."""
     customer = customer_for(request, code)
-    user = person(request)
+    user = current_user(request)
     if user.last_customer_id != customer.pk:
         User.objects.filter(pk=user.pk).update(last_customer=customer)
     connections = _connections(customer)

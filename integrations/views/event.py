@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.access import MAY_CONNECT, customer_for, person
+from accounts.access import MAY_CONNECT, current_user, customer_for
 from accounts.models import Customer
 from integrations.background import jobs
 from integrations.calls import explorer
@@ -55,7 +55,7 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     """Has a finished event processed anew."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = _event(customer, event_code)
-    if parked.replay(found, by=person(request)):
+    if parked.replay(found, by=current_user(request)):
         jobs.nudge()
         messages.success(request, "This event is being processed again.")
     else:

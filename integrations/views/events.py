@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts import audit
-from accounts.access import customer_for, person
+from accounts.access import current_user, customer_for
 from accounts.models import Customer
 from integrations import wording
 from integrations.events.selection import Matching, Selection, fingerprint
@@ -64,7 +64,7 @@ def export(request: HttpRequest, code: str) -> HttpResponseBase:
         # That page says what is wrong with the filter.
         return redirect(f"{reverse('events', args=[customer.code])}?{request.GET.urlencode()}")
     chosen = form.selection
-    audit.record("events.exported", customer=customer, actor=person(request), **chosen.plain)
+    audit.record("events.exported", customer=customer, actor=current_user(request), **chosen.plain)
     name = f"events-{slugify(customer.name) or customer.code}-{timezone.now():%Y-%m-%d}.csv"
     return csv_files.download(name, HEADER, _rows(chosen.of(customer)))
 

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit
-from accounts.access import OWNERS, customer_for, person
+from accounts.access import OWNERS, current_user, customer_for
 from accounts.models import Customer
 from integrations.calls import explorer
 from integrations.models import Connection
@@ -25,7 +25,7 @@ def ask(request: HttpRequest, code: str) -> HttpResponse:
     customer = customer_for(request, code, roles=OWNERS)
     form = ExplorerForm(request.POST or None, connections=customer.connections.askable())
     if form.is_valid():
-        explorer.ask(form.cleaned_data["connection"], form.cleaned_data["path"], by=person(request))
+        explorer.ask(form.cleaned_data["connection"], form.cleaned_data["path"], by=current_user(request))
         return redirect("explorer", customer.code)
     return _page(request, customer, form)
 
@@ -34,7 +34,7 @@ def ask(request: HttpRequest, code: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def for_staff(request: HttpRequest, connection_code: str) -> HttpResponse:
     """The same for staff, one connection at a time. The customer reads in its activity that they asked."""
-    user = person(request)
+    user = current_user(request)
     if not user.is_staff or not user.has_perm("integrations.change_connection"):
         raise PermissionDenied
     mine = Connection.objects.select_related("customer").filter(code=connection_code)
@@ -51,13 +51,13 @@ def _page(
     request: HttpRequest, customer: Customer, form: ExplorerForm, *, connection: Connection | None = None
 ) -> HttpResponse:
     history = explorer.history(customer)
-    last = explorer.last_call(customer, by=person(request))
+    last = explorer.last_call(customer, by=current_user(request))
     context = {
         "form": form,
         "api_url": settings.SNAPINSPECT_API_URL,
         "history": history,
         "last": last,
-        "answer": explorer.answer_to(last, by=person(request)) if last else None,
+        "answer": explorer.answer_to(last, by=current_user(request)) if last else None,
         "curl": explorer.as_curl(last.path) if last else "",
         # Only on the page for staff: members find their customer in the header.
         "of_connection": connection,

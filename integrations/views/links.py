@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.access import MAY_CONNECT, customer_for, person
+from accounts.access import MAY_CONNECT, current_user, customer_for
 from integrations import wording
 from integrations.connecting import links
 from integrations.views import connect
@@ -20,7 +20,7 @@ def make(request: HttpRequest, code: str, connection_code: str | None = None) ->
     """Shows a new link, for a new connection or to reconnect the one named. Once: only its hash is kept."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = get_object_or_404(customer.connections, code=connection_code) if connection_code else None
-    secret = links.issue(customer=customer, by=person(request), connection=connection)
+    secret = links.issue(customer=customer, by=current_user(request), connection=connection)
     address = request.build_absolute_uri(reverse("connect_link", args=[customer.code, secret]))
     context = {
         "address": address,
@@ -41,7 +41,7 @@ def follow(request: HttpRequest, code: str, secret: str) -> HttpResponse:
     if not settings.SNAPINSPECT_CLIENT_ID:
         messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
         return redirect("dashboard", customer.code)
-    if request.method == "POST" and links.use(link, by=person(request)):
+    if request.method == "POST" and links.use(link, by=current_user(request)):
         return connect.leave(request, customer, link.connection)
     ending = links.ending(link)
     if ending:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts.access import staff
+from accounts.access import current_staff
 from integrations import wording
 from integrations.models import Delivery, Event, State
 from integrations.operations import status
@@ -22,7 +22,7 @@ EVENTS = "admin:integrations_event_changelist"
 @require_GET
 def office(request: HttpRequest) -> HttpResponse:
     """Where staff begin."""
-    staff(request)
+    current_staff(request)
     return redirect("operations")
 
 
@@ -30,7 +30,7 @@ def office(request: HttpRequest) -> HttpResponse:
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """Signals first, then counts that lead to the rows behind them."""
-    staff(request)
+    current_staff(request)
     seen = status.look()
     context = {
         "seen": seen,
@@ -64,7 +64,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_GET
 def as_json(request: HttpRequest) -> HttpResponse:
     """The same for machines of people who are signed in as staff."""
-    staff(request)
+    current_staff(request)
     return JsonResponse(asdict(status.look()))
 
 

@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit
-from accounts.access import MAY_CONNECT, customer_for, person
+from accounts.access import MAY_CONNECT, current_user, customer_for
 from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.models import Connection, Kind, State
@@ -29,10 +29,12 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     waiting = customer.connections.filter(kind=Kind.PERSONAL, state=State.CONNECTING, pairs=None).first()
     if waiting is None:
         with transaction.atomic():
-            waiting = Connection.objects.create(customer=customer, kind=Kind.PERSONAL, connected_by=person(request))
-            audit.record("personal.started", customer=customer, actor=person(request), subject=waiting.code)
+            waiting = Connection.objects.create(
+                customer=customer, kind=Kind.PERSONAL, connected_by=current_user(request)
+            )
+            audit.record("personal.started", customer=customer, actor=current_user(request), subject=waiting.code)
             # SnapInspect wants the address together with the request for the token.
-            webhook_addresses.issue(waiting, by=person(request))
+            webhook_addresses.issue(waiting, by=current_user(request))
     return redirect("personal_token", customer.code, waiting.code)
 
 
@@ -52,8 +54,8 @@ def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
         context = {"connection": connection, "form": form, "address": address}
         return render(request, "integrations/personal.html", context)
     with transaction.atomic():
-        custody.receive_personal(connection, form.cleaned_data["token"], by=person(request))
-        audit.record("personal.received", customer=customer, actor=person(request), subject=connection.code)
+        custody.receive_personal(connection, form.cleaned_data["token"], by=current_user(request))
+        audit.record("personal.received", customer=customer, actor=current_user(request), subject=connection.code)
         jobs.nudge()
     messages.info(request, "Thank you. We are asking SnapInspect whether this token works.")
     return redirect("dashboard", customer.code)

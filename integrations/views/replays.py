@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.access import MAY_CONNECT, customer_for, person
+from accounts.access import MAY_CONNECT, current_user, customer_for
 from integrations.background import jobs
 from integrations.events import replays
 from integrations.models import Replay
@@ -28,7 +28,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
         if form.is_valid():
             context |= {"count": replays.count(customer, form.selection), "query": form.selection.query}
         return render(request, "integrations/replay_start.html", context)
-    begun = replays.start(customer, form.selection, by=person(request))
+    begun = replays.start(customer, form.selection, by=current_user(request))
     if begun is None:  # somebody else was quicker by a moment
         return redirect("replay_many", customer.code)
     jobs.nudge()
@@ -51,6 +51,6 @@ def cancel(request: HttpRequest, code: str, replay_code: str) -> HttpResponse:
     """Ends it where it stands."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found: Replay = get_object_or_404(customer.replays, code=replay_code)
-    if not replays.cancel(found, by=person(request)):
+    if not replays.cancel(found, by=current_user(request)):
         messages.info(request, "It had come to its end already.")
     return redirect("replay", customer.code, found.code)

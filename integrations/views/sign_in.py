@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from accounts import admission, audit
+from accounts import audit, external_sign_in
 from accounts.models import User
 from integrations import wording
 from integrations.background import jobs
@@ -41,8 +41,8 @@ def start(request: HttpRequest) -> HttpResponse:
         return redirect("home")
     if request.method == "GET":
         # No link can start it, and the sign-in page has one button of that name.
-        return render(request, "integrations/sign_in.html", {"next": admission.goes_on_to(request)})
-    refused = admission.begin(request)
+        return render(request, "integrations/sign_in.html", {"next": external_sign_in.next_url(request)})
+    refused = external_sign_in.begin(request)
     if refused is not None:
         return refused
     return to_snapinspect(state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN))
@@ -91,13 +91,13 @@ def signing_in(request: HttpRequest) -> HttpResponse:
         known_before = introduction.outcome == SignInOutcome.KNOWN  # and unlinked since
         ending = SignInOutcome.UNKNOWN if known_before else SignInOutcome(introduction.outcome)
         return _not_signed_in(request, ending)
-    if not admission.may_enter(person):
+    if not external_sign_in.may_sign_in(person):
         return _not_signed_in(request, "second-factor")
     with transaction.atomic():
         if not introduction.use():  # the same page in another tab was faster
             return redirect("home")
         audit.record("sign_in.signed_in", actor=person, snapinspect_user=introduction.vendor_user_id)
-    return admission.let_in(request, person)
+    return external_sign_in.complete(request, person)
 
 
 def _not_signed_in(request: HttpRequest, ending: str) -> HttpResponse:

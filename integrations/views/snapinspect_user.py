@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import audit
-from accounts.access import person
+from accounts.access import current_user
 from integrations import wording
 from integrations.connecting import state
 from integrations.models import LinkedUser, Purpose, SignInOutcome
@@ -32,7 +32,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if introduction and introduction.outcome not in {"", SignInOutcome.LINKED} and introduction.use():
         trouble = wording.NOT_LINKED[introduction.outcome]
     context = {
-        "linked": LinkedUser.objects.filter(user=person(request)).first(),
+        "linked": LinkedUser.objects.filter(user=current_user(request)).first(),
         "is_waiting": is_waiting,
         "trouble": trouble,
     }
@@ -44,7 +44,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def link(request: HttpRequest) -> HttpResponse:
     """Sends the browser to SnapInspect's page, to show which user this person is there."""
     require_offered()
-    user = person(request)
+    user = current_user(request)
     if LinkedUser.objects.filter(user=user).exists():
         messages.info(request, "You have linked a SnapInspect user already. Unlink it first to link another one.")
         return redirect("snapinspect_user")
@@ -56,7 +56,7 @@ def link(request: HttpRequest) -> HttpResponse:
 def unlink(request: HttpRequest) -> HttpResponse:
     """Ends signing in with SnapInspect for this person; connections stay as they are."""
     require_offered()
-    user = person(request)
+    user = current_user(request)
     with transaction.atomic():
         linked = LinkedUser.objects.filter(user=user).first()
         if linked and linked.delete()[0]:

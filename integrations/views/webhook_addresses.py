@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.access import OWNERS, customer_for, person, staff
+from accounts.access import OWNERS, current_staff, current_user, customer_for
 from integrations import wording
 from integrations.events import webhook_addresses
 from integrations.tokens.encryption import CannotUnseal
@@ -33,7 +33,7 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     """A new address for the connection; the one before it stays good for two weeks."""
     customer = customer_for(request, code, roles=OWNERS)
     connection = get_object_or_404(customer.connections, code=connection_code)
-    webhook_addresses.rotate(connection, by=person(request))
+    webhook_addresses.rotate(connection, by=current_user(request))
     messages.success(
         request, "There is a new address. Hand it to SnapInspect; the one before it works for two more weeks."
     )
@@ -44,7 +44,7 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
 @require_GET
 def registration(request: HttpRequest) -> HttpResponse:
     """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""
-    staff(request)
+    current_staff(request)
     text = webhook_addresses.registration_email()
     context = {"text": text, "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID), "at_registration": "page"}
     return render(request, "staff/registration.html", context)

@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from accounts import audit, choices
+from accounts import audit, mail_preferences
 from accounts.models import Customer, Invitation, Role, User
 from integrations import wording
 from integrations.calls.tables import Cell, Table
@@ -446,7 +446,7 @@ def security_with_second_factor(scene: Scene) -> str:
 
 @screen
 def stop_mails(scene: Scene) -> str:
-    return choices.stop_path(choices.TROUBLE, scene.acme.memberships.get(user=scene.alice).pk)
+    return mail_preferences.unsubscribe_path(mail_preferences.TROUBLE, scene.acme.memberships.get(user=scene.alice).pk)
 
 
 def as_staff(scene: Scene) -> Connection:

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from pytest_django import Settings
 
 from accounts import audit
-from accounts.admin import confirming
+from accounts.admin import confirmed_actions
 from accounts.models import AuditEntry, Customer, LastOwner, Membership, Role, User
 from integrations.connecting import customer_deletion
 from integrations.models import Connection, Delivery, Event, State, TokenPair
@@ -131,7 +131,7 @@ def test_more_rows_than_an_action_takes_are_refused_in_plain_words(staff: Visito
 def test_what_takes_too_long_is_left_for_the_next_time_and_said(
     staff: Visitor, acme: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confirming, "PATIENCE", -1.0)
+    monkeypatch.setattr(confirmed_actions, "TIME_LIMIT", -1.0)
     connection = Connection.objects.create(customer=acme)
 
     assert "not done yet, it took too long" in act(staff, CONNECTION, "disconnect", connection.pk)

@@ -281,9 +281,9 @@ def test_a_row_leads_to_what_belongs_to_it(full_house: Connection, staff: Visito
 def test_long_tables_are_counted_no_further_than_anybody_pages(
     staff: Visitor, acme: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from accounts.admin.rows import FirstPages  # noqa: PLC0415
+    from accounts.admin.base import CappedPaginator  # noqa: PLC0415
 
-    monkeypatch.setattr(FirstPages, "MOST", 3)
+    monkeypatch.setattr(CappedPaginator, "MOST", 3)
     for _ in range(5):
         AuditEntry.objects.create(kind="connect.started", customer=acme)
 

@@ -10,7 +10,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import audit, choices
+from accounts import audit, mail_preferences
 from accounts.models import Customer, Role, User
 from integrations.models import Connection, ConnectionTest, Event, Kind, State, TokenPair
 from integrations.operations import retention
@@ -162,7 +162,7 @@ def test_the_settings_name_those_who_want_the_mails_not_all_owners(
     visit: Visit, alice: User, bob: User, acme: Customer
 ) -> None:
     page = page_of(make(acme), "settings/")
-    choices.choose(acme.memberships.get(user=bob), trouble_mails=True, daily_digest=False)
+    mail_preferences.save(acme.memberships.get(user=bob), trouble_mails=True, daily_digest=False)
 
     def told() -> list[str]:
         text = visit(alice).get(page).text
@@ -170,7 +170,7 @@ def test_the_settings_name_those_who_want_the_mails_not_all_owners(
         return re.findall(r"<li>(\S+@\S+)</li>", listed[: listed.index("</section>")])
 
     assert told() == [alice.email, bob.email]
-    choices.choose(acme.memberships.get(user=alice), trouble_mails=False, daily_digest=False)
+    mail_preferences.save(acme.memberships.get(user=alice), trouble_mails=False, daily_digest=False)
     acme.memberships.filter(user=bob).update(role=Role.OWNER)
     assert told() == [bob.email]
 
@@ -266,7 +266,7 @@ def test_another_company_than_before_waits_for_an_answer_under_the_banner(
 def test_the_settings_name_those_who_are_mailed(visit: Visit, alice: User, bob: User, acme: Customer) -> None:
     page = page_of(make(acme), "settings/")
     assert bob.email not in visit(alice).get(page).text
-    choices.choose(bob.memberships.get(), trouble_mails=True, daily_digest=False)
+    mail_preferences.save(bob.memberships.get(), trouble_mails=True, daily_digest=False)
     assert bob.email in visit(alice).get(page).text
 
 

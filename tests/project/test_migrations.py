@@ -32,7 +32,7 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from accounts.indexing import AddIndexOnline, RemoveIndexOnline
+from accounts.online_indexes import AddIndexOnline, RemoveIndexOnline
 from tests.conftest import OpenWorld
 from tests.support.running_app import World, wait_until
 from tests.support.versions import FIRST_VERSION, follows

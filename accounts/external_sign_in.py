@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
 
-GOES_ON_TO = "goes_on_after_sign_in"
+NEXT_URL_KEY = "next_url_after_sign_in"
 
 
 def begin(request: HttpRequest) -> HttpResponse | None:
@@ -23,23 +23,23 @@ def begin(request: HttpRequest) -> HttpResponse | None:
     refused: HttpResponse | None = ratelimit.consume_or_429(request, action="login")
     if refused is not None:
         return refused
-    request.session[GOES_ON_TO] = goes_on_to(request)
+    request.session[NEXT_URL_KEY] = next_url(request)
     request.session.cycle_key()
     return None
 
 
-def goes_on_to(request: HttpRequest) -> str:
+def next_url(request: HttpRequest) -> str:
     """The page of ours that the visitor wanted to see; empty for none, and for one elsewhere."""
     return get_next_redirect_url(request) or ""
 
 
-def may_enter(user: User) -> bool:
+def may_sign_in(user: User) -> bool:
     """Whether this person may come in here: the operator's staff only with a second factor, which is asked for."""
     factors = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
     return bool(user.is_active and (not user.is_staff or is_mfa_enabled(user, factors)))
 
 
-def let_in(request: HttpRequest, user: User) -> HttpResponse:
+def complete(request: HttpRequest, user: User) -> HttpResponse:
     """Signs them in, or leads to what allauth still asks for; then to the page that they first wanted to see."""
-    response: HttpResponse = perform_login(request, user, redirect_url=request.session.pop(GOES_ON_TO, "") or None)
+    response: HttpResponse = perform_login(request, user, redirect_url=request.session.pop(NEXT_URL_KEY, "") or None)
     return response

@@ -16,11 +16,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from accounts.access import person
+from accounts.access import current_user
 
 # A request goes on no longer than this (seconds): what is left then is said, and done by asking again.
-PATIENCE = 20.0
-MOST_TOLD = 5
+TIME_LIMIT = 20.0
+MAX_MESSAGES = 5
 
 Action = Callable[[Any, HttpRequest, "QuerySet[Any]"], HttpResponse | None]
 
@@ -67,7 +67,7 @@ def confirmed(
                 }
                 return TemplateResponse(request, "admin/confirm.html", context)
             answers = asked.cleaned_data if asked is not None else {}
-            _tell(self, request, label, _one_by_one(self, act, rows, by=person(request), **answers))
+            _tell(self, request, label, _one_by_one(self, act, rows, by=current_user(request), **answers))
             if len(rows) == 1 and self.model.objects.filter(pk=rows[0].pk).exists():
                 return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", rows[0].pk)
             return None
@@ -79,7 +79,7 @@ def confirmed(
 
 def _one_by_one(model_admin: Any, act: Callable[..., str], rows: list[Any], **answers: Any) -> list[tuple[str, str]]:
     """What became of each row: its name, and why it was not done."""
-    give_up_at = time.monotonic() + PATIENCE
+    give_up_at = time.monotonic() + TIME_LIMIT
     told = []
     for row in rows:
         name = str(row)
@@ -93,7 +93,7 @@ def _tell(model_admin: Any, request: HttpRequest, label: str, told: list[tuple[s
     done = len(told) - len(left_out)
     if done:
         model_admin.message_user(request, f"{label}: done for {done}.", messages.SUCCESS)
-    for name, why in left_out[:MOST_TOLD]:
+    for name, why in left_out[:MAX_MESSAGES]:
         model_admin.message_user(request, f"{label}: {name}: {why}", messages.WARNING)
-    if len(left_out) > MOST_TOLD:
-        model_admin.message_user(request, f"… and {len(left_out) - MOST_TOLD} more.", messages.WARNING)
+    if len(left_out) > MAX_MESSAGES:
+        model_admin.message_user(request, f"… and {len(left_out) - MAX_MESSAGES} more.", messages.WARNING)

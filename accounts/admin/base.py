@@ -13,10 +13,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.access import person
+from accounts.access import current_user
 
 
-class FirstPages(Paginator[Any]):
+class CappedPaginator(Paginator[Any]):
     """Counts no further than MOST: on a table of millions the count would be slower than the page."""
 
     MOST = 10_000
@@ -28,15 +28,15 @@ class FirstPages(Paginator[Any]):
         return counted
 
 
-class Rows(admin.ModelAdmin[Any]):
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     """Rows are looked at here, and changed by actions only, each of which says in the audit trail who it was."""
 
     change_form_template = "admin/row.html"
     list_per_page = 50
-    paginator = FirstPages
+    paginator = CappedPaginator
     show_full_result_count = False
     # Lookups over more than one table that links to this list use.
-    linked_by: tuple[str, ...] = ()
+    allowed_lookups: tuple[str, ...] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -49,10 +49,10 @@ class Rows(admin.ModelAdmin[Any]):
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         """Actions need the permission that a form would need, if there were one."""
-        return person(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+        return current_user(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        return lookup in self.linked_by or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+        return lookup in self.allowed_lookups or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
     def related(self, row: Any) -> Iterable[tuple[str, str]]:
         """Words and addresses of lists that belong to this row."""
@@ -67,7 +67,7 @@ class Rows(admin.ModelAdmin[Any]):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-class ManyRows(Rows):
+class LargeTableAdmin(ReadOnlyAdmin):
     """For tables of millions: newest first and no other way, since every other order would read all of them."""
 
     ordering = ("-pk",)
@@ -75,23 +75,23 @@ class ManyRows(Rows):
     show_facets = admin.ShowFacets.NEVER
 
 
-def list_of(model: type[Model], **lookups: object) -> str:
+def changelist_url(model: type[Model], **lookups: object) -> str:
     """The address of a model's list in the admin, narrowed down."""
     address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     return f"{address}?{urlencode(lookups)}" if lookups else address
 
 
-def page_of(row: Model) -> str:
+def change_url(row: Model) -> str:
     """The address of a row's page in the admin."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
 def link(row: Model | None, words: str = "") -> SafeString | str:
     """A link to the row's page; a dash for no row."""
-    return format_html('<a href="{}">{}</a>', page_of(row), words or row) if row is not None else "–"
+    return format_html('<a href="{}">{}</a>', change_url(row), words or row) if row is not None else "–"
 
 
-def linked(name: str) -> Callable[[Any], SafeString | str]:
+def link_column(name: str) -> Callable[[Any], SafeString | str]:
     """A column that links to the row which this foreign key leads to."""
 
     @admin.display(description=name.replace("_", " "))

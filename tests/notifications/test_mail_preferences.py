@@ -12,7 +12,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts import choices
+from accounts import mail_preferences
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations.background import jobs
 from integrations.models import Connection, Event, Notice, State
@@ -151,7 +151,7 @@ def test_a_link_that_was_not_made_here_ends_nothing(spoil: str, alice: User, acm
 def test_one_persons_link_is_no_use_for_another_and_none_for_who_is_gone(
     alice: User, bob: User, acme: Customer
 ) -> None:
-    link = choices.stop_path(choices.TROUBLE, of(bob, acme).pk)
+    link = mail_preferences.unsubscribe_path(mail_preferences.TROUBLE, of(bob, acme).pk)
     assert Visitor().post(link.replace("trouble.", "digest.")).status_code == 404
     of(bob, acme).end()
 
@@ -212,7 +212,7 @@ def test_the_digest_comes_once_a_day_at_its_hour(visit: Visit, alice: User, acme
 
     assert len(mail.outbox) == 1
     assert planned is not None
-    assert (planned.hour, planned.minute, planned > timezone.now()) == (choices.DIGEST_HOUR, 0, True)
+    assert (planned.hour, planned.minute, planned > timezone.now()) == (mail_preferences.DIGEST_HOUR, 0, True)
     for _ in range(2):
         work()
     assert len(mail.outbox) == 1
@@ -253,7 +253,7 @@ def test_who_wants_no_digest_any_more_gets_none(end: str, visit: Visit, alice: U
     second = Customer.objects.open("Second", owner=alice)
     Membership.objects.create(user=bob, customer=second, role=Role.VIEWER)
     for customer in (acme, second):
-        choices.choose(of(bob, customer), trouble_mails=False, daily_digest=True)
+        mail_preferences.save(of(bob, customer), trouble_mails=False, daily_digest=True)
     morning()
     work()
     assert len(mail.outbox) == 1
@@ -281,7 +281,7 @@ def test_who_wants_no_digest_any_more_gets_none(end: str, visit: Visit, alice: U
     ],
 )
 def test_the_next_digest_is_at_the_next_seven_o_clock(now: datetime, due: datetime) -> None:
-    assert choices.next_digest(now) == due
+    assert mail_preferences.next_digest(now) == due
 
 
 def test_a_digest_that_its_address_refuses_is_not_sent_again_before_tomorrow(
@@ -299,4 +299,4 @@ def test_a_digest_that_its_address_refuses_is_not_sent_again_before_tomorrow(
     work()
     planned = User.objects.get(pk=alice.pk).next_digest_at
     assert planned
-    assert (len(tries), planned.hour, planned.minute) == (1, choices.DIGEST_HOUR, 0)
+    assert (len(tries), planned.hour, planned.minute) == (1, mail_preferences.DIGEST_HOUR, 0)

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from accounts import invitations
-from accounts.access import person
+from accounts.access import current_user
 from accounts.adapter import LONGEST_EMAIL
-from accounts.admin.rows import Rows, linked
+from accounts.admin.base import ReadOnlyAdmin, link_column
 from accounts.models import Customer, Invitation, Role
 
 
@@ -28,8 +28,16 @@ class InvitationInline(admin.TabularInline[Invitation, Any]):
 
 
 @admin.register(Invitation)
-class InvitationAdmin(Rows):
-    list_display = ["email", linked("customer"), "role", linked("invited_by"), "created_at", "expires_at", "ended"]
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = [
+        "email",
+        link_column("customer"),
+        "role",
+        link_column("invited_by"),
+        "created_at",
+        "expires_at",
+        "ended",
+    ]
     list_filter = ["role", ("accepted_at", admin.EmptyFieldListFilter)]
     search_fields = ["email", "customer__name", "=customer__code"]
     search_help_text = "Address, or customer."
@@ -58,7 +66,7 @@ class OwnerForm(forms.ModelForm[Customer]):
         fields = ("name",)
 
 
-class InvitesOwner(admin.ModelAdmin[Customer]):
+class OwnerInvitationAdmin(admin.ModelAdmin[Customer]):
     """For the admin of customers: a field for the address of an owner to invite."""
 
     form = OwnerForm
@@ -72,7 +80,7 @@ class InvitesOwner(admin.ModelAdmin[Customer]):
 
 def _invite(request: HttpRequest, customer: Customer, email: str) -> None:
     try:
-        invitations.invite(request, customer, email, Role.OWNER, by=person(request))
+        invitations.invite(request, customer, email, Role.OWNER, by=current_user(request))
     except invitations.CannotInvite as problem:
         messages.error(request, invitations.WHY_NOT[type(problem)])
     else:

@@ -1,4 +1,4 @@
-"""The way in: the front door and signing up."""
+"""Sign-up with an e-mail address and a company."""
 
 import logging
 from smtplib import SMTPException
@@ -8,27 +8,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import IntegrityError
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 
-from accounts.access import person
 from accounts.models import Customer, User
 
 logger = logging.getLogger(__name__)
-
-
-@login_not_required
-def home(request: HttpRequest) -> HttpResponse:
-    """Strangers see what this is; people who are signed in go to the customer they used last."""
-    if not request.user.is_authenticated:
-        return render(request, "home.html")
-    user = person(request)
-    mine = Customer.objects.filter(memberships__user=user)
-    customer = mine.filter(pk=user.last_customer_id or 0).first() or mine.first()
-    if customer is None:
-        return render(request, "accounts/no_customer.html")
-    return redirect("dashboard", customer.code)
 
 
 @method_decorator(login_not_required, name="dispatch")
