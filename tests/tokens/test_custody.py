@@ -78,7 +78,7 @@ def test_T8_the_admin_shows_six_digits_of_a_fingerprint_and_neither_token_nor_ci
     row = TokenPair.objects.get()
     minted = [str(token["token"]) for token in sandbox.tokens()]
     pages = b""
-    for path in ("connection/", f"connection/{connected.pk}/change/", "connectattempt/", "check/"):
+    for path in ("connection/", f"connection/{connected.pk}/change/", "connectattempt/", "connectiontest/"):
         answer = staff.get(f"/admin/integrations/{path}")
         assert answer.status_code == 200
         pages += answer.content
