@@ -96,7 +96,7 @@ def ended(request: HttpRequest, ending: str) -> HttpResponse:
     words = wording.ENDINGS.get(ending)
     if words is None:
         raise Http404
-    return render(request, "integrations/ended.html", {"words": words, "ending": ending})
+    return render(request, "integrations/connect_ended.html", {"words": words, "ending": ending})
 
 
 @require_POST

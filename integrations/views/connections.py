@@ -58,7 +58,7 @@ def connection(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     numbers = figures.of([found])
     return render(
         request,
-        "integrations/connection.html",
+        "integrations/connection_overview.html",
         {
             "connection": found,
             "events_kept_until": retention.events_kept_until(found),
@@ -100,7 +100,7 @@ def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
             messages.info(request, wording.CONNECTED_BEFORE)
         return HttpResponse(headers={"HX-Refresh": "true"})
     context = {"connection": found, "on_its_page": "here" in request.GET, "panels": panels.offered()}
-    answer = render(request, "integrations/partials/connection.html", context)
+    answer = render(request, "integrations/partials/connection_card.html", context)
     if asks_for_itself and not found.is_finishing:
         if found.state == State.CONNECTED:
             messages.success(request, wording.connected(found.company_id, has_events=found.last_event_at is not None))
@@ -133,7 +133,7 @@ def check(request: HttpRequest, code: str, connection_code: str, pk: int) -> Htt
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
     found = get_object_or_404(ConnectionTest.objects.select_related("by"), pk=pk, connection=connection)
-    return render(request, "integrations/check.html", {"connection": connection, "check": found})
+    return render(request, "integrations/connection_test.html", {"connection": connection, "check": found})
 
 
 @require_http_methods(["GET", "POST"])

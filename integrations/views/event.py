@@ -43,7 +43,7 @@ def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     if request.htmx:  # type: ignore[attr-defined]
         if looks == request.GET.get("seen"):
             return HttpResponse(status=204)  # what is on the screen stays as it is
-        return render(request, "integrations/partials/event.html", context)
+        return render(request, "integrations/partials/event_content.html", context)
     matching = chosen.of(customer)
     context["newer"] = next(iter(matching.oldest(1, after=found.place)), None)
     context["older"] = next(iter(matching.newest(1, before=found.place)), None)

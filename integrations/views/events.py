@@ -51,7 +51,7 @@ def events(request: HttpRequest, code: str) -> HttpResponse:
         return render(request, "integrations/events.html", context | page)
     if page["looks"] == request.GET.get("seen"):
         return HttpResponse(status=204)  # what is on the screen stays as it is
-    return render(request, "integrations/partials/events.html", context | page)
+    return render(request, "integrations/partials/event_list.html", context | page)
 
 
 @never_cache

@@ -27,7 +27,7 @@ def make(request: HttpRequest, code: str, connection_code: str | None = None) ->
         "connection": connection,
         "hours": round(links.LIFETIME.total_seconds() / 3600),
     }
-    return render(request, "integrations/link_made.html", context)
+    return render(request, "integrations/connect_link_made.html", context)
 
 
 @never_cache
@@ -45,5 +45,5 @@ def follow(request: HttpRequest, code: str, secret: str) -> HttpResponse:
         return connect.leave(request, customer, link.connection)
     ending = links.ending(link)
     if ending:
-        return render(request, "integrations/link_ended.html", {"words": wording.LINKS[ending]})
-    return render(request, "integrations/link.html", {"link": link, "connection": link.connection})
+        return render(request, "integrations/connect_link_ended.html", {"words": wording.LINKS[ending]})
+    return render(request, "integrations/connect_link.html", {"link": link, "connection": link.connection})

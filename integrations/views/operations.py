@@ -57,7 +57,7 @@ def page(request: HttpRequest) -> HttpResponse:
         ],
     }
     is_part = request.htmx  # type: ignore[attr-defined]
-    return render(request, "staff/partials/operations.html" if is_part else "staff/operations.html", context)
+    return render(request, "staff/partials/operations_status.html" if is_part else "staff/operations.html", context)
 
 
 @never_cache

@@ -23,7 +23,7 @@ def panel(request: HttpRequest, code: str, connection_code: str, panel_code: str
     if found is None:
         raise Http404
     is_part = request.htmx  # type: ignore[attr-defined]
-    template = "integrations/partials/panel.html" if is_part else "integrations/panel.html"
+    template = "integrations/partials/panel_answer.html" if is_part else "integrations/panel.html"
     sight = panels.look(found, connection)
     looks = _number(request.GET.get("looks", ""))
     again = {"looks": looks + 1, "again_in": min(FIRST_LOOK_AGAIN << looks, LAST_LOOK_AGAIN)}

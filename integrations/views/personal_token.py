@@ -52,7 +52,7 @@ def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
         except CannotUnseal:
             address = ""
         context = {"connection": connection, "form": form, "address": address}
-        return render(request, "integrations/personal.html", context)
+        return render(request, "integrations/personal_token.html", context)
     with transaction.atomic():
         custody.receive_personal(connection, form.cleaned_data["token"], by=current_user(request))
         audit.record("personal.received", customer=customer, actor=current_user(request), subject=connection.code)

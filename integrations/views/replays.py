@@ -27,7 +27,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
         context = {"form": form, "most": replays.MOST_COUNTED}
         if form.is_valid():
             context |= {"count": replays.count(customer, form.selection), "query": form.selection.query}
-        return render(request, "integrations/replay_start.html", context)
+        return render(request, "integrations/replay_confirm.html", context)
     begun = replays.start(customer, form.selection, by=current_user(request))
     if begun is None:  # somebody else was quicker by a moment
         return redirect("replay_many", customer.code)
@@ -42,7 +42,7 @@ def replay(request: HttpRequest, code: str, replay_code: str) -> HttpResponse:
     customer = customer_for(request, code)
     found = get_object_or_404(customer.replays.select_related("by", "cancelled_by"), code=replay_code)
     is_part = request.htmx  # type: ignore[attr-defined]
-    template = "integrations/partials/replay.html" if is_part else "integrations/replay.html"
+    template = "integrations/partials/replay_progress.html" if is_part else "integrations/replay.html"
     return render(request, template, {"replay": found, "most": replays.MOST_COUNTED})
 
 

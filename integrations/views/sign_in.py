@@ -41,7 +41,7 @@ def start(request: HttpRequest) -> HttpResponse:
         return redirect("home")
     if request.method == "GET":
         # No link can start it, and the sign-in page has one button of that name.
-        return render(request, "integrations/sign_in.html", {"next": external_sign_in.next_url(request)})
+        return render(request, "integrations/sign_in_start.html", {"next": external_sign_in.next_url(request)})
     refused = external_sign_in.begin(request)
     if refused is not None:
         return refused
@@ -85,7 +85,7 @@ def signing_in(request: HttpRequest) -> HttpResponse:
     if introduction is None or introduction.used_at is not None:
         return redirect("account_login")
     if is_waiting:
-        return render(request, "integrations/signing_in.html")
+        return render(request, "integrations/sign_in_waiting.html")
     person = sign_in.linked(introduction.vendor_user_id) if introduction.outcome == SignInOutcome.KNOWN else None
     if person is None:
         known_before = introduction.outcome == SignInOutcome.KNOWN  # and unlinked since
@@ -101,7 +101,7 @@ def signing_in(request: HttpRequest) -> HttpResponse:
 
 
 def _not_signed_in(request: HttpRequest, ending: str) -> HttpResponse:
-    return render(request, "integrations/ended.html", {"words": wording.NOT_SIGNED_IN[ending]})
+    return render(request, "integrations/connect_ended.html", {"words": wording.NOT_SIGNED_IN[ending]})
 
 
 def _end(attempt: ConnectAttempt, ending: str, *, actor: User | None) -> HttpResponse:

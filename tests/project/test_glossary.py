@@ -19,7 +19,7 @@ BANNED = re.compile(
     re.IGNORECASE,
 )
 # Read by SnapInspect's people, in SnapInspect's words.
-LETTERS = {"personal_request.html", "registration.html"}
+LETTERS = {"personal_token_mail.html", "registration.html"}
 
 
 def words_of(template: str) -> str:
