@@ -102,9 +102,9 @@ def look() -> Operations:
     signals = [
         _workers_signal(alive),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
-        Signal("CircuitBreaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
+        Signal("Breaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
         if breaker_is_open
-        else Signal("CircuitBreaker", "success", "Closed."),
+        else Signal("Breaker", "success", "Closed."),
         _exchanges_signal(unanswered),
         _setup_signal(setup_problems),
         _keys_signal(set(used) - set(configured)),

@@ -124,7 +124,7 @@ def test_breaker_keys_and_mails_that_are_stuck_stand_out(staff: Visitor, acme: C
     seen = told(staff)
 
     by_name = {signal["name"]: signal for signal in seen["signals"]}
-    assert [by_name[name]["tone"] for name in ("CircuitBreaker", "Keys", "Mail")] == ["danger", "danger", "warning"]
+    assert [by_name[name]["tone"] for name in ("Breaker", "Keys", "Mail")] == ["danger", "danger", "warning"]
     assert "gone1234" in by_name["Keys"]["words"]
     assert seen["keys"] == {"gone1234": 1}
     assert seen["mails_waiting"] == 1
