@@ -148,10 +148,10 @@ INDEX = models.Index(fields=["review_id"], name="made_by_a_test")
 @pytest.mark.parametrize(
     ("refuses", "operation"),
     [
-        (cannot_be_written_by_the_version_before, AddField("turn", "count", models.IntegerField(default=0))),
-        (takes_away_or_narrows, RemoveField("turn", "room")),
-        (takes_away_or_narrows, RenameField("turn", "room", "space")),
-        (takes_away_or_narrows, RenameModel("NamedLock", "Shift")),
+        (cannot_be_written_by_the_version_before, AddField("namedlock", "count", models.IntegerField(default=0))),
+        (takes_away_or_narrows, RemoveField("namedlock", "room")),
+        (takes_away_or_narrows, RenameField("namedlock", "room", "space")),
+        (takes_away_or_narrows, RenameModel("NamedLock", "Lock")),
         (takes_away_or_narrows, DeleteModel("NamedLock")),
         (takes_away_or_narrows, AlterField("event", "type", models.CharField(max_length=50))),
         (takes_away_or_narrows, AlterField("event", "type", models.TextField())),
@@ -176,8 +176,8 @@ def test_O11_the_rules_refuse(refuses: Callable[[Step], bool], operation: Operat
     "operation",
     [
         AddField("event", "number", models.IntegerField(db_default=0)),
-        AddField("turn", "number", models.IntegerField(null=True, unique=True)),
-        AlterField("turn", "name", models.CharField(max_length=40, primary_key=True)),
+        AddField("namedlock", "number", models.IntegerField(null=True, unique=True)),
+        AlterField("namedlock", "name", models.CharField(max_length=40, primary_key=True)),
         AddIndexOnline("event", INDEX),
         RunSQL("SELECT 1", RunSQL.noop),
     ],
@@ -221,7 +221,7 @@ Event.objects.create(connection=connection, inspection_id="1001", received_at=ti
 audit.record("customer.started", customer=acme, actor=alice)
 for purpose, whose in {"connect": {"user": alice, "customer": acme}, "link": {"user": alice}, "sign_in": {}}.items():
     attempt = ConnectAttempt.objects.create(purpose=purpose, state_hash=purpose, issued_at=timezone.now(), **whose)
-Introduction.objects.create(attempt=attempt)
+GuestTokenPair.objects.create(attempt=attempt)
 """
 STAY = """
 SELECT company_name, inspection_id, accounts_auditentry.kind, email FROM integrations_connection
