@@ -41,12 +41,12 @@ def redirect_uri_is_ours(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
 
 @register(Tags.security)
 def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    if settings.WEB_THREADS > limits.AT_ONCE:
+    if settings.WEB_THREADS > limits.MAX_CALLS:
         return []
     return [
         Warning(
             f"While SnapInspect hangs, all {settings.WEB_THREADS} threads of a web process can be waiting for it.",
-            hint=f"Set WEB_THREADS to more than {limits.AT_ONCE}: so many calls may be under way in one process.",
+            hint=f"Set WEB_THREADS to more than {limits.MAX_CALLS}: so many calls may be under way in one process.",
             id="integrations.W004",
         )
     ]

@@ -88,7 +88,7 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
         most=5,
         permission="superuser",
         tells=lambda customer: [
-            *(f"{count} {what}" for what, count in customer_deletion.what_goes(customer).items()),
+            *(f"{count} {what}" for what, count in customer_deletion.counts(customer).items()),
             *(
                 f"{connection} is still connected: disconnect all first"
                 for connection in customer_deletion.still_connected(customer)
@@ -100,6 +100,6 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
             return "disconnect all first, so that its tokens are ended at SnapInspect."
         return (
             ""
-            if customer_deletion.close(customer, by=by, seconds=TIME_LIMIT)
+            if customer_deletion.delete(customer, by=by, seconds=TIME_LIMIT)
             else "it takes longer; ask again, and it goes on."
         )

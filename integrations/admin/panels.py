@@ -65,7 +65,7 @@ class PanelAdmin(admin.ModelAdmin[Panel]):
             audit.record("panel.tried_by_staff", customer=connection.customer, actor=user, subject=connection.code)
             try:
                 context["table"] = panels.fetch(panel, connection)
-            except panels.Nothing as nothing:
+            except panels.FetchFailed as nothing:
                 context["nothing"] = nothing
         return TemplateResponse(request, "admin/integrations/panel/try.html", context)
 

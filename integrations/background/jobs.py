@@ -64,13 +64,13 @@ class Job:
 
 JOBS = [
     # First what does not wait for SnapInspect: a vendor that hangs must not keep it waiting.
-    Job(lambda: TokenPair.objects.due_for_erasure().order_by("pk"), disconnection.erase),
+    Job(lambda: TokenPair.objects.due_for_erasure().order_by("pk"), disconnection.erase_overdue),
     Job(lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), incidents.send),
     Job(digest.due, digest.send),
-    Job(lambda: completion.unanswered().order_by("received_at"), completion.let_lapse),
+    Job(lambda: completion.expired_questions().order_by("received_at"), completion.erase_unanswered),
     Job(replays.running, _go_on_with_replay),
     # Somebody looks at a page that waits; and a pair that is handed to its connection here is proven right below.
-    Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.hear),
+    Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.process),
     Job(lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume, Q(tries__gt=0)),
     Job(lambda: TokenPair.objects.due().order_by("next_try_at"), completion.finish, Q(tries__gt=0)),
     Job(
@@ -236,7 +236,7 @@ def sweep(*, by: str = "") -> int:
     parked.call_lanes()
     recovery.note_silence()
     _forget_answers()
-    sign_in.tidy()
+    sign_in.delete_old_attempts()
     waiting = due()
     if waiting:
         nudge()

@@ -58,7 +58,7 @@ def show(connection: Connection, path: str) -> Shown:
     A 401 is dealt with as in `get`. Raises NoAnswer without an answer (at once, and of the kind "busy", when too
     many people wait already); BadPath.
     """
-    with _as_no_answer(connection), limits.place(connection.pk):
+    with _as_no_answer(connection), limits.slot(connection.pk):
         client, in_use = custody.lend(connection)
         shown = client.show(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
         if shown.status == 401:
@@ -72,7 +72,7 @@ def show(connection: Connection, path: str) -> Shown:
 
 def peek(connection: Connection, path: str) -> Answer:
     """Like `get`, for somebody who only looks: bounded as in `show`, and a refused token is left to a worker."""
-    with _as_no_answer(connection), limits.place(connection.pk):
+    with _as_no_answer(connection), limits.slot(connection.pk):
         try:
             return custody.client_for(connection).get(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
         except TokenRefused:

@@ -53,7 +53,7 @@ def routine_check(pk: int) -> None:
 def look(connection: Connection) -> Verdict:
     """What `/user` answers right now, for somebody who only looks, see `peek`; "busy" is one of the kinds of error."""
     try:
-        with limits.place(connection.pk):
+        with limits.slot(connection.pk):
             verdict = proof.ask(custody.client_for(connection))
     except limits.Busy:
         return Verdict(error_kind="busy")
@@ -77,7 +77,7 @@ def test(connection: Connection, *, by: User) -> ConnectionTest | None:
     if not connection.claim_test():
         return None
     try:
-        with limits.place(connection.pk):
+        with limits.slot(connection.pk):
             verdict = check(connection)
     except limits.Busy:
         verdict = Verdict(error_kind="busy")
@@ -102,7 +102,7 @@ def test(connection: Connection, *, by: User) -> ConnectionTest | None:
 def replace_tokens(connection: Connection, *, by: User) -> str:
     """Exchanges the pair in use because this person asked; returns the kind of error, empty when it worked."""
     try:
-        with limits.place(connection.pk):
+        with limits.slot(connection.pk):
             audit.record("tokens.replacing", customer=connection.customer, actor=by, subject=connection.code)
             renewal.replace(connection)
             return check(connection).error_kind

@@ -1,7 +1,7 @@
-"""What a panel shows of a connection: asked for when what is kept has become old, else as it is kept.
+"""What a panel shows of a connection: fetched when the stored answer is too old, else as stored.
 
-`look` never raises because of SnapInspect: whatever a path answers, or does not, ends in a `Sight` that says so, and
-the panels beside it are none the wiser.
+`load` never raises because of SnapInspect: every failure of a path ends in a `PanelContent` that says so, and the other
+panels of the page are not affected.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LONGEST_WHOLE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PanelContent:
     """What there is to see now.
 
     table: the last good answer. error_kind: why there is no newer one, empty if there is; detail says it to staff.
@@ -33,7 +33,7 @@ class Sight:
     is_waiting: bool = False
 
 
-class Nothing(Exception):
+class FetchFailed(Exception):
     """A call that brought nothing to show. may_show_last: what it brought before may still be true."""
 
     def __init__(self, error_kind: str, *, status: int | None = None, detail: str = "", may_show_last: bool) -> None:
@@ -44,7 +44,7 @@ class Nothing(Exception):
         self.may_show_last = may_show_last
 
 
-def offered() -> list[Panel]:
+def all_panels() -> list[Panel]:
     """The panels of every dashboard, the built-in one first."""
     return [Panel.built_in(), *Panel.objects.active()]
 
@@ -54,70 +54,70 @@ def find(code: str) -> Panel | None:
     return Panel.built_in() if code == Panel.BUILT_IN else Panel.objects.active().filter(code=code).first()
 
 
-def has_something(connection: Connection) -> bool:
+def is_available(connection: Connection) -> bool:
     """Whether panels of this connection are worth a place on the page: it can be asked, or has been before."""
     return connection.is_usable or connection.state == State.NEEDS_RECONNECT
 
 
-def look(panel: Panel, connection: Connection) -> Sight:
+def load(panel: Panel, connection: Connection) -> PanelContent:
     """What this panel shows of this connection. One of all who look asks SnapInspect, and only when it is time."""
-    if not has_something(connection):
-        return Sight(error_kind="nothing_kept")
+    if not is_available(connection):
+        return PanelContent(error_kind="nothing_kept")
     kept, _ = PanelAnswer.objects.get_or_create(panel_id=panel.pk, connection=connection)
     if not connection.is_usable:
-        return _sight(kept, error_kind="needs_reconnect")
+        return _content(kept, error_kind="needs_reconnect")
     if PanelAnswer.objects.due().filter(pk=kept.pk).exists():
         if not kept.claim():
-            return _sight(kept, is_waiting=True)
+            return _content(kept, is_waiting=True)
         try:
             found = fetch(panel, connection)
-        except Nothing as nothing:
-            if nothing.error_kind == "busy":
+        except FetchFailed as failure:
+            if failure.error_kind == "busy":
                 kept.let_go()
-                return _sight(kept, is_waiting=True)
+                return _content(kept, is_waiting=True)
             kept.note_failure(
-                nothing.error_kind, status=nothing.status, detail=nothing.detail, may_show_last=nothing.may_show_last
+                failure.error_kind, status=failure.status, detail=failure.detail, may_show_last=failure.may_show_last
             )
         else:
             kept.keep(found.stored(), seconds=panel.refresh_seconds)
     # One that has never brought anything, good or bad, is being asked for the first time by somebody else.
-    return _sight(kept, is_waiting=kept.fetched_at is None and not kept.error_kind)
+    return _content(kept, is_waiting=kept.fetched_at is None and not kept.error_kind)
 
 
 def fetch(panel: Panel, connection: Connection) -> Table:
-    """The panel's table, asked for now, nothing kept. Raises Nothing."""
+    """The panel's table, asked for now, nothing kept. Raises FetchFailed."""
     return _account(connection) if panel.is_built_in else _rows(panel, connection)
 
 
 def _rows(panel: Panel, connection: Connection) -> Table:
     try:
         answer = api_client.peek(connection, panel.path)
-        return tables.table(answer.json, rows_at=panel.rows_at, shown=tables.columns(panel.columns))
+        return tables.build_table(answer.json, rows_at=panel.rows_at, shown=tables.parse_columns(panel.columns))
     except api_client.NoAnswer as no:
         may_show_last = no.is_outage or no.error_kind == "token_refused"
-        raise Nothing(no.error_kind, status=no.status, may_show_last=may_show_last) from None
+        raise FetchFailed(no.error_kind, status=no.status, may_show_last=may_show_last) from None
     except BadPath as bad:
-        raise Nothing(bad.kind, may_show_last=False) from None
-    except (tables.Misfit, tables.BadDefinition) as misfit:
-        raise Nothing("wrong_shape", status=answer.status, detail=str(misfit), may_show_last=False) from None
+        raise FetchFailed(bad.kind, may_show_last=False) from None
+    except (tables.UnexpectedShape, tables.BadDefinition) as misfit:
+        raise FetchFailed("wrong_shape", status=answer.status, detail=str(misfit), may_show_last=False) from None
 
 
 def _account(connection: Connection) -> Table:
     """`/user`, whose answer is not documented: read by what such members are usually called, and shown whole beside."""
     verdict = health_check.look(connection)
     if verdict.profile is None:
-        raise Nothing(verdict.error_kind, may_show_last=True)
+        raise FetchFailed(verdict.error_kind, may_show_last=True)
     profile: Profile = verdict.profile
     company = " · ".join(filter(None, (profile.company_id, profile.company_name))) or "not known yet"
     told = {"Name": profile.name or "not told", "Email": profile.email, "Company": company}
-    cells = {label: tables.cell(value) for label, value in told.items() if value}
+    cells = {label: tables.to_cell(value) for label, value in told.items() if value}
     whole, is_cut = tables.pretty(profile.details, most=LONGEST_WHOLE)
     return Table(list(cells), [list(cells.values())], 1, [], whole + ("\n… (cut)" if is_cut else ""))
 
 
-def _sight(kept: PanelAnswer, *, is_waiting: bool = False, error_kind: str = "") -> Sight:
+def _content(kept: PanelAnswer, *, is_waiting: bool = False, error_kind: str = "") -> PanelContent:
     stored: dict[str, Any] | None = kept.table
-    return Sight(
+    return PanelContent(
         table=None if stored is None else Table.restored(stored),
         fetched_at=kept.fetched_at,
         error_kind=error_kind or kept.error_kind,

@@ -32,7 +32,7 @@ class BadDefinition(ValueError):
     """A path or a column that cannot be meant; the text says to its author what to change."""
 
 
-class Misfit(Exception):
+class UnexpectedShape(Exception):
     """The answer is not built as the paths say; the text says to staff where and how."""
 
 
@@ -42,7 +42,7 @@ class Column(NamedTuple):
     path: str
 
 
-class Kind(StrEnum):
+class CellKind(StrEnum):
     TEXT = "text"
     NUMBER = "number"
     YES = "yes"
@@ -87,7 +87,7 @@ class Table:
         return cls(**{**stored, "rows": [[Cell(*cell) for cell in row] for row in stored["rows"]]})
 
 
-def steps(path: str) -> tuple[str, ...]:
+def parse_path(path: str) -> tuple[str, ...]:
     """The steps of a dotted path. Raises BadDefinition."""
     path = path.strip()
     if path in {"", "."}:
@@ -100,7 +100,7 @@ def steps(path: str) -> tuple[str, ...]:
     return found
 
 
-def columns(text: str) -> list[Column]:
+def parse_columns(text: str) -> list[Column]:
     """The columns in a text of one `Label: dotted.path` per line. Raises BadDefinition."""
     found = []
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -111,7 +111,7 @@ def columns(text: str) -> list[Column]:
             )
         if len(label) > LONGEST_LABEL:
             raise BadDefinition(f"The label “{label[:20]}…” is longer than {LONGEST_LABEL} characters.")
-        found.append(Column(label, steps(path), path))
+        found.append(Column(label, parse_path(path), path))
     if not found:
         raise BadDefinition("A panel needs at least one column, such as Status: sStatus.")
     if len(found) > MOST_COLUMNS:
@@ -121,20 +121,20 @@ def columns(text: str) -> list[Column]:
     return found
 
 
-def table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
-    """The rows found at that dotted path, in these columns. Raises Misfit."""
-    found = _walk(answer, steps(rows_at), _missing_rows(rows_at))
-    where = f"At “{rows_at}”" if steps(rows_at) else "The answer itself"
+def build_table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
+    """The rows found at that dotted path, in these columns. Raises UnexpectedShape."""
+    found = _walk(answer, parse_path(rows_at), _missing_rows(rows_at))
+    where = f"At “{rows_at}”" if parse_path(rows_at) else "The answer itself"
     if not isinstance(found, list):
-        raise Misfit(f"{where} is {describe(found)}; a list of rows was expected.")
+        raise UnexpectedShape(f"{where} is {describe(found)}; a list of rows was expected.")
     met = [False] * len(shown)
     rows = []
     for row in found[:MOST_ROWS]:
         cells = []
         for number, column in enumerate(shown):
             value = _walk(row, column.steps, None)
-            met[number] |= value is not _NOTHING
-            cells.append(cell(None if value is _NOTHING else value))
+            met[number] |= value is not _MISSING
+            cells.append(to_cell(None if value is _MISSING else value))
         rows.append(cells)
     first = describe(found[0]) if found else ""
     notes = [
@@ -145,17 +145,17 @@ def table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
     return Table([column.label for column in shown], rows, len(found), notes)
 
 
-def cell(value: Json) -> Cell:
+def to_cell(value: Json) -> Cell:
     """A value as people read it: its kind, and its text cut to LONGEST_CELL."""
     if value is None:
-        return Cell(Kind.NONE, "")
+        return Cell(CellKind.NONE, "")
     if isinstance(value, bool):
-        return Cell(Kind.YES if value else Kind.NO, "")
+        return Cell(CellKind.YES if value else CellKind.NO, "")
     if isinstance(value, int | float):
-        return Cell(Kind.NUMBER, _cut(str(value)))
+        return Cell(CellKind.NUMBER, _cut(str(value)))
     if isinstance(value, str):
-        return Cell(Kind.TIME, value) if _is_moment(value) else Cell(Kind.TEXT, _cut(value))
-    return Cell(Kind.JSON, _cut(json.dumps(value, ensure_ascii=False, separators=(",", ":"))))
+        return Cell(CellKind.TIME, value) if _is_moment(value) else Cell(CellKind.TEXT, _cut(value))
+    return Cell(CellKind.JSON, _cut(json.dumps(value, ensure_ascii=False, separators=(",", ":"))))
 
 
 def pretty(value: Json, *, most: int) -> tuple[str, bool]:
@@ -187,25 +187,27 @@ def describe(value: object) -> str:
     return "null" if value is None else "a number"
 
 
-_NOTHING = object()
+_MISSING = object()
 
 
-def _walk(value: Json, path: tuple[str, ...], missing: Callable[[str, Json], Misfit] | None) -> Any:
-    """What stands at the end of these steps; where a step leads nowhere, `missing` is raised, or _NOTHING comes."""
+def _walk(value: Json, path: tuple[str, ...], missing: Callable[[str, Json], UnexpectedShape] | None) -> Any:
+    """What stands at the end of these steps; where a step leads nowhere, `missing` is raised, or _MISSING comes."""
     for step in path:
         if isinstance(value, dict) and step in value:
             value = value[step]
         elif isinstance(value, list) and step.isascii() and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         elif missing is None:
-            return _NOTHING
+            return _MISSING
         else:
             raise missing(step, value)
     return value
 
 
-def _missing_rows(rows_at: str) -> Callable[[str, Json], Misfit]:
-    return lambda step, value: Misfit(f"“{rows_at}” ends at “{step}”: what stands before it is {describe(value)}.")
+def _missing_rows(rows_at: str) -> Callable[[str, Json], UnexpectedShape]:
+    return lambda step, value: UnexpectedShape(
+        f"“{rows_at}” ends at “{step}”: what stands before it is {describe(value)}."
+    )
 
 
 def _is_moment(text: str) -> bool:

@@ -28,7 +28,7 @@ from integrations.tokens.exchange import Outcome
 
 logger = logging.getLogger(__name__)
 
-ASKS_FOR = timedelta(days=7)
+QUESTION_LIFETIME = timedelta(days=7)
 
 
 def finish(pk: int) -> None:
@@ -66,26 +66,28 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
             held.discard()
             return None
         with transaction.atomic():
-            twin = _twin(held, company) or Connection.objects.create(customer=connection.customer, connected_by=by)
-            held.move_to(twin)
+            existing = _connection_of_company(held, company) or Connection.objects.create(
+                customer=connection.customer, connected_by=by
+            )
+            held.move_to(existing)
             held.write(asks=False)
-        _connect(held)
-        return twin
+        _activate(held)
+        return existing
 
 
-def unanswered() -> "QuerySet[TokenPair]":
-    """Candidates of another company that nobody has decided on within ASKS_FOR."""
-    return TokenPair.objects.candidates().filter(asks=True, received_at__lt=Now() - ASKS_FOR)
+def expired_questions() -> "QuerySet[TokenPair]":
+    """Candidates of another company that nobody has decided on within QUESTION_LIFETIME."""
+    return TokenPair.objects.candidates().filter(asks=True, received_at__lt=Now() - QUESTION_LIFETIME)
 
 
-def let_lapse(pk: int) -> None:
+def erase_unanswered(pk: int) -> None:
     """Erases such a candidate: tokens of a company that nobody chose are not kept for ever."""
-    connection = Connection.objects.filter(pairs__in=unanswered().filter(pk=pk)).first()
+    connection = Connection.objects.filter(pairs__in=expired_questions().filter(pk=pk)).first()
     held = lease.hold_asking(connection) if connection else None
     if held is None:
         return
     with held:
-        if not unanswered().filter(pk=held.pair.pk).exists():
+        if not expired_questions().filter(pk=held.pair.pk).exists():
             return  # answered meanwhile, and asked anew
         audit.record(
             "connect.other_company_lapsed",
@@ -101,22 +103,22 @@ def _step(held: lease.Held) -> bool:
     row = held.pair
     try:
         if row.exchange_sent_at is not None:
-            return _go_on(held, exchange.find_out(held))
+            return _after_exchange(held, exchange.find_out(held))
         if row.proved_at is None:
             return _prove(held)
         if row.exchanged_at is None and row.sealed_refresh and settings.SNAPINSPECT_EXCHANGE_ON_CONNECT:
-            return _go_on(held, exchange.exchange(held))
+            return _after_exchange(held, exchange.exchange(held))
     except CannotUnseal:
-        return _later(held, "cannot_unseal")
+        return _retry_later(held, "cannot_unseal")
     return _settle(held)
 
 
 def _prove(held: lease.Held) -> bool:
     verdict = proof.ask(held.client())
     if verdict.refused:
-        return _give_up(held, verdict.error_kind)
+        return _fail(held, verdict.error_kind)
     if verdict.profile is None:
-        return _later(held, verdict.error_kind, verdict.retry_after)
+        return _retry_later(held, verdict.error_kind, verdict.retry_after)
     profile = verdict.profile
     held.write(
         proved_at=Now(),
@@ -130,13 +132,13 @@ def _prove(held: lease.Held) -> bool:
     return True
 
 
-def _go_on(held: lease.Held, ending: exchange.Ending) -> bool:
+def _after_exchange(held: lease.Held, ending: exchange.Ending) -> bool:
     """After an exchange: with the new pair, later, or not at all."""
     if ending.outcome == Outcome.NEW:
         return True
     if ending.outcome == Outcome.DEAD:
-        return _give_up(held, ending.error_kind)
-    return _later(held, ending.error_kind, ending.retry_after)
+        return _fail(held, ending.error_kind)
+    return _retry_later(held, ending.error_kind, ending.retry_after)
 
 
 def _settle(held: lease.Held) -> bool:
@@ -154,39 +156,39 @@ def _settle(held: lease.Held) -> bool:
         )
         return False
     try:
-        twin = _twin(held, company)
-        if twin is not None:
-            _join(held, twin)
-        _connect(held)
+        existing = _connection_of_company(held, company)
+        if existing is not None:
+            _merge_into(held, existing)
+        _activate(held)
     except IntegrityError:
-        # Two attempts for one new company settled at the same moment; the other one won, and is our twin next time.
-        return _later(held, "")
+        # Two attempts for one new company settled at the same moment. The next try finds the connection of the other.
+        return _retry_later(held, "")
     return False
 
 
-def _twin(held: lease.Held, company: str) -> Connection | None:
+def _connection_of_company(held: lease.Held, company: str) -> Connection | None:
     """The other connection that this customer already has for this company."""
     if not company:
         return None
-    twin: Connection | None = (
+    existing: Connection | None = (
         Connection.objects.filter(customer=held.connection.customer, company_id=company)
         .exclude(pk=held.connection.pk)
         .first()
     )
-    return twin
+    return existing
 
 
-def _join(held: lease.Held, twin: Connection) -> None:
+def _merge_into(held: lease.Held, existing: Connection) -> None:
     """Hands the candidate to the connection that exists for its company; one made only for it disappears."""
     provisional = held.connection
     with transaction.atomic():
-        held.move_to(twin)
-        webhook_addresses.hand_over(provisional, twin)
+        held.move_to(existing)
+        webhook_addresses.hand_over(provisional, existing)
         if provisional.connected_at is None and not provisional.pairs.exists():
             provisional.delete()
 
 
-def _connect(held: lease.Held) -> None:
+def _activate(held: lease.Held) -> None:
     """The candidate becomes the pair in use, and the connection is what `/user` said it is."""
     connection = held.connection
     row = held.pair
@@ -220,14 +222,14 @@ def _connect(held: lease.Held) -> None:
         Connection.objects.siblings_of(connection).ask_soon()
 
 
-def _later(held: lease.Held, error_kind: str, retry_after: float = 0.0) -> bool:
+def _retry_later(held: lease.Held, error_kind: str, retry_after: float = 0.0) -> bool:
     tries = held.pair.tries + 1
     wait = backoff.LAST_RETRY if error_kind in SETUP_ERRORS else backoff.asked(tries, retry_after)
     held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 
 
-def _give_up(held: lease.Held, error_kind: str) -> bool:
+def _fail(held: lease.Held, error_kind: str) -> bool:
     """SnapInspect refuses what it gave us: only a person can connect again. What worked before stays as it is."""
     connection = held.connection
     with transaction.atomic():

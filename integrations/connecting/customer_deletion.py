@@ -18,7 +18,7 @@ def still_connected(customer: Customer) -> list[Connection]:
     return list(customer.connections.filter(kept).distinct())
 
 
-def what_goes(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
+def counts(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
     """How much would be deleted, counted up to `most` of each."""
     events = Event.objects.filter(connection__customer=customer)
     return {
@@ -29,7 +29,7 @@ def what_goes(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
     }
 
 
-def close(customer: Customer, *, by: User, seconds: float) -> bool:
+def delete(customer: Customer, *, by: User, seconds: float) -> bool:
     """Deletes the customer with all that is its own; False when that takes longer: then ask again, and it goes on.
 
     A connection that is not disconnected yet is left alone, and so is its customer.
@@ -37,7 +37,7 @@ def close(customer: Customer, *, by: User, seconds: float) -> bool:
     give_up_at = time.monotonic() + seconds
     if still_connected(customer):
         return False
-    goes = what_goes(customer)
+    goes = counts(customer)
     # Batch by batch: a customer's events may be too many for one transaction that everybody else waits for.
     for connection in customer.connections.all():
         while batch := list(connection.events.order_by("pk").values_list("pk", flat=True)[:BATCH]):

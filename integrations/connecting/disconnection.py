@@ -23,7 +23,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     A process that is killed on the way leaves a connection that says Disconnected: the sweep erases what it
     still keeps.
     """
-    begin(connection, by=by)
+    mark_disconnected(connection, by=by)
     give_up_at = time.monotonic() + LAST_CALLS
     ended = []
     try:
@@ -46,7 +46,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     return proven
 
 
-def begin(connection: Connection, *, by: User) -> None:
+def mark_disconnected(connection: Connection, *, by: User) -> None:
     """From here on it is disconnected, and its tokens are on their way out."""
     with transaction.atomic():
         connection.move_to(
@@ -70,7 +70,7 @@ def require_reconnect(connection: Connection, *, by: User) -> None:
     connection.move_to(State.NEEDS_RECONNECT, error_kind="reconnect_required", next_check_at=None)
 
 
-def erase(pk: int) -> None:
+def erase_overdue(pk: int) -> None:
     """Erases a pair that the process which disconnected it did not live to erase."""
     row = TokenPair.objects.due_for_erasure().select_related("connection__customer").filter(pk=pk).first()
     if row is None:

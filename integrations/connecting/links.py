@@ -6,7 +6,6 @@ for. It works once, for a day, and is kept as a hash.
 
 import hashlib
 import secrets
-from datetime import timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -15,7 +14,6 @@ from accounts import audit
 from accounts.models import Customer, User
 from integrations.models import Connection, ConnectLink
 
-LIFETIME: timedelta = ConnectLink.LIFETIME
 SECRET_BYTES = 32
 
 
@@ -34,14 +32,14 @@ def find(customer: Customer, secret: str) -> ConnectLink | None:
     return customer.connect_links.select_related("connection", "made_by").filter(secret_hash=_hash(secret)).first()
 
 
-def ending(link: ConnectLink) -> str:
+def invalid_reason(link: ConnectLink) -> str:
     """Why this link leads no further, "used" or "expired"; empty while it does."""
     if link.used_at is not None:
         return "used"
     return "" if ConnectLink.objects.open().filter(pk=link.pk).exists() else "expired"
 
 
-def use(link: ConnectLink, *, by: User) -> bool:
+def redeem(link: ConnectLink, *, by: User) -> bool:
     """Uses the link up; of two who press at the same moment one gets True."""
     with transaction.atomic():
         if ConnectLink.objects.open().filter(pk=link.pk).update(used_at=Now(), used_by=by) != 1:

@@ -41,32 +41,32 @@ PAUSE = timedelta(seconds=2)
 KEPT = timedelta(days=1)
 
 
-def hear(pk: int) -> None:
+def process(pk: int) -> None:
     """Takes an introduction to its outcome, or to a later try. Its pair ends in a connection, or is erased."""
     guest = guest_tokens.hold(pk)
     if guest is None:
         return
     try:
         with guest:
-            _hear(guest)
+            _process(guest)
     except LostLease:
         logger.info("Left introduction %s to whoever has it now.", pk)
 
 
-def linked(vendor_user_id: str) -> User | None:
+def find_linked_user(vendor_user_id: str) -> User | None:
     """The person who has linked this SnapInspect user, and may still sign in."""
     link = LinkedUser.objects.select_related("user").filter(vendor_user_id=vendor_user_id, user__is_active=True).first()
     return link.user if link else None
 
 
-def tidy() -> None:
+def delete_old_attempts() -> None:
     """Forgets departures that were no Connect, with their introductions, when nobody can ask about them any more."""
     ConnectAttempt.objects.exclude(purpose=Purpose.CONNECT).filter(
         Q(guest_pair=None) | Q(guest_pair__sealed_refresh=b""), issued_at__lt=Now() - KEPT
     ).delete()
 
 
-def _hear(guest: Guest) -> None:
+def _process(guest: Guest) -> None:
     row = guest.row
     try:
         if row.exchanged_at is None:
@@ -87,17 +87,17 @@ def _hear(guest: Guest) -> None:
     who = user_id(verdict.profile, settings.SNAPINSPECT_SIGN_IN_FIELD)
     if who is None:
         return _end(guest, SignInOutcome.NAMELESS)
-    return _introduced(guest, who, verdict.profile)
+    return _identified(guest, who, verdict.profile)
 
 
-def _introduced(guest: Guest, who: str, profile: Profile) -> None:
+def _identified(guest: Guest, who: str, profile: Profile) -> None:
     attempt = guest.row.attempt
     with transaction.atomic():
         if attempt.user is not None:
             outcome = _link(attempt.user, who, profile.name or "")
             person = attempt.user if outcome == SignInOutcome.LINKED else None
         else:
-            person = linked(who)
+            person = find_linked_user(who)
             outcome = SignInOutcome.KNOWN if person else SignInOutcome.UNKNOWN
         guest.write(vendor_user_id=who)
         connection = _renewable(person, profile.company_id) if person else None

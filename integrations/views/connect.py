@@ -19,7 +19,7 @@ from accounts.access import MAY_CONNECT, current_user, customer_for, may_connect
 from accounts.models import Customer, User
 from integrations import wording
 from integrations.background import jobs
-from integrations.connecting import completion, state
+from integrations.connecting import completion, oauth_state
 from integrations.models import ConnectAttempt, Connection, Purpose
 from integrations.snapinspect import authorization
 from integrations.tokens import custody, lease
@@ -48,7 +48,7 @@ def leave(request: HttpRequest, customer: Customer, connection: Connection | Non
     user = current_user(request)
     audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
     return to_snapinspect(
-        state.issue(
+        oauth_state.issue(
             session_key=request.session.session_key or "",
             user=user,
             customer=customer,
@@ -68,7 +68,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     if not _arrived_safely(request):
         return HttpResponseBadRequest("This address is for https only.", content_type="text/plain")
     came = authorization.read_return(_query(request))
-    left_for = state.find(came.state)
+    left_for = oauth_state.find(came.state)
     if left_for is not None and left_for.purpose != Purpose.CONNECT:
         return sign_in.come_back(request, came, left_for)
     if not isinstance(request.user, User):
@@ -76,9 +76,9 @@ def callback(request: HttpRequest) -> HttpResponse:
     user = request.user
 
     with transaction.atomic():
-        attempt, refusal = state.redeem(came.state, session_key=request.session.session_key, user=user)
+        attempt, refusal = oauth_state.redeem(came.state, session_key=request.session.session_key, user=user)
         if attempt is None or refusal is not None:
-            return _refuse(request, user, attempt, refusal or state.Refusal.UNKNOWN)
+            return _refuse(request, user, attempt, refusal or oauth_state.Refusal.UNKNOWN)
         if not may_connect_now(user, attempt.for_customer):
             return _end(attempt, "not-allowed")
         if came.pair is None:
@@ -132,22 +132,24 @@ def _query(request: HttpRequest) -> str:
 
 def _nobody_here(state_that_came: str | None) -> HttpResponse:
     """Without a session nothing is used up: a link scanner must not spoil what the person is about to finish."""
-    attempt = state.find(state_that_came)
+    attempt = oauth_state.find(state_that_came)
     if attempt is not None:
         # Only for a state that we issued, and once for each: strangers cannot fill the audit trail.
         _note_once(attempt, "signed-out", actor=None)
     return clean(reverse("connect_ended", args=["signed-out"]))
 
 
-def _refuse(request: HttpRequest, user: User, attempt: ConnectAttempt | None, refusal: state.Refusal) -> HttpResponse:
-    if refusal == state.Refusal.OTHER_PERSON and attempt is not None:
+def _refuse(
+    request: HttpRequest, user: User, attempt: ConnectAttempt | None, refusal: oauth_state.Refusal
+) -> HttpResponse:
+    if refusal == oauth_state.Refusal.OTHER_PERSON and attempt is not None:
         _note_once(attempt, "other-person", actor=user)
         ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=refusal)
         return clean(reverse("connect_ended", args=[refusal]))
     if attempt is None:
         audit.record_at_most(MOST_UNKNOWN_AN_HOUR, "connect.unknown", within=timedelta(hours=1), actor=user)
         return clean(reverse("connect_ended", args=[refusal]))
-    if refusal == state.Refusal.USED:
+    if refusal == oauth_state.Refusal.USED:
         _note_once(attempt, "used", actor=user)
         messages.info(request, wording.ENDINGS["used"].text)
         return clean(reverse("dashboard", args=[attempt.for_customer.code]))

@@ -65,7 +65,7 @@ def connection(request: HttpRequest, code: str, connection_code: str) -> HttpRes
             "numbers": numbers,
             "chart": chart.of(numbers.days),
             "time_zone": timezone.get_current_timezone_name(),
-            "panels": panels.offered(),
+            "panels": panels.all_panels(),
             "checks": list(found.connection_tests.select_related("by")[:CHECKS_SHOWN]),
         },
     )
@@ -99,7 +99,7 @@ def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
         if asks_for_itself:
             messages.info(request, wording.CONNECTED_BEFORE)
         return HttpResponse(headers={"HX-Refresh": "true"})
-    context = {"connection": found, "on_its_page": "here" in request.GET, "panels": panels.offered()}
+    context = {"connection": found, "on_its_page": "here" in request.GET, "panels": panels.all_panels()}
     answer = render(request, "integrations/partials/connection_card.html", context)
     if asks_for_itself and not found.is_finishing:
         if found.state == State.CONNECTED:

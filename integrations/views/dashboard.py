@@ -39,7 +39,7 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
             # As every page tells it, from what is here already: see integrations.context_processors.
             "needing_a_person": [connection for connection in connections if connection.needs_a_person],
             "as_cards": len(connections) <= CARDS_AT_MOST,
-            "panels": panels.offered(),
+            "panels": panels.all_panels(),
             "working": sum(connection.badge == State.CONNECTED for connection in connections),
             "numbers": numbers,
             "chart": chart.of(numbers.days),

@@ -101,10 +101,10 @@ class PanelForm(forms.ModelForm[Panel]):
         return _path(self.cleaned_data["path"])
 
     def clean_rows_at(self) -> str:
-        return _definition(self.cleaned_data["rows_at"], tables.steps)
+        return _definition(self.cleaned_data["rows_at"], tables.parse_path)
 
     def clean_columns(self) -> str:
-        return _definition(self.cleaned_data["columns"], tables.columns)
+        return _definition(self.cleaned_data["columns"], tables.parse_columns)
 
 
 class SelectionForm(forms.Form):

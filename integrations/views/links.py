@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.access import MAY_CONNECT, current_user, customer_for
 from integrations import wording
 from integrations.connecting import links
+from integrations.models import ConnectLink
 from integrations.views import connect
 
 
@@ -25,7 +26,7 @@ def make(request: HttpRequest, code: str, connection_code: str | None = None) ->
     context = {
         "address": address,
         "connection": connection,
-        "hours": round(links.LIFETIME.total_seconds() / 3600),
+        "hours": round(ConnectLink.LIFETIME.total_seconds() / 3600),
     }
     return render(request, "integrations/connect_link_made.html", context)
 
@@ -41,9 +42,9 @@ def follow(request: HttpRequest, code: str, secret: str) -> HttpResponse:
     if not settings.SNAPINSPECT_CLIENT_ID:
         messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
         return redirect("dashboard", customer.code)
-    if request.method == "POST" and links.use(link, by=current_user(request)):
+    if request.method == "POST" and links.redeem(link, by=current_user(request)):
         return connect.leave(request, customer, link.connection)
-    ending = links.ending(link)
+    ending = links.invalid_reason(link)
     if ending:
-        return render(request, "integrations/connect_link_ended.html", {"words": wording.LINKS[ending]})
+        return render(request, "integrations/connect_link_ended.html", {"words": wording.LINK_ENDINGS[ending]})
     return render(request, "integrations/connect_link.html", {"link": link, "connection": link.connection})

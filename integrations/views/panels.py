@@ -24,10 +24,10 @@ def panel(request: HttpRequest, code: str, connection_code: str, panel_code: str
         raise Http404
     is_part = request.htmx  # type: ignore[attr-defined]
     template = "integrations/partials/panel_answer.html" if is_part else "integrations/panel.html"
-    sight = panels.look(found, connection)
+    content = panels.load(found, connection)
     looks = _number(request.GET.get("looks", ""))
     again = {"looks": looks + 1, "again_in": min(FIRST_LOOK_AGAIN << looks, LAST_LOOK_AGAIN)}
-    return render(request, template, {"connection": connection, "panel": found, "sight": sight, **again})
+    return render(request, template, {"connection": connection, "panel": found, "content": content, **again})
 
 
 def _number(text: str) -> int:

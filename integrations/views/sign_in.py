@@ -1,6 +1,6 @@
 """Sign in with SnapInspect: for people who have linked their SnapInspect user before, while they were signed in.
 
-The callback only seals what came back. A worker finds out whose it is (`introductions`), and the page that waits for
+The callback only seals what came back. A worker finds out whose it is (`connecting.sign_in`). The page that waits for
 that signs the person in, in the browser session that began and in no other.
 """
 
@@ -17,7 +17,7 @@ from accounts import audit, external_sign_in
 from accounts.models import User
 from integrations import wording
 from integrations.background import jobs
-from integrations.connecting import sign_in, state
+from integrations.connecting import oauth_state, sign_in
 from integrations.models import ConnectAttempt, Purpose, SignInOutcome
 from integrations.snapinspect.authorization import Return
 from integrations.tokens import guest_tokens
@@ -45,7 +45,7 @@ def start(request: HttpRequest) -> HttpResponse:
     refused = external_sign_in.begin(request)
     if refused is not None:
         return refused
-    return to_snapinspect(state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN))
+    return to_snapinspect(oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN))
 
 
 def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> HttpResponse:
@@ -57,9 +57,9 @@ def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> Ht
         return _end(attempt, "signed-out", actor=None)
 
     with transaction.atomic():
-        _, refusal = state.redeem(came.state, session_key=key, user=user)
+        _, refusal = oauth_state.redeem(came.state, session_key=key, user=user)
         if refusal is not None:
-            return _end(attempt, "used" if refusal == state.Refusal.USED else refusal, actor=user)
+            return _end(attempt, "used" if refusal == oauth_state.Refusal.USED else refusal, actor=user)
         if came.pair is None:
             ending = "declined" if came.problem == "declined" else "garbled"
             return _end(attempt, ending, actor=user)
@@ -75,28 +75,28 @@ def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> Ht
 def signing_in(request: HttpRequest) -> HttpResponse:
     """Waits until SnapInspect has said who this is, and signs them in."""
     require_offered()
-    introduction = state.introduction_of(request.session.session_key, Purpose.SIGN_IN)
-    is_waiting = introduction is not None and not introduction.outcome
+    guest_pair = oauth_state.latest_guest_pair(request.session.session_key, Purpose.SIGN_IN)
+    is_waiting = guest_pair is not None and not guest_pair.outcome
     answer = polling.told(request, still=is_waiting)
     if answer is not None:
         return answer
     if request.user.is_authenticated:
         return redirect("home")
-    if introduction is None or introduction.used_at is not None:
+    if guest_pair is None or guest_pair.used_at is not None:
         return redirect("account_login")
     if is_waiting:
         return render(request, "integrations/sign_in_waiting.html")
-    person = sign_in.linked(introduction.vendor_user_id) if introduction.outcome == SignInOutcome.KNOWN else None
+    person = sign_in.find_linked_user(guest_pair.vendor_user_id) if guest_pair.outcome == SignInOutcome.KNOWN else None
     if person is None:
-        known_before = introduction.outcome == SignInOutcome.KNOWN  # and unlinked since
-        ending = SignInOutcome.UNKNOWN if known_before else SignInOutcome(introduction.outcome)
+        known_before = guest_pair.outcome == SignInOutcome.KNOWN  # and unlinked since
+        ending = SignInOutcome.UNKNOWN if known_before else SignInOutcome(guest_pair.outcome)
         return _not_signed_in(request, ending)
     if not external_sign_in.may_sign_in(person):
         return _not_signed_in(request, "second-factor")
     with transaction.atomic():
-        if not introduction.use():  # the same page in another tab was faster
+        if not guest_pair.use():  # the same page in another tab was faster
             return redirect("home")
-        audit.record("sign_in.signed_in", actor=person, snapinspect_user=introduction.vendor_user_id)
+        audit.record("sign_in.signed_in", actor=person, snapinspect_user=guest_pair.vendor_user_id)
     return external_sign_in.complete(request, person)
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import audit
 from accounts.access import current_user
 from integrations import wording
-from integrations.connecting import state
+from integrations.connecting import oauth_state
 from integrations.models import LinkedUser, Purpose, SignInOutcome
 from integrations.views import polling
 from integrations.views.redirects import to_snapinspect
@@ -23,14 +23,14 @@ from integrations.views.sign_in import require_offered
 def page(request: HttpRequest) -> HttpResponse:
     """What is linked, or the button that links; and what has come of a link that was just begun."""
     require_offered()
-    introduction = state.introduction_of(request.session.session_key, Purpose.LINK)
-    is_waiting = introduction is not None and not introduction.outcome
+    guest_pair = oauth_state.latest_guest_pair(request.session.session_key, Purpose.LINK)
+    is_waiting = guest_pair is not None and not guest_pair.outcome
     answer = polling.told(request, still=is_waiting)
     if answer is not None:
         return answer
     trouble = ""
-    if introduction and introduction.outcome not in {"", SignInOutcome.LINKED} and introduction.use():
-        trouble = wording.NOT_LINKED[introduction.outcome]
+    if guest_pair and guest_pair.outcome not in {"", SignInOutcome.LINKED} and guest_pair.use():
+        trouble = wording.NOT_LINKED[guest_pair.outcome]
     context = {
         "linked": LinkedUser.objects.filter(user=current_user(request)).first(),
         "is_waiting": is_waiting,
@@ -49,7 +49,9 @@ def link(request: HttpRequest) -> HttpResponse:
         messages.info(request, "You have linked a SnapInspect user already. Unlink it first to link another one.")
         return redirect("snapinspect_user")
     audit.record("link.started", actor=user)
-    return to_snapinspect(state.issue(session_key=request.session.session_key or "", purpose=Purpose.LINK, user=user))
+    return to_snapinspect(
+        oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.LINK, user=user)
+    )
 
 
 @require_POST

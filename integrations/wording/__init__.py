@@ -1,9 +1,9 @@
 """What people read when something did not go as they wished: one calm sentence each, no jargon, no error text."""
 
-from integrations.wording.happenings import EVENT_TYPES, event_sentence, event_summary
-from integrations.wording.returns import CONNECTED_BEFORE, ENDINGS, LINKS, NOT_LINKED, NOT_SIGNED_IN, connected
-from integrations.wording.trail import ACTIVITY, activity, activity_choices
-from integrations.wording.troubles import EVENT_TROUBLE, TROUBLE, event_trouble, panel_trouble, trouble
+from integrations.wording.audit_trail import ACTIVITY, activity, activity_choices
+from integrations.wording.endings import CONNECTED_BEFORE, ENDINGS, LINK_ENDINGS, NOT_LINKED, NOT_SIGNED_IN, connected
+from integrations.wording.errors import EVENT_TROUBLE, TROUBLE, event_trouble, panel_trouble, trouble
+from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary
 
 __all__ = [
     "ACTIVITY",
@@ -11,7 +11,7 @@ __all__ = [
     "ENDINGS",
     "EVENT_TROUBLE",
     "EVENT_TYPES",
-    "LINKS",
+    "LINK_ENDINGS",
     "NOT_LINKED",
     "NOT_SIGNED_IN",
     "TROUBLE",

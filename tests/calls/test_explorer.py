@@ -162,7 +162,7 @@ def test_no_answer_at_all_is_told_in_a_sentence(
 def test_when_too_many_wait_the_page_says_so_at_once(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
-    with limits.place(connection.pk), limits.place(connection.pk):
+    with limits.slot(connection.pk), limits.slot(connection.pk):
         assert "is being asked at this moment" in ask(visit(alice), connection)
     assert sandbox.calls() == []
 
@@ -172,7 +172,7 @@ def test_pressing_test_or_replace_while_too_many_wait_asks_nothing_and_says_so(
 ) -> None:
     browser = visit(alice)
     sentence = "is being asked at this moment"
-    with limits.place(connection.pk), limits.place(connection.pk):
+    with limits.slot(connection.pk), limits.slot(connection.pk):
         for press in ("test", "replace-tokens"):
             path = f"/c/{connection.customer.code}/connections/{connection.code}/{press}/"
             assert sentence in browser.post(path, follow=True).text, press
@@ -183,9 +183,9 @@ def test_pressing_test_or_replace_while_too_many_wait_asks_nothing_and_says_so(
 
 
 def test_a_web_process_with_no_thread_beside_the_places_is_warned_about(settings: Settings) -> None:
-    settings.WEB_THREADS = limits.AT_ONCE
+    settings.WEB_THREADS = limits.MAX_CALLS
     assert [warning.id for warning in checks.threads_are_left_for_other_pages(None)] == ["integrations.W004"]
-    settings.WEB_THREADS = limits.AT_ONCE + 1
+    settings.WEB_THREADS = limits.MAX_CALLS + 1
     assert checks.threads_are_left_for_other_pages(None) == []
 
 
@@ -302,7 +302,7 @@ def test_staff_without_the_permission_and_other_people_do_not_get_in(
 def test_pressed_several_times_at_once_every_press_is_answered_and_one_answer_stays(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for places in ("AT_ONCE", "PER_CONNECTION"):
+    for places in ("MAX_CALLS", "MAX_CALLS_PER_CONNECTION"):
         monkeypatch.setattr(limits, places, 100)
     together = Barrier(4)
 

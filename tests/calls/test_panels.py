@@ -92,7 +92,7 @@ def grow_old(**answer: Any) -> None:
     ],
 )
 def test_each_kind_of_value_is_shown_as_people_read_it(value: Any, shown: tuple[str, str]) -> None:
-    assert tables.cell(value) == shown
+    assert tables.to_cell(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_each_kind_of_value_is_shown_as_people_read_it(value: Any, shown: tuple[
     ],
 )
 def test_a_dotted_path_is_names_with_dots_between_them(path: str, steps: tuple[str, ...]) -> None:
-    assert tables.steps(path) == steps
+    assert tables.parse_path(path) == steps
 
 
 def test_rows_are_found_and_shown_by_dotted_paths_and_what_a_row_lacks_is_a_dash() -> None:
     answer: Any = {"data": {"items": [{"n": {"v": [1, 2]}}, {"n": None}, {}, "odd", ["first"]]}}
-    table = tables.table(answer, rows_at="data.items", shown=tables.columns("V: n.v.1\nFirst: 0\nAll: ."))
+    table = tables.build_table(answer, rows_at="data.items", shown=tables.parse_columns("V: n.v.1\nFirst: 0\nAll: ."))
 
     assert [row[0].text for row in table.rows] == ["2", "", "", "", ""]
     assert [row[1].text for row in table.rows] == ["", "", "", "", "first"]
@@ -121,7 +121,7 @@ def test_rows_are_found_and_shown_by_dotted_paths_and_what_a_row_lacks_is_a_dash
 
 
 def test_a_column_that_no_row_holds_is_named_to_staff_with_what_there_is_instead() -> None:
-    table = tables.table([{"sTitle": "a"}], rows_at="", shown=tables.columns("Name: sName"))
+    table = tables.build_table([{"sTitle": "a"}], rows_at="", shown=tables.parse_columns("Name: sName"))
     assert table.notes == ["No row holds “sName” (column Name); the first row is an object with “sTitle”."]
 
 
@@ -274,7 +274,7 @@ def test_calls_that_hang_leave_places_for_other_connections_and_threads_for_othe
     sandbox: Sandbox, visit: Visit, alice: User, charlie: User, connection: Connection, hanging: None
 ) -> None:
     other = visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
-    slow = [define("slow", title=f"Slow {number}") for number in range(limits.PER_CONNECTION)]
+    slow = [define("slow", title=f"Slow {number}") for number in range(limits.MAX_CALLS_PER_CONNECTION)]
     browsers = [visit(alice) for _ in slow]
 
     def load(browser: Visitor, panel: Panel) -> str:

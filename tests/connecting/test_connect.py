@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations import wording
-from integrations.connecting import state
+from integrations.connecting import oauth_state
 from integrations.models import ConnectAttempt, Connection, State, TokenPair
 from tests.support.clients import (
     COMPANY_OF_OTHER,
@@ -507,4 +507,4 @@ def test_a_state_cannot_be_finished_by_who_reads_the_table(
     browser.leave(acme)
     attempt = ConnectAttempt.objects.get()
 
-    assert state.find(attempt.state_hash) is None
+    assert oauth_state.find(attempt.state_hash) is None

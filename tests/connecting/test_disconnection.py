@@ -136,7 +136,7 @@ def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_an
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
     in_hand = lease.hold(TokenPair.objects.candidates().get().pk)
-    disconnection.begin(connected, by=alice)
+    disconnection.mark_disconnected(connected, by=alice)
     assert in_hand is not None
     with pytest.raises(lease.LostLease):
         in_hand.promote()
@@ -192,7 +192,7 @@ def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
     stored = sealed()
-    disconnection.begin(connected, by=alice)
+    disconnection.mark_disconnected(connected, by=alice)
     jobs.sweep()
     work_until_idle()
     assert TokenPair.objects.count() == 1, "whoever disconnects may still be at it"

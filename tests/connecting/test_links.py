@@ -88,7 +88,7 @@ def test_of_all_who_press_at_the_same_moment_one_goes_on(acme: Customer, bob: Us
             link = links.find(acme, secret)
             assert link is not None
             together.wait(30)
-            return links.use(link, by=bob)
+            return links.redeem(link, by=bob)
         finally:
             database.close()
 

@@ -643,9 +643,9 @@ def test_ids_that_differ_in_case_or_zeros_are_different_people(alice: User, char
     LinkedUser.objects.create(user=alice, vendor_user_id="Ab")
     LinkedUser.objects.create(user=charlie, vendor_user_id="aB")
 
-    assert sign_in.linked("Ab") == alice
-    assert sign_in.linked("aB") == charlie
-    assert sign_in.linked("ab") is sign_in.linked("0Ab") is None
+    assert sign_in.find_linked_user("Ab") == alice
+    assert sign_in.find_linked_user("aB") == charlie
+    assert sign_in.find_linked_user("ab") is sign_in.find_linked_user("0Ab") is None
 
 
 def test_a_guests_pair_opens_nowhere_else(sandbox: Sandbox, alice: User, acme: Customer) -> None:
@@ -669,11 +669,11 @@ def test_what_nobody_can_ask_about_any_more_is_forgotten(
     browser.leave(acme)
     link(browser, sandbox)
     leave_to_sign_in(Visitor())
-    sign_in.tidy()
+    sign_in.delete_old_attempts()
     assert ConnectAttempt.objects.count() == 3
 
     ConnectAttempt.objects.update(issued_at=timezone.now() - timedelta(days=2))
-    sign_in.tidy()
+    sign_in.delete_old_attempts()
 
     assert [attempt.purpose for attempt in ConnectAttempt.objects.all()] == ["connect"]
     assert not GuestTokenPair.objects.exists()

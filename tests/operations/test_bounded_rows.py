@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Customer, User
 from integrations import wording
 from integrations.background import jobs
-from integrations.connecting.completion import ASKS_FOR
+from integrations.connecting.completion import QUESTION_LIFETIME
 from integrations.events import routing
 from integrations.models import Attempt, Connection, ConnectionTest, Delivery, Event, EventQueue, NamedLock, TokenPair
 from integrations.operations import retention, status
@@ -64,11 +64,11 @@ def test_a_company_that_nobody_decided_on_within_seven_days_is_forgotten(
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
     work()
     asking = TokenPair.objects.candidates().filter(asks=True)
-    asking.update(received_at=Now() - ASKS_FOR + timedelta(minutes=5))
+    asking.update(received_at=Now() - QUESTION_LIFETIME + timedelta(minutes=5))
     work()
     assert asking.count() == 1
 
-    asking.update(received_at=Now() - ASKS_FOR - timedelta(minutes=5))
+    asking.update(received_at=Now() - QUESTION_LIFETIME - timedelta(minutes=5))
     jobs.sweep()
     work()
 

@@ -116,8 +116,8 @@ def test_a_panel_that_waits_is_asked_for_again_soon_and_then_less_and_less_often
     browser = visit(alice)
     where = f"/c/{acme.code}/connections/{connection.code}/panels/{panel.code}/"
     with ExitStack() as taken:
-        for _ in range(limits.PER_CONNECTION):
-            taken.enter_context(limits.place(connection.pk))
+        for _ in range(limits.MAX_CALLS_PER_CONNECTION):
+            taken.enter_context(limits.slot(connection.pk))
         waits = []
         for asked in ("", "?looks=1", "?looks=2", "?looks=9", "?looks=99999999", "?looks=-1", "?looks=²"):
             part = browser.get(where + asked, headers={"HX-Request": "true"}).text

@@ -220,7 +220,7 @@ def test_a_customer_with_a_reconnect_on_its_way_is_not_deleted(
     TokenPair.objects.update(role=TokenPair.Role.CANDIDATE)
 
     assert "disconnect all first" in act(staff, "accounts/customer", "delete_customers", acme.pk)
-    assert not customer_deletion.close(acme, by=User.objects.get(email="staff@example.com"), seconds=10)
+    assert not customer_deletion.delete(acme, by=User.objects.get(email="staff@example.com"), seconds=10)
     assert TokenPair.objects.count() == 1
 
 

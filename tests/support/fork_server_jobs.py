@@ -156,7 +156,7 @@ def guest(go: Go) -> int:
 def hear(go: Go, *, introduction: int) -> None:
     """What a worker does with it."""
     go()
-    sign_in.hear(introduction)
+    sign_in.process(introduction)
 
 
 def what_came_of(go: Go, *, introduction: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from connectapp import wsgi
 from integrations.background import jobs
-from integrations.connecting import state
+from integrations.connecting import oauth_state
 from integrations.tokens import custody
 
 POINT = Path(os.environ["KILL_FOLDER"], "point")
@@ -49,9 +49,9 @@ def _around(module: Any, name: str, *, before: str = "", after: str = "") -> Non
     setattr(module, name, wrapped)
 
 
-_around(state, "redeem", before="before redeem", after="after redeem")
+_around(oauth_state, "redeem", before="before redeem", after="after redeem")
 _around(custody, "receive", after="after receive")
-_around(state, "find", before="hang")
+_around(oauth_state, "find", before="hang")
 _around(jobs, "_a_drain_waits", before="after commit")
 
 

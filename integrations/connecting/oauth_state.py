@@ -92,7 +92,7 @@ def redeem(
     return attempt, None if in_time else Refusal.EXPIRED
 
 
-def introduction_of(session_key: str | None, purpose: Purpose) -> GuestTokenPair | None:
+def latest_guest_pair(session_key: str | None, purpose: Purpose) -> GuestTokenPair | None:
     """What this browser session has brought back last for this purpose, a short while ago."""
     recent = GuestTokenPair.objects.recent().filter(
         attempt__purpose=purpose, attempt__session_hash=_hash(session_key or "")

@@ -8,7 +8,7 @@ EVENT_TYPES = {
 }
 
 # The same as a sentence goes on.
-HAPPENINGS = {
+EVENT_CLAUSES = {
     "Create_Inspection": "{inspection} was uploaded",
     "Update_Inspection_Status": "the status of {inspection} changed",
     "Create_Review": "a review of {inspection} was created",
@@ -19,7 +19,7 @@ HAPPENINGS = {
 def event_summary(type_: str, inspection_id: str, *, whose: str, times: int) -> str:
     """What has happened, as one sentence. times: how often it was delivered; 0 if it was found by asking."""
     inspection = f"inspection {inspection_id}" if inspection_id else "an inspection"
-    what = HAPPENINGS.get(type_, "something happened to {inspection}").format(inspection=inspection)
+    what = EVENT_CLAUSES.get(type_, "something happened to {inspection}").format(inspection=inspection)
     if not times:
         return f"We asked SnapInspect what had changed at {whose}, and found that {what}."
     often = "" if times == 1 else f" {times} times"

@@ -103,7 +103,7 @@ NOT_LINKED = {
     "setup": ENDINGS["setup"].text,
 }
 # Why a colleague's link leads no further.
-LINKS = {
+LINK_ENDINGS = {
     "used": Words(
         "This link was used already",
         "It works once. The dashboard shows what became of it; whoever sent it to you can make another one.",
