@@ -36,7 +36,7 @@ started = time.process_time()
 {}
 print(time.process_time() - started)
 """
-PLACE = "while routing.place(): pass"
+PLACE = "while routing.route_batch(): pass"
 PRUNE = "for rule in retention.RULES: list(retention.prune(rule))"
 MAKE_OLD = (
     "UPDATE integrations_event SET finished_at = now() - interval '500 days' RETURNING id",

@@ -56,7 +56,7 @@ def _database_has_room() -> bool:
     """A full disk answers questions as if nothing were wrong; only a write tells."""
     global _room_seen_at  # noqa: PLW0603  (two threads that meet here write twice, no harm done)
     if time.monotonic() - _room_seen_at > ROOM_BELIEVED_FOR:
-        NamedLock.objects.prove_room(secrets.token_bytes(ROOM))
+        NamedLock.objects.check_space(secrets.token_bytes(ROOM))
         _room_seen_at = time.monotonic()
     return True
 

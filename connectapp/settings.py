@@ -90,7 +90,7 @@ MIDDLEWARE = [
     "connectapp.middleware.RequestId",
     "connectapp.middleware.MonitoringEndpoints",
     "django.middleware.security.SecurityMiddleware",
-    "integrations.webhooks.StraightToTheDoor",
+    "integrations.webhooks.WebhookMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",

@@ -1,8 +1,8 @@
-"""The door for SnapInspect's server: store what came, commit, answer 200, and nothing else.
+"""The webhook endpoint: stores each delivery, commits, answers 200, and does nothing else.
 
-SnapInspect tries five times within two hours, then drops a message: whatever is acknowledged here must be on disk, and
-whatever cannot be stored must not be acknowledged. So the raw bytes are written in one statement; reading them, finding
-their owner and asking SnapInspect about them is a worker's job.
+SnapInspect tries five times within two hours, then drops a message: what is acknowledged must be on disk, and what
+cannot be stored must not be acknowledged. So the raw body is written in one statement; a worker reads it, finds its
+connections and asks SnapInspect about it.
 """
 
 import logging
@@ -25,17 +25,15 @@ from integrations.models import Delivery
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024
-# SQLite has one writer at a time, and who finds it busy sleeps: threads that queue here are woken in turn instead.
+# SQLite has one writer at a time; one that finds it busy sleeps. Threads that wait for this lock are woken at once.
 _sqlite_writers = threading.Lock()
-
-
 _PREFIX = "/webhooks/snapinspect/"
 
 
-class StraightToTheDoor:
-    """Middleware that takes deliveries past all that follows it: sessions, sign-in, CSRF and pages are none of theirs.
+class WebhookMiddleware:
+    """Middleware that answers deliveries without the middleware below it: sessions, sign-in, CSRF, URLconf.
 
-    They were most of what a delivery costs beside its INSERT. The door stands in the URLconf too, to be found there.
+    Those cost more than anything else of a delivery but its INSERT. The view is in the URLconf too, to be found there.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -49,14 +47,14 @@ class StraightToTheDoor:
         return self._get_response(request)
 
 
-class CutOff(Exception):
-    """The sender went away before its whole body had come."""
+class BodyCutOff(Exception):
+    """The connection ended before the whole body had come."""
 
 
 @csrf_exempt
 @login_not_required
 def receive(request: HttpRequest, secret: str) -> HttpResponse:
-    """Answers SnapInspect's server. 200: stored. 404: no such address. 405, 413, 400: not a delivery. 503: try again.
+    """Stores a delivery. 200: stored. 404: no such address. 405, 413, 400: not a delivery. 503: try again.
 
     Vendor's page, "WebHook": any answer but 200 counts as a failed delivery, which is tried again 4 times in 2 hours.
     """
@@ -66,22 +64,22 @@ def receive(request: HttpRequest, secret: str) -> HttpResponse:
         address = webhook_addresses.find(secret)
         if address is None:
             return _answer(404)
-        body = read(request, MOST_BYTES)
+        body = _read(request)
         if body is None:
             return _answer(413)
         _store(address, (request.META.get("CONTENT_TYPE") or "")[:100], body)
-    except CutOff:
+    except BodyCutOff:
         return _answer(400)
     except DatabaseProblem as problem:
-        # Never a false 200. The kind is enough: the message of a driver may quote what it was given.
+        # Only the type: a driver's message may quote the values.
         logger.error("A delivery could not be stored (%s).", type(problem).__name__)
         return _answer(503, Retry_After="60")
-    jobs.nudge_soon()
+    jobs.wake_worker_soon()
     return _answer(200)
 
 
-def read(request: HttpRequest, most: int) -> bytes | None:
-    """The raw body; None if it has more than `most` bytes. Raises CutOff.
+def _read(request: HttpRequest) -> bytes | None:
+    """The raw body; None if it has more than MOST_BYTES. Raises BodyCutOff.
 
     Read from `wsgi.input`: Django's `request.body` is empty for a body that comes in chunks (RFC 9112 section 7.1),
     which has no Content-Length.
@@ -91,23 +89,23 @@ def read(request: HttpRequest, most: int) -> bytes | None:
     try:
         if announced.isdecimal():
             length = int(announced)
-            if length > most:
+            if length > MOST_BYTES:
                 return None
             body: bytes = stream.read(length)
             if len(body) != length:
-                raise CutOff
+                raise BodyCutOff
             return body
         if "chunked" not in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             return b""
         chunks = bytearray()
-        while len(chunks) <= most and (chunk := stream.read(most + 1 - len(chunks))):
+        while len(chunks) <= MOST_BYTES and (chunk := stream.read(MOST_BYTES + 1 - len(chunks))):
             chunks += chunk
-    except CutOff:
+    except BodyCutOff:
         raise
     except Exception as problem:
-        # Each server has its own error for a connection that ends within a body, gunicorn's not even an OSError.
-        raise CutOff from problem
-    return None if len(chunks) > most else bytes(chunks)
+        # Each WSGI server has its own exception for a connection that ends; gunicorn's is not even an OSError.
+        raise BodyCutOff from problem
+    return None if len(chunks) > MOST_BYTES else bytes(chunks)
 
 
 def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -> None:
@@ -115,8 +113,8 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
     if database.vendor == "sqlite":
         with _sqlite_writers:
             return store()
-    # Django would ask first whether a kept connection still lives: one round trip more for each delivery. A statement
-    # that finds it dead is sent again on a new one; should both have arrived, two equal deliveries make one event.
+    # Skip Django's health check of a kept connection, a round trip for each delivery. If the connection is dead, send
+    # the statement again on a new one; should both have arrived, two equal deliveries make one event.
     database.health_check_done = True  # type: ignore[attr-defined]
     try:
         return store()
@@ -128,8 +126,8 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
 
 
 def _answer(status: int, **headers: str) -> HttpResponse:
-    counters.door_answered(status)
-    # Without a length gunicorn would send the nothing that follows in chunks, by a second packet.
+    counters.webhook_answered(status)
+    # Without a length gunicorn would send the empty body in chunks, as a second packet.
     response = HttpResponse(status=status, content_type="text/plain", headers={"Content-Length": "0"})
     for name, value in headers.items():
         response[name.replace("_", "-")] = value

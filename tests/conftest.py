@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 @pytest.fixture(autouse=True)
 def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Worlds, which are processes, keep the product's own."""
-    monkeypatch.setattr(jobs, "LINGER", 0)
+    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
 
 

@@ -65,7 +65,7 @@ class Batch:
         links = ((event_id, delivery.pk) for event_id, delivery in self.links)
         rows.insert_values(EventDelivery, "event", "delivery", values=links)
         rows.insert_values(Attempt, *ATTEMPT_FIELDS, values=self.attempts)
-        EventQueue.objects.call({event.connection_id for event in self.events if event.is_open})
+        EventQueue.objects.wake({event.connection_id for event in self.events if event.is_open})
 
 
 def add(numbers: range, rng: random.Random, *, total: int, connections: Connections, now: datetime) -> None:

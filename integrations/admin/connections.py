@@ -141,7 +141,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
             return "there is no access to check."
         audit.record("connection.check_asked", customer=connection.customer, actor=by, subject=connection.code)
         connection.ask_soon()
-        jobs.nudge()
+        jobs.wake_worker()
         return ""
 
     @confirmed(
@@ -163,7 +163,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         if connection.state in {State.DISCONNECTED, State.NEEDS_RECONNECT}:
             return "it has to be connected anew already."
         disconnection.require_reconnect(connection, by=by)
-        jobs.nudge()
+        jobs.wake_worker()
         return ""
 
     @confirmed(

@@ -14,7 +14,7 @@ from accounts.admin.confirmed_actions import confirmed
 from accounts.models import User
 from integrations import wording
 from integrations.background import jobs
-from integrations.events import parked
+from integrations.events import event_actions, parked
 from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
 from integrations.templatetags.event_words import event_badge, event_type, pretty_body
 
@@ -127,14 +127,14 @@ class EventAdmin(ByExactWords):
 
     @confirmed("Replay", warning="These events are processed again. One that was done starts from the beginning.")
     def replay(self, event: Event, *, by: User) -> str:
-        if not parked.replay(event, by=by):
+        if not event_actions.replay(event, by=by):
             return "is being worked on already."
-        jobs.nudge()
+        jobs.wake_worker()
         return ""
 
     @confirmed("Ignore", warning="Nothing more is done with these events. Replay takes them up again.")
     def ignore(self, event: Event, *, by: User) -> str:
-        return "" if parked.ignore(event, by=by) else "is finished already."
+        return "" if event_actions.ignore(event, by=by) else "is finished already."
 
 
 class AssignForm(forms.Form):
@@ -189,7 +189,7 @@ class DeliveryAdmin(ByExactWords):
     def read_again(self, delivery: Delivery, *, by: User) -> str:
         if not parked.read_again(delivery, by=by):
             return "is placed already, or ignored."
-        jobs.nudge()
+        jobs.wake_worker()
         return ""
 
     @confirmed(
@@ -201,9 +201,9 @@ class DeliveryAdmin(ByExactWords):
     def assign(self, delivery: Delivery, *, connection: Connection, by: User) -> str:
         if not parked.assign(delivery, connection, by=by):
             return "is not waiting for a company."
-        jobs.nudge()
+        jobs.wake_worker()
         return ""
 
     @confirmed("Ignore", warning="Nothing is done with these deliveries. What was ignored is not taken up again.")
     def set_aside(self, delivery: Delivery, *, by: User) -> str:
-        return "" if parked.set_aside(delivery, by=by) else "is placed already, or ignored."
+        return "" if parked.ignore(delivery, by=by) else "is placed already, or ignored."

@@ -1,8 +1,8 @@
-"""Work behind the door. Rows are the truth, a task is only a nudge: losing every one of them costs seconds.
+"""Finds and does the work that is due. The rows say what that is; a task only wakes a worker.
 
-A worker has few threads, and one that waits for SnapInspect does nothing else: nobody's trouble may take all of them.
-Jobs and the inbox have their turns, whatever there is of either. Who was not answered last time is on trial: one at a
-time in each process (`limits.trial`), while the other threads pass by.
+If every task is lost, work waits for the next sweep. A worker has few threads, and one that waits for SnapInspect does
+nothing else, so nobody's outage may block all of them: jobs and the inbox get turns of a few seconds each, and work
+that SnapInspect did not answer last time is on trial: one at a time in each process (`limits.trial`).
 """
 
 import logging
@@ -32,29 +32,29 @@ from integrations.tokens import custody, renewal
 
 logger = logging.getLogger(__name__)
 
-# One drain works this long, then hands over to the next: short enough that a row still RUNNING much later is dead.
+# A drain works this long (seconds), then enqueues the next. Task rows that are RUNNING for much longer are dead.
 DRAIN_SECONDS = 30.0
 DEAD_AFTER = timedelta(minutes=3)
 FINISHED_KEPT = timedelta(hours=1)
 BATCH = 50
-PLACED_AT_ONCE = 4000
-# The inbox has its turn after this long, and whoever serves lanes looks anew whose turn it is.
+ROUTED_AT_ONCE = 4000
+# Turns of jobs and of the inbox, and how long one list of due queues is used before it is read again.
 JOBS_SECONDS = 5.0
 INBOX_SECONDS = 5.0
-LOOK_AGAIN = 1.0
+REREAD_AFTER = 1.0
 
 
-def _go_on_with_replay(pk: int) -> None:
+def _step_replay(pk: int) -> None:
     if replays.step(pk):
-        # After what else is due: what was replayed is worked on first, and so is everybody else's.
-        nudge()
+        # In another drain: what was replayed is processed first, like everybody else's events.
+        wake_worker()
 
 
 @dataclass(frozen=True)
 class Job:
-    """`rows`: what may be due, oldest first. `work`: does one of them. `on_trial`: those not answered last time.
+    """rows: what may be due, oldest first. work: does one of them. on_trial: those not answered last time.
 
-    Each claims its row itself: two workers that look at the same moment do not both do it.
+    `work` claims its row: two workers that read the rows at the same moment do not both do it.
     """
 
     rows: Callable[[], "QuerySet[Any]"]
@@ -63,13 +63,13 @@ class Job:
 
 
 JOBS = [
-    # First what does not wait for SnapInspect: a vendor that hangs must not keep it waiting.
+    # First what does not call SnapInspect, so that an outage does not delay it.
     Job(lambda: TokenPair.objects.due_for_erasure().order_by("pk"), disconnection.erase_overdue),
     Job(lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), incidents.send),
     Job(digest.due, digest.send),
     Job(lambda: completion.expired_questions().order_by("received_at"), completion.erase_unanswered),
-    Job(replays.running, _go_on_with_replay),
-    # Somebody looks at a page that waits; and a pair that is handed to its connection here is proven right below.
+    Job(replays.running, _step_replay),
+    # Somebody waits for this page; and a pair that becomes a connection's candidate here is due right below.
     Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.process),
     Job(lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume, Q(tries__gt=0)),
     Job(lambda: TokenPair.objects.due().order_by("next_try_at"), completion.finish, Q(tries__gt=0)),
@@ -80,20 +80,20 @@ JOBS = [
     ),
     Job(recovery.due, recovery.close_gap, Q(pauses__gt=0)),
 ]
-# A web process that has woken a worker does not do so again for this long (seconds): a drain that finds work looks once
-# more after LINGER, which is longer.
-NUDGES_APART = 0.1
-LINGER = 0.3
-_nudged_at = 0.0
-# Set when this process is told to end: what is under way is finished, and the rest is left to other workers.
-told_to_stop = threading.Event()
+# A web process wakes a worker at most this often (seconds). A drain that found work looks again after RECHECK_AFTER,
+# which is longer.
+WAKE_UPS_APART = 0.1
+RECHECK_AFTER = 0.3
+_woken_at = 0.0
+# Set when this process has to end: it finishes the current rows and leaves the others to other workers.
+stop_requested = threading.Event()
 
 
 @task()
 def drain(woken_by: str = "") -> None:
-    """Does the work that is due now, row by row; a row that fails does not hold up the next.
+    """Does the work that is due now, row by row; a row that fails does not stop the others.
 
-    `woken_by`: the number of the request that asked for it, for the lines of log. The work itself is in the rows.
+    woken_by: ID of the request that caused it, for the log.
     """
     with bound_contextvars(request_id=woken_by or get_random_string(16)):
         _drain()
@@ -105,34 +105,34 @@ def _drain() -> None:
     while True:
         more = _do_jobs(seen, time.monotonic() + JOBS_SECONDS)
         inbox_until = time.monotonic() + INBOX_SECONDS
-        worked = work_through_inbox(inbox_until)
+        worked = process_inbox(inbox_until)
         if _is_over(stop_at):
-            return nudge()
+            return wake_worker()
         if not (more or worked):
             return None
         if not more and time.monotonic() < inbox_until:
-            time.sleep(LINGER)
+            time.sleep(RECHECK_AFTER)
 
 
 def _do_jobs(seen: set[tuple[Job, int]], stop_at: float) -> bool:
-    """Does what is due beside the inbox, no row twice in one drain; whether there may be more to do.
+    """Does due jobs, no row twice in one drain; whether there may be more to do.
 
-    Who is on trial comes last, and one at a time: it may take long.
+    Rows on trial come last, and one at a time: they may take long.
     """
-    tried: list[tuple[Job, QuerySet[Any]]] = []
+    on_trial: list[tuple[Job, QuerySet[Any]]] = []
     before = len(seen)
     for job in JOBS:
         rows = job.rows()
         if job.on_trial is not None:
-            tried.append((job, rows.filter(job.on_trial)))
+            on_trial.append((job, rows.filter(job.on_trial)))
             rows = rows.exclude(job.on_trial)
         for pk in list(rows.values_list("pk", flat=True)[:BATCH]):
             if (job, pk) not in seen:
-                if told_to_stop.is_set() or (time.monotonic() > stop_at and len(seen) > before):
+                if stop_requested.is_set() or (time.monotonic() > stop_at and len(seen) > before):
                     return True
                 seen.add((job, pk))
                 _isolated(job.work, pk)
-    for job, rows in random.sample(tried, len(tried)):
+    for job, rows in random.sample(on_trial, len(on_trial)):
         for pk in list(rows.values_list("pk", flat=True)[:BATCH]):
             if (job, pk) not in seen:
                 with limits.trial() as free:
@@ -144,71 +144,74 @@ def _do_jobs(seen: set[tuple[Job, int]], stop_at: float) -> bool:
 
 
 def _is_over(stop_at: float) -> bool:
-    return told_to_stop.is_set() or time.monotonic() > stop_at
+    return stop_requested.is_set() or time.monotonic() > stop_at
 
 
-def work_through_inbox(stop_at: float) -> int:
-    """Places what was delivered and serves the lanes, until nothing is due; returns how much there was."""
+def process_inbox(stop_at: float) -> int:
+    """Routes deliveries and processes queues, until nothing is due; returns how many of both.
+
+    stop_at: by time.monotonic().
+    """
     done = 0
     while not _is_over(stop_at):
-        # Many at a time, so that a lane's turn is worth its queries.
-        worked = _place(stop_at) + _serve(stop_at) + _try_one()
+        # Many deliveries first, so that processing a queue is worth its queries.
+        worked = _route(stop_at) + _process_queues(stop_at) + _process_on_trial()
         if not worked:
             break
         done += worked
     return done
 
 
-def _serve(stop_at: float) -> int:
-    due_lanes = list(queue.next_due().values_list("pk", flat=True)[:BATCH])
-    if len(due_lanes) > 1:
-        nudge()  # a thread that is free may help
-    served = 0
-    look_again_at = min(stop_at, time.monotonic() + LOOK_AGAIN)
-    for pk in due_lanes:
-        if served and _is_over(look_again_at):
+def _route(stop_at: float) -> int:
+    routed = 0
+    while routed < ROUTED_AT_ONCE and not _is_over(stop_at) and (batch := routing.route_batch()):
+        routed += batch
+    return routed
+
+
+def _process_queues(stop_at: float) -> int:
+    due_queues = list(queue.next_due().values_list("pk", flat=True)[:BATCH])
+    if len(due_queues) > 1:
+        wake_worker()  # a thread that is free may help
+    processed = 0
+    reread_at = min(stop_at, time.monotonic() + REREAD_AFTER)
+    for pk in due_queues:
+        if processed and _is_over(reread_at):
             break
-        _isolated(queue.serve, pk)
-        served += 1
-    return served
+        _isolated(queue.process, pk)
+        processed += 1
+    return processed
 
 
-def _try_one() -> int:
+def _process_on_trial() -> int:
     pk = queue.on_trial().values_list("pk", flat=True).first()
     if pk is None:
         return 0
     with limits.trial() as free:
         if free:
-            _isolated(queue.serve, pk)
+            _isolated(queue.process, pk)
     return int(free)
 
 
-def _place(stop_at: float) -> int:
-    placed = 0
-    while placed < PLACED_AT_ONCE and not _is_over(stop_at) and (batch := routing.place()):
-        placed += batch
-    return placed
+def wake_worker_soon() -> None:
+    """Like `wake_worker`, for frequent calls: does nothing within WAKE_UPS_APART of the last one.
 
-
-def nudge_soon() -> None:
-    """Like `nudge`, for a door that is knocked on all the time: one wake-up serves all that come shortly after it.
-
-    What it leaves out is seen by the drain that it has woken before, which looks again after LINGER.
+    The drain that was woken then looks again after RECHECK_AFTER.
     """
-    global _nudged_at  # noqa: PLW0603  (per process; two threads that meet here wake a worker twice, no harm done)
+    global _woken_at  # noqa: PLW0603  (per process; two threads at the same moment wake a worker twice)
     now = time.monotonic()
-    if now - _nudged_at > NUDGES_APART:
-        _nudged_at = now
-        nudge()
+    if now - _woken_at > WAKE_UPS_APART:
+        _woken_at = now
+        wake_worker()
 
 
-def nudge() -> None:
-    """Asks a worker to look for work once this transaction is committed."""
+def wake_worker() -> None:
+    """Has a worker look for work once this transaction is committed."""
 
     def wake() -> None:
         try:
-            # One that waits will see what has just been committed; a second one would find nothing left.
-            if not _a_drain_waits():
+            # A drain that waits will see what was just committed; a second one would find nothing.
+            if not _drain_waits():
                 drain.enqueue(woken_by=get_contextvars().get("request_id", ""))
         except Exception:
             logger.exception("No worker could be woken; the sweep will find the work.")
@@ -223,25 +226,24 @@ def due() -> int:
 
 
 def sweep(*, by: str = "") -> int:
-    """Wakes a worker if anything is due, and clears away task rows of workers that were killed.
+    """Makes due what was forgotten, deletes what is outdated, wakes a worker; returns how many rows are due.
 
-    by: host and process, noted for the operations page. Idempotent; may run anywhere, any number of times. Returns how
-    many rows are due.
+    by: host and process, for the operations page. Idempotent; may run anywhere, any number of times.
     """
     custody.take_home()
-    queue.end_interrupted()
-    # In this order: what is taken up does not count, and some of it may be parked again.
-    parked.throw_out_parked()
-    parked.take_up_parked()
-    parked.call_lanes()
-    recovery.note_silence()
-    _forget_answers()
+    queue.release_interrupted()
+    # In this order: what was released is not parked any more, and would not count.
+    parked.prune()
+    parked.release_matched()
+    queue.wake_due()
+    recovery.note_worker_outage()
+    _delete_outdated_answers()
     sign_in.delete_old_attempts()
     waiting = due()
     if waiting:
-        nudge()
+        wake_worker()
     now = timezone.now()
-    # django-tasks-db never takes these up again: their work stands in our own rows.
+    # Left by killed workers. django-tasks-db never runs them again; their work is in our own rows.
     DBTaskResult.objects.running().filter(started_at__lt=now - DEAD_AFTER).delete()
     DBTaskResult.objects.finished().filter(finished_at__lt=now - FINISHED_KEPT).delete()
     if by:
@@ -249,17 +251,17 @@ def sweep(*, by: str = "") -> int:
     return waiting
 
 
-def _forget_answers() -> None:
-    """Deletes what people were shown of customers' data when its time is over."""
+def _delete_outdated_answers() -> None:
+    """Deletes answers of SnapInspect that were kept for pages, when they are outdated."""
     for outdated in (PanelAnswer.objects.outdated(), ExplorerAnswer.objects.outdated()):
-        # Every few seconds, and hardly ever is there anything: a look is cheaper than a lock.
+        # There hardly ever are any: a SELECT is cheaper than the lock of a DELETE.
         if outdated.exists():
             outdated.delete()
 
 
-def _a_drain_waits() -> bool:
+def _drain_waits() -> bool:
     if settings.TASKS_ENGINE != "db":
-        return False  # the other engine knows by itself
+        return False  # redis_queue checks that itself
     return bool(DBTaskResult.objects.ready().filter(task_path=drain.module_path).exists())
 
 

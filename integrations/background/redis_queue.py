@@ -1,7 +1,7 @@
-"""TASKS_ENGINE=huey: wake-ups through Redis instead of the database. Loaded only when that is set.
+"""TASKS_ENGINE=huey: wakes workers through Redis instead of the database. Imported only with that setting.
 
-Redis holds nothing but nudges: one that is killed and started empty costs a sweep, no work. Messages are signed, since
-huey unpickles what it finds in its queue.
+Redis holds nothing but wake-ups: if it loses them, work waits for the next sweep. Messages are signed, since huey
+unpickles what it finds in its queue.
 """
 
 import logging
@@ -28,7 +28,7 @@ queue = RedisHuey(
     "connect",
     results=False,
     serializer=SignedSerializer(secret=settings.SECRET_KEY, salt="connect.tasks"),
-    # A door that waits for Redis is worse than a nudge that is lost: no second try, and soon given up.
+    # A webhook that waits for Redis is worse than a lost wake-up: no second try, short time-outs.
     connection_pool=ConnectionPool.from_url(
         settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5, retry=Retry(NoBackoff(), 0)
     ),
@@ -42,13 +42,13 @@ def perform(path: str, woken_by: str = "") -> None:
 
 
 class HueyBackend(BaseTaskBackend):
-    """Django Tasks by way of huey: for nudges, of which one that waits is as good as many."""
+    """Django Tasks through huey, for wake-ups: enqueues none while one waits."""
 
     def enqueue(self, task: "Task[..., Any]", args: Any, kwargs: Any) -> "TaskResult[Any]":
         """Raises RedisError when Redis does not take it."""
         self.validate_task(task)
         if args or kwargs.keys() - {"woken_by"}:
-            raise ValueError("Tasks are nudges: they say who woke them, and nothing else.")
+            raise ValueError("Tasks only wake a worker. They take no argument but woken_by.")
         if not queue.pending_count():
             perform(task.module_path, **kwargs)
         return TaskResult(
@@ -68,7 +68,7 @@ class HueyBackend(BaseTaskBackend):
 
 
 class Worker:
-    """Takes tasks until `running` is made False; an absent Redis is waited for."""
+    """Runs tasks until `running` is False. Waits for Redis when it does not answer."""
 
     running = True
 

@@ -157,5 +157,5 @@ def _set_back(connection: Connection, error_kind: str, retry_after: float) -> No
         state,
         error_kind=error_kind,
         failed_checks=failures,
-        next_check_at=Now() + backoff.asked(failures, retry_after),
+        next_check_at=Now() + backoff.wait_after_outage(failures, retry_after),
     )

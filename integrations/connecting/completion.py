@@ -216,7 +216,7 @@ def _activate(held: lease.Held) -> None:
             company=connection.company_id,
             fingerprint=row.fingerprint,
         )
-        parked.company_connected(connection)
+        parked.resume_connection(connection)
         circuit_breaker.works_again(connection)
         # A new grant may have ended an older one of the same company, whoever it was given to.
         Connection.objects.siblings_of(connection).ask_soon()
@@ -224,7 +224,7 @@ def _activate(held: lease.Held) -> None:
 
 def _retry_later(held: lease.Held, error_kind: str, retry_after: float = 0.0) -> bool:
     tries = held.pair.tries + 1
-    wait = backoff.LAST_RETRY if error_kind in SETUP_ERRORS else backoff.asked(tries, retry_after)
+    wait = backoff.LONGEST_OUTAGE_WAIT if error_kind in SETUP_ERRORS else backoff.wait_after_outage(tries, retry_after)
     held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 

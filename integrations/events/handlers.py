@@ -1,4 +1,4 @@
-"""Where the operator's own code hears of events.
+"""Registers and runs the operator's own event handlers.
 
     # in a module that the setting EVENT_HANDLERS names
     from integrations.events.handlers import Happening, on
@@ -10,13 +10,13 @@
     def keep_a_copy(happening: Happening) -> None: ...
 
 Handlers run in the worker, for events that SnapInspect has confirmed (or for all, where no inspection can be looked
-up). Each is isolated from the others: one that raises is tried again with backoff, up to eight attempts, while those
-that have succeeded are not run again. A worker can be killed between a handler's last line and the note that it is
-done, so a handler may run twice: `happening.key` is the same both times. With `in_transaction=True` the note is
-written in one transaction with the handler's own rows: then its effect on this database happens once. Such a handler
-must not call other servers, as nobody else can write to SQLite meanwhile.
+up). One that raises is tried again with backoff, up to `Event.MOST_ATTEMPTS` attempts; those that succeeded are not
+run again. A worker can be killed between a handler's last line and its commit, so a handler may run twice:
+`happening.key` is the same both times. With `in_transaction=True` the commit includes the handler's own rows: then its
+effect on this database happens once. Such a handler must not call other servers, as nobody else can write to SQLite
+meanwhile.
 
-One that takes longer than 40 seconds is taken for dead.
+The worker does not renew its lease (`queue.LEASE`) while a handler runs: one that takes longer may run again meanwhile.
 """
 
 import logging
@@ -37,7 +37,7 @@ EVERYTHING = "*"
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What a handler is told. IDs are decimal digits, empty when unknown.
+    """The argument of a handler. IDs are decimal digits, empty when unknown.
 
     key: the same for every run of this handler about this event; another one when a person replays a finished event.
     content: what SnapInspect's API answered about the inspection, None where it was not looked up.
@@ -70,7 +70,7 @@ class Handler:
     def name(self) -> str:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
-    def hears(self, type_: str) -> bool:
+    def accepts(self, type_: str) -> bool:
         return EVERYTHING in self.types or type_ in self.types
 
 
@@ -91,19 +91,19 @@ def on(*types: str, in_transaction: bool = False) -> Callable[[Function], Functi
 
 
 def load(modules: Iterable[str]) -> None:
-    """Imports the operator's modules, which registers what they hold. Raises ImportError."""
+    """Imports the operator's modules, which registers their handlers. Raises ImportError."""
     for module in modules:
         import_module(module)
 
 
-def waiting(event: Event, done: Iterable[str]) -> list[Handler]:
-    """Those that have not yet done their part for this event."""
+def pending(event: Event, done: Iterable[str]) -> list[Handler]:
+    """The handlers of this event's type, without those that are done."""
     finished = set(done)
-    return [handler for handler in registry.values() if handler.hears(event.type) and handler.name not in finished]
+    return [handler for handler in registry.values() if handler.accepts(event.type) and handler.name not in finished]
 
 
 def run(handler: Handler, event: Event, happening: Happening) -> bool:
-    """Whether the handler succeeded. Nothing that it raises gets further than the log."""
+    """Runs a handler; whether it succeeded. What it raises is logged."""
     try:
         if not handler.in_transaction:
             handler.function(happening)

@@ -1,15 +1,16 @@
-"""A connection's events, one worker at a time.
+"""Processing of a connection's events, by one worker at a time.
 
-A lane is worked on under a lease on the database's clock. So events of one connection are processed in order, and
-look-ups of one inspection never overtake each other (whatever was asked later is newer).
+A worker leases a connection's queue, on the database's clock. So events of one connection are processed in order, and
+of two look-ups of one inspection the later one is newer.
 
-Customers share the workers. Customers whom nobody serves at the moment come first, then lanes that wait longest; one
-that still has work after its shift goes to the end of the line. So a flood of one customer's, through one connection or
-a hundred, delays the others by a shift at most. An account whose API hangs costs one thread QUICK_SECONDS; from then on
-it is on trial (see `tasks`), where it may take as long as any call may, until it answers.
+Customers share the workers. Queues of customers without a worker come first, then those that wait longest; a queue that
+still has work after TIME_SLICE goes to the end. So a flood of one customer's, through one connection or a hundred,
+delays the others by one time slice. An account whose API hangs costs one thread QUICK_SECONDS; from then on it is on
+trial (see `background.jobs`), where a call may take as long as usual, until it answers.
 
-Every write takes the lane's row first: a worker that was frozen past its lease finds that the lane is no longer its
-own, and stops without having written anything."""
+Every write updates the queue's row first: a worker that was frozen past its lease finds that the lease is no longer its
+own, and stops without having written anything.
+"""
 
 import logging
 import secrets
@@ -34,147 +35,159 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=45)
 RENEW_AFTER = 5.0  # seconds: with the longest look-up on top it is still within the lease
-SHIFT_SECONDS = 10.0
-QUICK_SECONDS = 5.0  # for SnapInspect to answer a lane that is not on trial
+TIME_SLICE = 10.0  # seconds
+QUICK_SECONDS = 5.0  # for SnapInspect to answer about a queue that is not on trial
 BATCH = 500
-# What was finished without a look-up is written together, this often: a killed worker repeats no more than this.
+# Events finished without a look-up are written together, this often (seconds): a killed worker repeats no more of them.
 WRITE_AFTER = 0.2
 
+# Leases held when the database became unreachable. Threads append; the sweep removes.
+_interrupted: "deque[LeasedQueue]" = deque()
 
-# Shifts that lost the database. Threads append; the one that sweeps takes away.
-_interrupted: "deque[Shift]" = deque()
 
-
-class LostLane(Exception):
-    """Another worker serves this lane now: stop, and write nothing more."""
+class LostLease(Exception):
+    """Another worker processes this queue now: stop, and write nothing more."""
 
 
 def due() -> "QuerySet[EventQueue]":
-    """Lanes with something to do, whose connection is fit for it, the longest waiting first."""
-    fit = Q(state__in=USABLE)
+    """Queues with something to do whose connection's state allows it, the longest waiting first."""
+    allowed = Q(state__in=USABLE)
     if not settings.SNAPINSPECT_INSPECTION_PATH:
-        fit = ~Q(state=State.DISCONNECTED)  # nothing is looked up, so no token is needed
-    # Asked lane by lane: for a join PostgreSQL reads every connection there is.
+        allowed = ~Q(state=State.DISCONNECTED)  # nothing is looked up, so no token is needed
+    # A subquery: for a join PostgreSQL reads every connection there is.
     state = Subquery(Connection.objects.filter(pk=OuterRef("connection")).values("state"))
-    return EventQueue.objects.due().alias(state=state).filter(fit).order_by("due_at")
+    return EventQueue.objects.due().alias(state=state).filter(allowed).order_by("due_at")
 
 
 def next_due() -> "QuerySet[EventQueue]":
-    """Those that are due and were answered last time, in the order in which to serve them."""
-    served = EventQueue.objects.filter(lease_until__gt=Now(), connection__customer=OuterRef("connection__customer"))
-    return due().filter(pauses=0).order_by(Exists(served), "due_at")
+    """Due queues that are not on trial, in the order in which to process them."""
+    leased = EventQueue.objects.filter(lease_until__gt=Now(), connection__customer=OuterRef("connection__customer"))
+    return due().filter(pauses=0).order_by(Exists(leased), "due_at")
 
 
 def on_trial() -> "QuerySet[EventQueue]":
-    """Those that are due again after an outage."""
+    """Queues that are due again after an outage."""
     return due().filter(pauses__gt=0)
 
 
-def serve(lane_id: int) -> None:
-    """Works on a lane that is due until nothing is, its time is up, or SnapInspect does not answer.
+def wake_due() -> None:
+    """Makes queues due whose events are due and which no worker would look at otherwise."""
+    forgotten = Q(connection__event_queue=None) | (
+        Q(connection__event_queue__lease_until=None)
+        & (Q(connection__event_queue__due_at=None) | Q(connection__event_queue__due_at__gt=Now()))
+    )
+    found = list(Event.objects.due().filter(forgotten).order_by().values_list("connection_id", flat=True).distinct())
+    # Two queries: for a join PostgreSQL reads every connection there is.
+    if found:
+        live = Connection.objects.filter(pk__in=found).exclude(state=State.DISCONNECTED)
+        EventQueue.objects.wake(live.values_list("pk", flat=True))
 
-    One that is on trial is served until SnapInspect answers: the rest is for everybody's turn.
+
+def process(queue_id: int) -> None:
+    """Processes a due queue until it is empty, its time slice is over, or SnapInspect does not answer.
+
+    One that is on trial is processed until SnapInspect answers; then it is an ordinary one again.
     """
-    shift = take(EventQueue.objects.due().filter(pk=lane_id), due_at=None)
-    if shift is None:
+    leased = claim(EventQueue.objects.due().filter(pk=queue_id), due_at=None)
+    if leased is None:
         return
     try:
-        shift.work()
-        shift.end()
-    except LostLane:
-        logger.info("Left lane %s to whoever has it now.", lane_id)
+        leased.process()
+        leased.release()
+    except LostLease:
+        logger.info("Lost the lease of queue %s to another worker.", queue_id)
     except (OperationalError, InterfaceError):
-        _interrupted.append(shift)
+        _interrupted.append(leased)
         raise
 
 
-def end_interrupted() -> None:
-    """Gives back the lanes that this process had when the database went away: nobody waits for their leases to lapse.
+def release_interrupted() -> None:
+    """Releases the queues that this process held when the database went away, before their leases run out.
 
-    Nor do their events count as what may have killed a worker: this one lives.
+    Their events do not count as what may have killed a worker: this one lives.
     """
     while _interrupted:
-        with suppress(LostLane):  # the database was away for longer than the lease
-            _interrupted[0].end()
+        with suppress(LostLease):  # the database was away for longer than the lease
+            _interrupted[0].release()
         _interrupted.popleft()
 
 
-def take(lane: "QuerySet[EventQueue]", **changes: Any) -> "Shift | None":
-    """This one lane under our lease; None if it is not to be had."""
+def claim(queue: "QuerySet[EventQueue]", **changes: Any) -> "LeasedQueue | None":
+    """Leases this one queue and makes these changes to it; None if it is leased, or not in the query set."""
     owner = secrets.token_hex(16)
-    if lane.unleased().update(lease_owner=owner, lease_until=Now() + LEASE, **changes) != 1:  # type: ignore[attr-defined]
+    if queue.unleased().update(lease_owner=owner, lease_until=Now() + LEASE, **changes) != 1:  # type: ignore[attr-defined]
         return None
-    return Shift(Connection.objects.select_related("customer").get(event_queue__lease_owner=owner), owner)
+    return LeasedQueue(Connection.objects.select_related("customer").get(event_queue__lease_owner=owner), owner)
 
 
-class Shift:
-    """One worker's time with one lane. Every method raises LostLane once the lane is somebody else's."""
+class LeasedQueue:
+    """A queue under this worker's lease. Every method raises LostLease once the lease is somebody else's."""
 
     def __init__(self, connection: Connection, owner: str) -> None:
         self.connection = connection
         self.events = Event.objects.filter(connection=connection)
-        self._lane = EventQueue.objects.filter(pk=connection.pk, lease_owner=owner)
-        self._on_trial = self._had_trouble = self._lane.filter(pauses__gt=0).exists()
-        self._ends_at = time.monotonic() + SHIFT_SECONDS
+        self._queue = EventQueue.objects.filter(pk=connection.pk, lease_owner=owner)
+        self._on_trial = self._had_outage = self._queue.filter(pauses__gt=0).exists()
+        self._ends_at = time.monotonic() + TIME_SLICE
         self._renewed_at = time.monotonic()
         self._paused = False
         self._finished: list[tuple[Event, Outcome, timedelta]] = []
 
     @contextmanager
-    def writing(self, *, fine: bool = False) -> Iterator[None]:
-        """A transaction that holds the lane's row, and renews the lease. fine: SnapInspect has answered."""
+    def atomic(self, *, succeeded: bool = False) -> Iterator[None]:
+        """A transaction that locks the queue's row, and renews the lease. succeeded: SnapInspect or handlers did."""
         changes: dict[str, Any] = {"lease_until": Now() + LEASE}
-        if fine:
+        if succeeded:
             changes |= {"fine_at": Now(), "pauses": 0, "paused_until": None, "pause_kind": ""}
         with transaction.atomic():
-            if fine and self._had_trouble:
-                self._lane.filter(gap_since=None, fine_at__lt=Now() - EventQueue.GAP).update(gap_since=F("fine_at"))
-                self._had_trouble = False
-            if self._lane.update(**changes) != 1:
-                raise LostLane
+            if succeeded and self._had_outage:
+                self._queue.note_gap()
+                self._had_outage = False
+            if self._queue.update(**changes) != 1:
+                raise LostLease
             yield
         self._renewed_at = time.monotonic()
 
-    def work(self) -> None:
-        """Takes up what a dead worker left, then batch after batch of what is due."""
+    def process(self) -> None:
+        """Processes what a killed worker left, then batch after batch of what is due."""
         # Perhaps one of these killed it: one at a time, and the attempt counts before it begins.
         for orphan in self.events.filter(state=Event.State.PROCESSING).select_related("repeat_of").order_by("pk"):
             if self._is_over():
                 return
-            self._take_up(orphan)
+            self._process_orphan(orphan)
         while not self._is_over():
             batch = list(self.events.due().select_related("repeat_of").order_by("next_attempt_at", "pk")[:BATCH])
             if not batch:
                 return
             self._process(batch)
 
-    def end(self) -> None:
-        """Gives the lane back; it is looked at again when its next event is due."""
-        with self.writing():
+    def release(self) -> None:
+        """Ends the lease. The queue is due again with its next event."""
+        with self.atomic():
             self.events.filter(state=Event.State.PROCESSING).update(
                 state=Case(When(attempts__gt=0, then=Value(Event.State.RETRYING)), default=Value(Event.State.RECEIVED))
             )
             following = self.events.open().order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
             if following is not None:
-                # At the end of the line if it is due already; and not later than a new delivery has asked for.
-                later = self._lane.filter(Q(due_at=None) | Q(due_at__gt=following))
+                # Now at the earliest, which is the end of the line; but not later than a new delivery made it due.
+                later = self._queue.filter(Q(due_at=None) | Q(due_at__gt=following))
                 later.update(due_at=Greatest(Value(following), Now()))
-            self._lane.update(lease_owner="", lease_until=None)
+            self._queue.update(lease_owner="", lease_until=None)
 
     def _is_over(self) -> bool:
-        return self._paused or (self._on_trial and not self._had_trouble) or time.monotonic() > self._ends_at
+        return self._paused or (self._on_trial and not self._had_outage) or time.monotonic() > self._ends_at
 
-    def _take_up(self, orphan: Event) -> None:
+    def _process_orphan(self, orphan: Event) -> None:
         if orphan.attempts >= Event.MOST_ATTEMPTS:
             self._record(orphan, Outcome(Event.State.FAILED, "worker_died", counts=False), timedelta())
             return
-        with self.writing():
+        with self.atomic():
             self.events.filter(pk=orphan.pk).update(attempts=F("attempts") + 1)
         self._attempt(orphan, list(orphan.handler_runs.values_list("handler", flat=True)), counted=True)
         self._flush()
 
     def _process(self, batch: list[Event]) -> None:
-        with self.writing():
+        with self.atomic():
             ours = self.events.open().filter(pk__in=[event.pk for event in batch])
             ours.update(state=Event.State.PROCESSING)
         done: dict[int, list[str]] = defaultdict(list)
@@ -193,13 +206,13 @@ class Shift:
                 event,
                 self.connection,
                 done=done,
-                hold_on=self._hold_on,
+                renew_lease=self._renew_lease,
                 deadline=None if self._on_trial else QUICK_SECONDS,
             )
-        except (DatabaseError, LostLane):
+        except (DatabaseError, LostLease):
             raise
         except Exception:
-            # A fault of ours about this event: it must not hold up the others, nor be tried for ever.
+            # A fault of ours with this event: it must not delay the others, nor be tried for ever.
             logger.exception("Processing event %s failed.", event.code)
             outcome = attempts.failed(event, "internal_error")
         duration = timedelta(seconds=time.monotonic() - begun)
@@ -213,7 +226,7 @@ class Shift:
 
     def _record(self, event: Event, outcome: Outcome, duration: timedelta) -> None:
         """Writes how an attempt ended."""
-        with self.writing(fine=outcome.status is not None and outcome.status < 300):
+        with self.atomic(succeeded=outcome.status is not None and outcome.status < 300):
             Attempt.objects.create(
                 event=event,
                 error_kind=outcome.error_kind,
@@ -224,27 +237,27 @@ class Shift:
             if outcome.joins is not None:
                 self._join(event, outcome.joins)
             else:
-                # Only while it is being processed: somebody may have decided to ignore it.
+                # Only while it is being processed: somebody may have ignored it.
                 self.events.filter(pk=event.pk, state=Event.State.PROCESSING).update(**_changes(outcome))
             HandlerRun.objects.insert("event", "handler", rows=_runs(event, outcome))
             if outcome.pause is not None:
                 self._paused = True
                 outage = outcome.error_kind != "too_many_misses"
-                self._lane.update(
+                self._queue.update(
                     paused_until=Now() + outcome.pause,
                     pause_kind=outcome.error_kind,
                     pauses=F("pauses") + (1 if outage else 0),
                 )
         counters.event_tried("joined" if outcome.joins is not None else outcome.state)
         if outcome.seen is not None and outcome.seen.company and not self.connection.company_id:
-            self._learn(outcome.seen.company)
+            self._set_company(outcome.seen.company)
 
     def _flush(self) -> None:
-        """Writes what was finished without a look-up: a handful of statements, however many events."""
+        """Writes what was finished without a look-up: a few statements, however many events."""
         finished, self._finished = self._finished, []
         if not finished:
             return
-        with self.writing(fine=True):
+        with self.atomic(succeeded=True):
             ours = self.events.filter(pk__in=[event.pk for event, _, _ in finished], state=Event.State.PROCESSING)
             ours.update(**_changes(Outcome(Event.State.DONE)))
             Attempt.objects.insert(
@@ -260,12 +273,12 @@ class Shift:
         """The event repeats another one, which gets its deliveries and its timeline."""
         EventDelivery.objects.filter(event=event).update(event=target)
         Attempt.objects.filter(event=event).update(event=target)
-        # What recovery suspected in vain gives no cover to deliveries: they are about something of their own.
-        cover = None if event.recovered and not target.recovered else target
-        Event.objects.filter(repeat_of=event).update(repeat_of=cover)
+        # If recovery made it and found no change, deliveries that may repeat it are events of their own.
+        repeated = None if event.recovered and not target.recovered else target
+        Event.objects.filter(repeat_of=event).update(repeat_of=repeated)
         self.events.filter(pk=event.pk).delete()
         if target.recovered and not event.recovered:
-            # Now it is known what recovery had found. Handlers of that type have not heard of it yet; others have.
+            # Now the type of what recovery found is known: handlers of that type still have to run, others have run.
             Event.objects.filter(pk=target.pk).update(
                 type=event.type,
                 review_id=event.review_id,
@@ -277,30 +290,29 @@ class Shift:
                 finished_at=None,
             )
 
-    def _learn(self, company: str) -> None:
-        """Keeps a company that the API has named to this connection's own token: a body's word would not do."""
+    def _set_company(self, company: str) -> None:
+        """Saves the company that the API named to this connection's own token; a webhook's body is no proof of it."""
         try:
             with transaction.atomic():
                 Connection.objects.filter(pk=self.connection.pk, company_id="").update(company_id=company)
         except IntegrityError:
-            # The customer has another connection for this company; which one is to stay is for a person to say.
+            # The customer has another connection for this company; a person has to decide which one stays.
             logger.warning("Connection %s is of a company that is connected already.", self.connection.code)
         self.connection.refresh_from_db(fields=["company_id"])
 
-    def _hold_on(self) -> None:
-        """Renews the lease in good time."""
+    def _renew_lease(self) -> None:
         if time.monotonic() - self._renewed_at > RENEW_AFTER:
-            with self.writing():
+            with self.atomic():
                 pass
 
 
 def _changes(outcome: Outcome) -> dict[str, Any]:
-    """What an attempt's end changes in the event's row."""
+    """The changes to the event's row after an attempt."""
     changes: dict[str, Any] = {"state": outcome.state, "last_error_kind": outcome.error_kind}
     if outcome.counts:
         changes["attempts"] = F("attempts") + 1
     if outcome.state == Event.State.RETRYING:
-        changes["next_attempt_at"] = Now() + outcome.again_in
+        changes["next_attempt_at"] = Now() + outcome.retry_in
     else:
         changes["finished_at"] = Now()
     if outcome.seen is not None:
@@ -313,13 +325,13 @@ def _changes(outcome: Outcome) -> dict[str, Any]:
     elif outcome.state == Event.State.DONE:
         changes["proof"] = Event.Proof.NOT_CHECKED
     if outcome.seen is not None or outcome.state != Event.State.RETRYING:
-        # It is known by now not to repeat another event, or will never be: people see it from here on.
+        # It does not repeat another event, as far as will ever be known: people see it from now on.
         changes["repeat_of"] = None
     return changes
 
 
 def _runs(event: Event, outcome: Outcome) -> list[tuple[int, str]]:
-    """The handlers that must not run again. An event that is done is not tried again, unless recovery made it."""
+    """Rows for handlers that must not run again. A done event is not tried again, unless recovery made it."""
     if outcome.state == Event.State.DONE and not event.recovered:
         return []
     return [(event.pk, handler) for handler in outcome.handled]

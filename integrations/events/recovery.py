@@ -1,13 +1,14 @@
-"""After a long outage: asks SnapInspect what has changed, and makes the events that nobody announced to us.
+"""After a long outage: asks SnapInspect what has changed, and makes the events that no webhook announced.
 
-SnapInspect drops a message two hours after its first try. The sweep notices silences that are long enough for that
-(our workers stood still, a connection had no access or no answer) and notes them on the connection's lane as a gap; a
-gap is closed by listing what changed since, through SNAPINSPECT_CHANGES_PATH. Without that setting nothing can be
-listed: gaps stay noted, until there is one.
+SnapInspect drops a message two hours after its first try. Silences that are long enough for that (our workers did not
+run, a connection had no access or no answer) are noted on the connection's queue as a gap. A worker closes a gap by
+listing what changed since, through SNAPINSPECT_CHANGES_PATH. Without that setting nothing can be listed: gaps stay
+noted until there is one.
 
 Nothing is doubled. An inspection whose look-up is still to come needs no event. One that we have content of gets an
-event which stands aside until a look-up has shown whether anything changed since (see `placing`). And SnapInspect's
-late tries join the event that recovery has made."""
+event with `repeat_of` set, until a look-up shows whether anything changed (see `routing`). And SnapInspect's late tries
+join the event that recovery has made.
+"""
 
 import hashlib
 import logging
@@ -33,14 +34,14 @@ logger = logging.getLogger(__name__)
 MOST_PAGES = 500
 MARGIN = timedelta(minutes=15)  # for clocks that differ, and for changes listed late
 FURTHEST_BACK = timedelta(days=31)
-# What was missed about an inspection never seen before is its upload; otherwise nobody knows what it was.
+# The type of a missed event: an unknown inspection was uploaded; what happened to a known one cannot be told.
 FIRST_SEEN = "Create_Inspection"
 CHANGED = "Inspection_Changed"
 
 
 @dataclass(slots=True)
 class Report:
-    """listed: inspections that SnapInspect named. made: events to look at. flag: why the list may be incomplete."""
+    """listed: inspections that SnapInspect named. made: events created. flag: why the list may be incomplete."""
 
     listed: int = 0
     made: int = 0
@@ -48,47 +49,50 @@ class Report:
     flag: str = ""
 
 
-def possible() -> bool:
+def is_configured() -> bool:
     return bool(settings.SNAPINSPECT_CHANGES_PATH)
 
 
 def due() -> "QuerySet[EventQueue]":
-    """Lanes with a gap that can be closed now."""
-    if not possible():
+    """Queues with a gap that can be closed now."""
+    if not is_configured():
         return EventQueue.objects.none()
-    return EventQueue.objects.with_gap().unleased().awake().filter(connection__state__in=USABLE).order_by("gap_since")
+    return (
+        EventQueue.objects.with_gap().unleased().unpaused().filter(connection__state__in=USABLE).order_by("gap_since")
+    )
 
 
-def close_gap(lane_id: int) -> None:
-    """Recovers what a lane has missed since its gap began; tries again later if SnapInspect does not answer."""
-    gap = EventQueue.objects.with_gap().filter(pk=lane_id)
+def close_gap(queue_id: int) -> None:
+    """Recovers what a queue missed since its gap began; pauses the queue if SnapInspect does not answer."""
+    gap = EventQueue.objects.with_gap().filter(pk=queue_id)
     since = gap.values_list("gap_since", flat=True).first()
     if since is None:
         return
     try:
-        recover(Connection.objects.get(pk=lane_id), since=max(since - MARGIN, timezone.now() - FURTHEST_BACK))
+        recover(Connection.objects.get(pk=queue_id), since=max(since - MARGIN, timezone.now() - FURTHEST_BACK))
         gap.update(gap_since=None)
-    except queue.LostLane:
-        logger.info("Left the gap of lane %s to whoever has the lane now.", lane_id)
+    except queue.LostLease:
+        logger.info("Did not close the gap of queue %s: another worker has its lease.", queue_id)
     except api_client.NoAnswer as no:
-        wait = backoff.asked(EventQueue.objects.values_list("pauses", flat=True).get(pk=lane_id), no.retry_after)
+        pauses = EventQueue.objects.values_list("pauses", flat=True).get(pk=queue_id)
+        wait = backoff.wait_after_outage(pauses, no.retry_after)
         gap.update(paused_until=Now() + wait, pauses=F("pauses") + 1, pause_kind=no.error_kind)
 
 
 def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -> Report:
-    """Makes events of what SnapInspect lists as changed since then and nobody announced.
+    """Makes events of what SnapInspect lists as changed since then and no webhook announced.
 
-    Raises health.NoAnswer, and lanes.LostLane when a worker is busy with this connection.
+    dry_run: only counts. Raises api_client.NoAnswer, and queue.LostLease when another worker has the queue.
     """
-    shift = queue.take(EventQueue.objects.filter(pk=connection.pk)) if not dry_run else None
-    if shift is None and not dry_run:
-        raise queue.LostLane
+    leased = None if dry_run else queue.claim(EventQueue.objects.filter(pk=connection.pk))
+    if leased is None and not dry_run:
+        raise queue.LostLease
     report = Report()
     try:
-        _read_pages(connection, since, report, shift)
+        _read_pages(connection, since, report, leased)
     finally:
-        if shift is not None:
-            shift.end()
+        if leased is not None:
+            leased.release()
     if not dry_run:
         audit.record(
             "recovery.done",
@@ -104,20 +108,20 @@ def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -
     return report
 
 
-def note_silence() -> None:
-    """Notes a gap on every lane when no worker has swept for long. Part of the sweep."""
-    mine = NamedLock.objects.filter(name="sweep")
-    if mine.filter(taken_at__gt=Now() - timedelta(minutes=1)).exists():
+def note_worker_outage() -> None:
+    """Notes a gap on every queue if no worker has swept for EventQueue.GAP. Part of the sweep."""
+    sweep = NamedLock.objects.filter(name="sweep")
+    if sweep.filter(taken_at__gt=Now() - timedelta(minutes=1)).exists():
         return
     with transaction.atomic():
-        silent_since = mine.filter(taken_at__lt=Now() - EventQueue.GAP).values_list("taken_at", flat=True).first()
+        silent_since = sweep.filter(taken_at__lt=Now() - EventQueue.GAP).values_list("taken_at", flat=True).first()
         if silent_since is not None:
             EventQueue.objects.filter(gap_since=None).update(gap_since=silent_since)
             logger.warning("No worker has swept since %s: looking for what was missed.", silent_since)
-        NamedLock.objects.take("sweep")
+        NamedLock.objects.lock("sweep")
 
 
-def _read_pages(connection: Connection, since: datetime, report: Report, shift: queue.Shift | None) -> None:
+def _read_pages(connection: Connection, since: datetime, report: Report, leased: queue.LeasedQueue | None) -> None:
     path = settings.SNAPINSPECT_CHANGES_PATH.format(since=since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     read: set[str] = set()
     known: set[str] = set()
@@ -131,13 +135,13 @@ def _read_pages(connection: Connection, since: datetime, report: Report, shift: 
         ids = [inspection for inspection in webhook_body.listed(page) if inspection not in known]
         known.update(ids)
         report.listed += len(ids)
-        if shift is None:
+        if leased is None:
             report.made += len(_missing(connection, ids, since))
         else:
-            with shift.writing(fine=True):
+            with leased.atomic(succeeded=True):
                 made = _missing(connection, ids, since)
                 Event.objects.bulk_create(made)
-                EventQueue.objects.call([connection.pk])
+                EventQueue.objects.wake([connection.pk])
             report.made += len(made)
         try:
             path = _next_path(page)
@@ -154,7 +158,7 @@ def _next_path(page: Json) -> str:
 
 
 def _missing(connection: Connection, inspections: list[str], since: datetime) -> list[Event]:
-    """Events for those of these inspections that may have changed without our knowing."""
+    """Events for those of these inspections whose last change may be unknown to us."""
     ours = Event.objects.filter(connection=connection, inspection_id__in=inspections).order_by()
     covered = set(ours.open().values_list("inspection_id", flat=True))
     seen = set(ours.values_list("inspection_id", flat=True).distinct())
@@ -163,7 +167,7 @@ def _missing(connection: Connection, inspections: list[str], since: datetime) ->
         with_content = ours.with_content().values("inspection_id").annotate(n=Max("pk")).values_list("n", flat=True)
         newest = {event.inspection_id: event for event in Event.objects.filter(pk__in=with_content).defer("content")}
     else:
-        # Nothing can be compared: what was announced since then is taken to be what is listed now.
+        # Nothing can be compared: assume that what was announced since then is what is listed now.
         covered |= set(ours.filter(received_at__gte=since).values_list("inspection_id", flat=True))
     return [
         Event(

@@ -1,7 +1,7 @@
-"""Which of a customer's events somebody means: the same filter for the list, for its file and for a replay of many.
+"""A filter of a customer's events: the same for the list, its CSV file and a replay of many.
 
 Reading is bounded, however many events there are. The newest first are those that came last, and a place in the list
-is an event, not a number: what comes in meanwhile shifts nothing.
+is an event, not a number: new events do not shift it.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from integrations.models import Connection, Event, State
 
 CHUNK = 500
 
-# Where an event stands in a list: when it came and, among those of one moment, its id.
+# The position of an event in a list: when it came and, among those of one moment, its id.
 Place = tuple[datetime, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What the address says; empty means any. The names are those in the address.
+    """The parameters of an address, by their names there; empty means any.
 
     q: inspection ID. connection: its code. since, until: days in UTC, both included.
     """
@@ -38,25 +38,25 @@ class Selection:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Selection":
-        """What `plain` has made, fit for a JSON column, as it was."""
+        """The inverse of `plain`."""
         days = {name: date.fromisoformat(plain[name]) for name in ("since", "until") if plain.get(name)}
         return cls(**{**plain, **days})
 
     @property
     def plain(self) -> dict[str, str]:
-        """What is set, in plain words."""
+        """What is set, as text, fit for a JSON column."""
         return {name: str(value) for name, value in asdict(self).items() if value}
 
     @property
     def query(self) -> str:
-        """The query of an address that means the same."""
+        """The query of an address."""
         return urlencode(self.plain)
 
     def of(self, customer: Customer, *, to_replay: bool = False) -> "Matching":
         """This customer's events that match.
 
-        to_replay: without those of disconnected connections, which nobody could work on, and without those that a
-        person has set aside, unless it is them that are asked for.
+        to_replay: without those of disconnected connections, which cannot be processed, and without ignored ones,
+        unless `state` asks for them.
         """
         connections = Connection.objects.filter(customer=customer)
         if to_replay:
@@ -79,9 +79,9 @@ class Selection:
         return Matching(events, list(connections.values_list("pk", flat=True)))
 
 
-def fingerprint(looks: object) -> str:
-    """The same for what looks the same: a page that asks for itself anew is told when nothing has changed."""
-    return hashlib.sha256(repr(looks).encode()).hexdigest()[:16]
+def fingerprint(shown: object) -> str:
+    """A short hash: a page that reloads a part of itself is told when nothing has changed."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 class Matching:
@@ -99,7 +99,7 @@ class Matching:
         return self._events.filter(connection__in=self.connections).order_by()
 
     def until(self, last_event: int) -> "Matching":
-        """Those that there were when this was the latest event of all."""
+        """Without events later than this one."""
         return Matching(self._events.filter(pk__lte=last_event), self.connections)
 
     def newest(self, count: int, *, before: Place | None = None) -> list[Event]:
@@ -131,8 +131,8 @@ class Matching:
 
     def _first(self, events: "QuerySet[Event]", count: int, *, newest_first: bool) -> list[Event]:
         if len(self.connections) > 1:
-            # An index holds one connection's events in order, and a database would fetch and sort those of several:
-            # all of them. Who has `count` of their own shows how far to look.
+            # The index has each connection's events in order; for several connections, a database would read and sort
+            # all of them. A connection with `count` events of its own limits how far to read.
             own = events.filter(connection=OuterRef("pk")).values("received_at")[count - 1 : count]
             reached = Connection.objects.filter(pk__in=self.connections).annotate(reached=Subquery(own))
             far = reached.aggregate(far=Max("reached") if newest_first else Min("reached"))["far"]

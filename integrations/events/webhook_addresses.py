@@ -1,9 +1,9 @@
-"""Secrets of webhook addresses: the path segment is all that guards an address, since SnapInspect signs nothing.
+"""Secrets of webhook addresses: a segment of the path is the only protection, since SnapInspect signs nothing.
 
-The application's own stand in the settings, several at once so that one can be replaced without a gap. A connection's
-own address (personal access token customers give it to SnapInspect by mail) is kept as a hash, to be found by, and
-sealed, to be shown again. Replaced, the one before it stays good for OLD_STAYS_GOOD: SnapInspect's support changes an
-address by hand, days after it was asked to. Only the newest old one does; a second replacement ends it at once.
+The application's secrets are in the settings, several at once so that one can be replaced without a gap. A connection's
+own address (personal access token customers send it to SnapInspect by mail) is stored as a hash, to be found by, and
+encrypted, to be shown again. A replaced address stays valid for OLD_STAYS_VALID, since SnapInspect's support changes
+addresses by hand, days later. Only the last replaced one does; a second replacement ends it at once.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from integrations.models import Connection, WebhookAddress
 from integrations.tokens import encryption
 from integrations.tokens.encryption import Place
 
-OLD_STAYS_GOOD = timedelta(days=14)
+OLD_STAYS_VALID = timedelta(days=14)
 SECRET_BYTES = 32
 LONGEST_SECRET = 200
 
@@ -47,33 +47,33 @@ Thank you.
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Whose address a secret opens. connection_id: None for the application's."""
+    """The owner of an address. connection_id: None for the application's."""
 
     connection_id: int | None
 
 
 def find(secret: str) -> Address | None:
-    """The address that this secret opens, or None; what it compares takes the same time, wherever they differ."""
+    """The address with this secret, or None. Compares secrets in constant time."""
     if len(secret) > LONGEST_SECRET:
         return None
     given = _hash(secret)
-    # All of them, always: how long it takes does not tell which one it is.
+    # Always all of them: the time does not tell which one it is.
     matches = [compare_digest(given, _hash(known)) for known in settings.SNAPINSPECT_WEBHOOK_SECRETS]
     if any(matches):
         return Address(connection_id=None)
-    # The index is walked by the hash: whatever its timing tells is about the hash, not about the secret.
-    good = Q(valid_until=None) | Q(valid_until__gt=Now())
-    row = WebhookAddress.objects.filter(good, secret_hash=given).values_list("connection_id").first()
+    # Searched by the hash: the timing of the index tells nothing about the secret.
+    valid = Q(valid_until=None) | Q(valid_until__gt=Now())
+    row = WebhookAddress.objects.filter(valid, secret_hash=given).values_list("connection_id").first()
     return Address(row[0]) if row else None
 
 
 def application_address() -> str:
-    """The application's webhook address, with its newest secret. Who holds it can post for every customer."""
+    """The application's webhook address, with its newest secret. Whoever has it can post for every customer."""
     return _absolute(settings.SNAPINSPECT_WEBHOOK_SECRETS[0])
 
 
 def registration_email() -> str:
-    """What SnapInspect's support has to be sent to register this app (vendor page, "Register an application")."""
+    """The e-mail that registers this app with SnapInspect's support (vendor page, "Register an application")."""
     return REGISTRATION.format(
         app_name=settings.APP_NAME,
         redirect_uri=settings.SNAPINSPECT_REDIRECT_URI,
@@ -82,7 +82,7 @@ def registration_email() -> str:
 
 
 def address_of(connection: Connection) -> str:
-    """The connection's own webhook address; empty while none was issued. Raises CannotUnseal."""
+    """The connection's own webhook address; empty if none was issued. Raises CannotUnseal."""
     row = WebhookAddress.objects.filter(connection=connection, valid_until=None).first()
     return _absolute(encryption.unseal(row.sealed_secret, _place(connection))) if row else ""
 
@@ -93,21 +93,21 @@ def issue(connection: Connection, *, by: User | None = None) -> str:
 
 
 def rotate(connection: Connection, *, by: User | None = None) -> str:
-    """A new address for the connection. The one before it stays good for OLD_STAYS_GOOD, older ones end now."""
+    """A new address for the connection. The one before stays valid for OLD_STAYS_VALID, older ones end now."""
     return _put_in_use(connection, "webhook_address.replaced", by)
 
 
 def hand_over(connection: Connection, to: Connection) -> None:
-    """Makes one connection's addresses another's, in the caller's transaction; who posts to them notices nothing.
+    """Moves one connection's addresses to another, in the caller's transaction. They keep working.
 
-    Where the other has an address in use, these end with it after OLD_STAYS_GOOD. Raises CannotUnseal.
+    If the other has an address in use, these end after OLD_STAYS_VALID. Raises CannotUnseal.
     """
     has_one = WebhookAddress.objects.filter(connection=to, valid_until=None).exists()
     for row in WebhookAddress.objects.filter(connection=connection):
         sealed = encryption.seal(encryption.unseal(row.sealed_secret, _place(connection)), _place(to))
         changes = {"connection": to, "sealed_secret": sealed.ciphertext, "key_id": sealed.key_id}
         if has_one and row.valid_until is None:
-            changes["valid_until"] = Now() + OLD_STAYS_GOOD
+            changes["valid_until"] = Now() + OLD_STAYS_VALID
         WebhookAddress.objects.filter(pk=row.pk).update(**changes)
 
 
@@ -117,7 +117,7 @@ def _put_in_use(connection: Connection, kind: str, by: User | None) -> str:
     mine = WebhookAddress.objects.filter(connection=connection)
     with transaction.atomic():
         mine.exclude(valid_until=None).delete()
-        mine.update(valid_until=Now() + OLD_STAYS_GOOD)
+        mine.update(valid_until=Now() + OLD_STAYS_VALID)
         WebhookAddress.objects.create(
             connection=connection,
             secret_hash=_hash(secret),
@@ -129,12 +129,12 @@ def _put_in_use(connection: Connection, kind: str, by: User | None) -> str:
 
 
 def _absolute(secret: str) -> str:
-    # From the registered redirect URI, never from the Host header of whoever looks at the page.
+    # From the registered redirect URI, never from a request's Host header.
     return urljoin(settings.SNAPINSPECT_REDIRECT_URI, f"/webhooks/snapinspect/{secret}/")
 
 
 def _hash(secret: str) -> str:
-    # An address may hold anything, lone surrogates included.
+    # An address may contain anything, even lone surrogates.
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 

@@ -69,7 +69,7 @@ def event_tried(outcome: str, times: int = 1) -> None:
     _count(lambda here: here.event_tries.labels(outcome).inc(times))
 
 
-def door_answered(status: int) -> None:
+def webhook_answered(status: int) -> None:
     """Counts one answer to SnapInspect's server."""
     _count(lambda here: here.door_answers.labels(str(status)).inc())
 

@@ -7,8 +7,10 @@ from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, No
 from integrations.models.connection_tests import ConnectionTest
 from integrations.models.connections import Connection
 from integrations.models.deliveries import Delivery, WebhookAddress
-from integrations.models.events import Attempt, Event, EventDelivery, EventQueue, HandlerRun, LookupLimit, NamedLock
+from integrations.models.event_queues import EventQueue, LookupLimit
+from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun
 from integrations.models.guest_tokens import GuestTokenPair, LinkedUser, SignInOutcome
+from integrations.models.named_locks import NamedLock
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
 from integrations.models.token_pairs import TokenPair

@@ -1,24 +1,30 @@
-"""How long to wait before trying again: longer each time, and never all at the same moment."""
+"""How long to wait before something is tried again. Every wait is partly random, so that not all end at once."""
 
 import random
 from datetime import timedelta
 
-FIRST_RETRY = timedelta(seconds=5)
-LAST_RETRY = timedelta(minutes=5)
-# A connection that nobody uses is asked once a day, spread out over hours.
+# SnapInspect does not answer: 5 s, 10 s, 20 s … 5 min.
+FIRST_OUTAGE_WAIT = timedelta(seconds=5)
+LONGEST_OUTAGE_WAIT = timedelta(minutes=5)
+# An event's attempt failed, mostly since a handler's own server is down: 10 s, 30 s, 90 s … 2 h.
+# The attempts of an event (`Event.MOST_ATTEMPTS`) span some three hours.
+FIRST_ATTEMPT_WAIT = timedelta(seconds=10)
+LONGEST_ATTEMPT_WAIT = timedelta(hours=2)
+# A connection that nobody uses is checked once a day, spread out over hours.
 IDLE_CHECK = timedelta(hours=24)
-# One that needs a person is asked once an hour, in case SnapInspect has changed its mind.
+# One that needs a person is checked once an hour, in case SnapInspect accepts its token again.
 REFUSED_CHECK = timedelta(hours=1)
 
 
-def backoff(failures: int) -> timedelta:
-    """The wait after this many failures in a row: doubling up to five minutes, a fifth of it by chance."""
-    return _spread(min(FIRST_RETRY * 2 ** min(failures, 10), LAST_RETRY), 0.8)
+def wait_after_outage(failures: int, retry_after: float = 0.0) -> timedelta:
+    """The wait after this many failures in a row, at least the seconds that SnapInspect asked for."""
+    wait = _spread(min(FIRST_OUTAGE_WAIT * 2 ** min(failures, 10), LONGEST_OUTAGE_WAIT), 0.8)
+    return max(wait, timedelta(seconds=retry_after))
 
 
-def asked(failures: int, retry_after: float) -> timedelta:
-    """The wait when SnapInspect has asked for so many seconds."""
-    return max(backoff(failures), timedelta(seconds=retry_after))
+def wait_after_attempt(attempts: int) -> timedelta:
+    """The wait after this many attempts at an event before the one that just failed."""
+    return _spread(min(FIRST_ATTEMPT_WAIT * 3 ** min(attempts, 10), LONGEST_ATTEMPT_WAIT), 0.8)
 
 
 def until_idle_check() -> timedelta:

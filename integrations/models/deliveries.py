@@ -1,6 +1,6 @@
-"""What SnapInspect's server posted: the addresses it may post to, and every POST as it came.
+"""What SnapInspect's server posted: the addresses it may post to, and every POST with its raw body.
 
-A delivery is stored before it is acknowledged, and everything else is made from it (see `events`).
+A delivery is stored before it is acknowledged. Events are made from it later (see `events`).
 """
 
 from collections.abc import Sequence
@@ -50,11 +50,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(state=Delivery.State.UNMATCHED)
 
     def parked(self) -> Self:
-        """Those that wait for a company or a person: what is capped and aged out."""
+        """Those that wait for a company or a person. Their number and age are limited."""
         return self.filter(state__in=Delivery.PARKED)
 
     def of_a_company(self) -> Self:
-        """Unmatched ones, sent to the application's address, whose company somebody has connected by now."""
+        """Unmatched ones, sent to the application's address, whose company somebody has connected since."""
         of_company = Connection.objects.exclude(state=State.DISCONNECTED).filter(
             company_id=models.OuterRef("company_id")
         )
@@ -62,14 +62,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return to_application.filter(models.Exists(of_company))
 
     def of_their_connection(self) -> Self:
-        """Unmatched ones, sent to a connection's own address, that are its own by now."""
+        """Unmatched ones, sent to a connection's own address, that match its company now."""
         to_own = self.unmatched().filter(connection__isnull=False).exclude(connection__state=State.DISCONNECTED)
         return to_own.filter(
             Q(company_id="") | Q(connection__company_id="") | Q(connection__company_id=models.F("company_id"))
         )
 
     def store(self, *, connection_id: int | None, content_type: str, body: bytes) -> None:
-        """Writes one delivery in one statement, committed when this returns: the only thing the door does."""
+        """Writes one delivery in one statement. Outside a transaction it is committed when this returns."""
         table = self.model._meta.db_table
         with database.cursor() as cursor:
             cursor.execute(
@@ -80,13 +80,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def settle(self, rows: Sequence[tuple[str, str, str, str, str, str, int]]) -> bool:
         """Writes what was read from received deliveries: (state, problem, type, inspection, review, company, id).
 
-        Whether all of them still were *received*; if not, another worker has placed some, and the caller rolls back.
+        Returns whether all of them still were *received*. If not, another worker has routed some, and the caller has
+        to roll back.
         """
         table = self.model._meta.db_table
         with database.cursor() as cursor:
             if database.vendor == "postgresql":
-                # One statement: a round of planning for each row would be most of the work. A list for each column:
-                # a placeholder for each value would have to be found by the driver first, in a text of 30 kB.
+                # One statement: planning one for each row would be most of the work. A list for each column: the
+                # driver would have to find a placeholder for each value in a text of 30 kB.
                 columns = "(state, problem, type, inspection_id, review_id, company_id, id)"
                 cursor.execute(
                     f"UPDATE {table} SET state = hint.state, problem = hint.problem, type = hint.type,"  # noqa: S608
@@ -117,22 +118,22 @@ class Delivery(models.Model):
 
     PARKED = (State.UNMATCHED, State.QUARANTINED)
 
-    # Whose own address it came to; empty for the application's. Only partial indexes: the door pays for each one.
+    # Whose own address it came to; empty for the application's. Only partial indexes: each one slows every INSERT.
     connection = models.ForeignKey(
         Connection, null=True, on_delete=models.CASCADE, related_name="own_deliveries", db_index=False
     )
     received_at = models.DateTimeField(db_default=Now())
     content_type = models.CharField(max_length=100, db_default="")
-    # Bytes: PostgreSQL's text and JSON refuse NUL, lone surrogates and NaN, and a refused row would be a lost message.
+    # Bytes: PostgreSQL's text and JSON refuse NUL, lone surrogates and NaN, and a refused row would lose a message.
     body = models.BinaryField()
     state = models.CharField(max_length=12, choices=State, db_default=State.RECEIVED)
     problem = models.CharField(max_length=30, blank=True, db_default="")
-    # Hints, unproven: what the body says.
+    # What the body says, unverified.
     type = models.CharField(max_length=TYPE_LENGTH, blank=True, db_default="")
     inspection_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
     review_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
     company_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
-    # Where staff have decided that it belongs.
+    # The connection that staff assigned it to.
     assigned_to = models.ForeignKey(Connection, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
 
     objects = DeliveryQuerySet.as_manager()

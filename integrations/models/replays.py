@@ -1,4 +1,4 @@
-"""Replays of many events at once: what was asked for, and how far it has come."""
+"""Replays of many events at once: their filter and their progress."""
 
 from datetime import datetime
 from typing import Self
@@ -16,18 +16,18 @@ class ReplayQuerySet(models.QuerySet["Replay"]):
 
 
 class Replay(models.Model):
-    """Finished events of a customer that are being processed anew, the oldest first."""
+    """A replay of a customer's finished events, the oldest first."""
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="replays")
     by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     # The filter it was started from, by the names in its address.
     selection = models.JSONField(default=dict)
-    # How many there were then; counting stops (see integrations.events.replays).
+    # How many events matched when it started, or one more than the limit (see integrations.events.replays).
     matched = models.PositiveIntegerField()
-    # The last event that there was then: none that came later is meant.
+    # The latest event when it started. Later ones are left out.
     last_event = models.BigIntegerField()
-    # The event that it has come to, by its moment and id; and the number of steps, which no two workers take at once.
+    # The last event replayed, by its time and id; and the number of steps, so that two workers do not take the same.
     at = models.DateTimeField(null=True)
     at_event = models.BigIntegerField(default=0)
     steps = models.PositiveIntegerField(default=0)
@@ -55,10 +55,10 @@ class Replay(models.Model):
 
     @property
     def seen(self) -> int:
-        """How many events it has dealt with."""
+        """How many events it has replayed or skipped."""
         return self.replayed + self.skipped
 
     @property
     def place(self) -> tuple[datetime, int] | None:
-        """Where in the list it stands; None before its first step."""
+        """Its position in the list of events; None before its first step."""
         return None if self.at is None else (self.at, self.at_event)

@@ -161,7 +161,7 @@ def _oldest_delivery() -> datetime | None:
 
 
 def _oldest_event() -> datetime | None:
-    """Since when the lane that waits longest has had something to do that nobody does."""
+    """Since when the queue that waits longest is due."""
     return queue.due().values_list("due_at", flat=True).first()
 
 

@@ -87,7 +87,8 @@ def hold_still(connection: Connection) -> None:
     Whoever changes both takes the connection first: in two orders they would wait for each other, and the database
     would end one of them.
     """
-    # Not its key: whoever adds an event holds a lane, which is asked for while this is held.
+    # no_key: a worker that inserts an event holds the queue's row and locks the connection's key; a caller of this
+    # may wait for that queue's row.
     list(Connection.objects.select_for_update(no_key=True).filter(pk=connection.pk).values_list("pk"))
 
 

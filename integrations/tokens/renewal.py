@@ -90,7 +90,7 @@ def resume(pk: int) -> None:
                 _conclude(held, exchange.find_out(held))
             except CannotUnseal:
                 # Until the key is back there is nothing to ask with.
-                held.write(next_try_at=Now() + backoff.LAST_RETRY)
+                held.write(next_try_at=Now() + backoff.LONGEST_OUTAGE_WAIT)
     except (NotRenewed, lease.LostLease):
         return  # written down where it belongs
 
@@ -127,7 +127,7 @@ def _conclude(held: Held, ending: exchange.Ending) -> None:
     if ending.outcome == Outcome.DEAD:
         return _needs_person(held, ending.error_kind)
     if ending.outcome != Outcome.NEW:
-        wait = backoff.asked(held.pair.tries, ending.retry_after)
+        wait = backoff.wait_after_outage(held.pair.tries, ending.retry_after)
         held.write(error_kind=ending.error_kind, tries=min(held.pair.tries + 1, 100), next_try_at=Now() + wait)
         raise NotRenewed(ending.error_kind)
     held.renew()

@@ -85,7 +85,7 @@ def callback(request: HttpRequest) -> HttpResponse:
             return _come_back_without(request, attempt, came.problem or "no_token")
         connection = custody.receive(attempt, came.pair)
         _note(attempt, "allowed", subject=connection.code)
-        jobs.nudge()
+        jobs.wake_worker()
     return clean(reverse("dashboard", args=[attempt.for_customer.code]))
 
 

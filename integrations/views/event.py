@@ -11,7 +11,7 @@ from accounts.access import MAY_CONNECT, current_user, customer_for
 from accounts.models import Customer
 from integrations.background import jobs
 from integrations.calls import explorer
-from integrations.events import parked
+from integrations.events import event_actions
 from integrations.events.selection import Selection, fingerprint
 from integrations.models import Event
 from integrations.snapinspect.errors import BadPath
@@ -55,8 +55,8 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     """Has a finished event processed anew."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = _event(customer, event_code)
-    if parked.replay(found, by=current_user(request)):
-        jobs.nudge()
+    if event_actions.replay(found, by=current_user(request)):
+        jobs.wake_worker()
         messages.success(request, "This event is being processed again.")
     else:
         messages.info(request, "This event is being worked on already.")

@@ -31,7 +31,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     begun = replays.start(customer, form.selection, by=current_user(request))
     if begun is None:  # somebody else was quicker by a moment
         return redirect("replay_many", customer.code)
-    jobs.nudge()
+    jobs.wake_worker()
     return redirect("replay", customer.code, begun.code)
 
 

@@ -65,7 +65,7 @@ def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> Ht
             return _end(attempt, ending, actor=user)
         guest_tokens.receive(attempt, came.pair)
         ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome="allowed")
-        jobs.nudge()
+        jobs.wake_worker()
     return clean(reverse("signing_in" if attempt.purpose == Purpose.SIGN_IN else "snapinspect_user"))
 
 

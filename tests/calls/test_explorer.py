@@ -159,7 +159,7 @@ def test_no_answer_at_all_is_told_in_a_sentence(
     assert ExplorerCall.objects.get().status is None
 
 
-def test_when_too_many_wait_the_page_says_so_at_once(
+def test_when_too_enough_waiting_the_page_says_so_at_once(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
     with limits.slot(connection.pk), limits.slot(connection.pk):
@@ -167,7 +167,7 @@ def test_when_too_many_wait_the_page_says_so_at_once(
     assert sandbox.calls() == []
 
 
-def test_pressing_test_or_replace_while_too_many_wait_asks_nothing_and_says_so(
+def test_pressing_test_or_replace_while_too_enough_waiting_asks_nothing_and_says_so(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
     browser = visit(alice)

@@ -44,7 +44,7 @@ EXCHANGE = "/integration/ExchangeToken"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "LINGER", 0)
+    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.01)
     monkeypatch.setattr(client, "_FIRST_PAUSE", 0.01)
 
@@ -145,10 +145,10 @@ def test_A11_a_trial_ends_with_the_first_answer_and_the_rest_waits_for_its_turn_
     sandbox.fault("/inspections*", "status", status=404)
     for number in range(5):
         post(payload(f"Type_{number}"))
-    routing.place()
+    routing.route_batch()
     EventQueue.objects.update(pauses=3)
 
-    queue.serve(connection.pk)
+    queue.process(connection.pk)
 
     assert len(heard) == 1
     assert list(queue.next_due()) == [EventQueue.objects.get(pk=connection.pk)]
@@ -207,7 +207,7 @@ def test_A6_a_customer_who_is_asked_for_fewer_calls_waits_as_long_and_nobody_els
     heard: list[Happening],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backoff, "FIRST_RETRY", timedelta(seconds=40))
+    monkeypatch.setattr(backoff, "FIRST_OUTAGE_WAIT", timedelta(seconds=40))
     least, most, calls = ASKED[asked]
     header = format_datetime(timezone.now() + timedelta(minutes=2), usegmt=True) if "date" in asked else asked
     for path in ("/inspections*", "/user"):
@@ -242,7 +242,7 @@ def test_A6_an_event_that_is_limited_again_and_again_never_pays_for_it(
     sandbox: Sandbox, connection: Connection, heard: list[Happening]
 ) -> None:
     post(payload("Unlucky"))
-    routing.place()
+    routing.route_batch()
     for number in range(Event.MOST_ATTEMPTS + 1):
         Event.objects.filter(type="Unlucky").update(next_attempt_at=Now())
         sandbox.fault("/inspections*", "status", status=429, headers={"Retry-After": "60"})
@@ -340,7 +340,7 @@ def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_s
 
     Event.objects.filter(connection=connection).update(state=Event.State.IGNORED)
     jobs.sweep()
-    routing.place()
+    routing.route_batch()
     assert Event.objects.filter(connection=connection).count() > 30, "there is room again"
 
 

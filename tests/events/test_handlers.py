@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
 from integrations.apps import IntegrationsConfig
-from integrations.events import handlers, parked
+from integrations.events import event_actions, handlers
 from integrations.events.handlers import Happening, on
 from integrations.models import Connection, Event, HandlerRun
 from tests.support.clients import work
@@ -97,8 +97,8 @@ def test_replaying_a_finished_event_runs_everything_anew_under_another_key(alice
     on("*")(lambda happening: keys.append(happening.key))
     deliver(payload())
 
-    assert parked.replay(only_event(), by=alice)
-    assert not parked.replay(only_event(), by=alice), "it is not finished"
+    assert event_actions.replay(only_event(), by=alice)
+    assert not event_actions.replay(only_event(), by=alice), "it is not finished"
     work()
 
     assert len(keys) == len(set(keys)) == 2
@@ -124,7 +124,7 @@ def test_replaying_a_failed_event_spares_the_handlers_that_succeeded(alice: User
         later(hours=3)
     assert only_event().state == Event.State.FAILED
     broken = False
-    parked.replay(only_event(), by=alice)
+    event_actions.replay(only_event(), by=alice)
     work()
 
     assert only_event().state == Event.State.DONE

@@ -13,9 +13,9 @@ from django.db.models.functions import Now
 
 from accounts.models import Customer, User
 from integrations.background import jobs
-from integrations.events import attempts, handlers, parked, queue, routing, verification
+from integrations.events import event_actions, handlers, queue, routing, verification
 from integrations.events.handlers import Happening
-from integrations.models import Connection, Event, EventQueue, LookupLimit
+from integrations.models import Connection, Event, EventQueue, LookupLimit, backoff
 from tests.support import troubled_connections
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
 from tests.support.deliveries import (
@@ -132,7 +132,7 @@ def test_while_the_api_is_down_no_attempt_is_used_up_and_it_is_not_asked_for_eve
     deliver(*(payload(f"Type_{number}") for number in range(20)))
     before = looks(sandbox)
     work()
-    assert looks(sandbox) == before, "the lane did not pause"
+    assert looks(sandbox) == before, "the queue did not pause"
     for _ in range(10):
         later(minutes=10)
 
@@ -181,18 +181,18 @@ def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_
     assert [a.handler.rpartition(".")[2] for a in poison.timeline.all()] == ["picky"] * 8
 
     monkeypatch.setattr(handlers, "registry", {})
-    assert parked.replay(poison, by=alice)
+    assert event_actions.replay(poison, by=alice)
     work()
     assert state_of(poison) == Event.State.DONE
-    assert attempts.retry_wait(7) > attempts.retry_wait(1) * 10
+    assert backoff.wait_after_attempt(7) > backoff.wait_after_attempt(1) * 10
 
 
 def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_late_one_writes_nothing(
     connection: Connection, heard: list[Happening]
 ) -> None:
     post(payload())
-    routing.place()
-    frozen = queue.take(EventQueue.objects.filter(pk=connection.pk), due_at=None)
+    routing.route_batch()
+    frozen = queue.claim(EventQueue.objects.filter(pk=connection.pk), due_at=None)
     assert frozen is not None
     Event.objects.update(state=Event.State.PROCESSING)
     work()
@@ -202,27 +202,27 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
     jobs.sweep()
     work()
     assert (only_event().state, only_event().attempts, len(heard)) == ("done", 1, 1)
-    with pytest.raises(queue.LostLane):
-        frozen.work()
-        frozen.end()
+    with pytest.raises(queue.LostLease):
+        frozen.process()
+        frozen.release()
 
 
 def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection, alice: User) -> None:
     sandbox.fault("/inspections*", "status", times=None, status=503)
     deliver(payload())
-    assert parked.ignore(only_event(), by=alice)
+    assert event_actions.ignore(only_event(), by=alice)
     sandbox.clear_faults()
     later(hours=1)
 
     assert only_event().state == Event.State.IGNORED
-    assert not parked.ignore(only_event(), by=alice)
+    assert not event_actions.ignore(only_event(), by=alice)
 
 
 def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
     sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
-    monkeypatch.setattr(queue, "SHIFT_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "TIME_SLICE", 0.05)
     order: list[str] = []
     handlers.on("*")(lambda happening: order.append(happening.company_id))
     for number in range(60):
@@ -242,7 +242,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_
 ) -> None:
     visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
     stop = threading.Event()
-    monkeypatch.setattr(jobs, "told_to_stop", stop)
+    monkeypatch.setattr(jobs, "stop_requested", stop)
     handlers.on("*")(lambda _: stop.set())
     post(payload())
     post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
@@ -263,7 +263,7 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
 
     assert post(payload()).status_code == 200
     with database.execute_wrapper(gone_once_the_handler_has_run), pytest.raises(OperationalError):
-        jobs.work_through_inbox(float("inf"))
+        jobs.process_inbox(float("inf"))
     held = EventQueue.objects.exclude(lease_owner="").count()
     heard.clear()
 
@@ -272,5 +272,5 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
     event = only_event()
     assert (held, EventQueue.objects.exclude(lease_owner="").count()) == (1, 0)
     assert (event.state, event.attempts) == (Event.State.RECEIVED, 0), "nothing says that this event kills workers"
-    jobs.work_through_inbox(float("inf"))
+    jobs.process_inbox(float("inf"))
     assert state_of(event) == Event.State.DONE

@@ -39,7 +39,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
     made = visit(alice).connect(acme, sandbox)
-    EventQueue.objects.call([made.pk])
+    EventQueue.objects.wake([made.pk])
     yield made
 
 
@@ -169,7 +169,7 @@ def test_a_delivery_and_what_recovery_made_of_it_have_one_effect_whichever_is_lo
     inspection = upload(sandbox)
     assert post(payload(inspection=inspection)).status_code == 200
     recovery.recover(connection, since=timezone.now() - timedelta(days=9))  # the delivery is not placed yet
-    routing.place()
+    routing.route_batch()
     ours = Event.objects.filter(inspection_id=inspection)
     if first == "together":
         ours.update(next_attempt_at=Now())

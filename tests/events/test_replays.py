@@ -192,7 +192,7 @@ def test_a_step_that_dies_half_way_leaves_nothing_behind_and_is_done_again(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("integrations.events.parked.process_again", dies)
+        patched.setattr("integrations.events.event_actions.reset", dies)
         with pytest.raises(SystemExit):
             replays.step(replay.pk)
     replay.refresh_from_db()
@@ -207,14 +207,14 @@ def test_two_workers_do_not_take_the_same_step(
     failed(connection, 450)
     replay = replays.start(acme, FAILED, by=alice)
     assert replay
-    waits = replays._many_wait
+    waits = replays._enough_waiting
 
     def another_is_quicker(*given: object) -> bool:
-        monkeypatch.setattr(replays, "_many_wait", waits)
+        monkeypatch.setattr(replays, "_enough_waiting", waits)
         assert replays.step(replay.pk)
         return False
 
-    monkeypatch.setattr(replays, "_many_wait", another_is_quicker)
+    monkeypatch.setattr(replays, "_enough_waiting", another_is_quicker)
     assert not replays.step(replay.pk)
     replay.refresh_from_db()
     assert (replay.steps, replay.replayed) == (1, 200)

@@ -242,7 +242,7 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
     third = visit(charlie).connect(theirs, sandbox, account=OTHER)
     post(payload())
     post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
-    routing.place()
+    routing.route_batch()
     webhook_addresses.issue(third)
     post(payload("Queued"), secret=webhook_addresses.issue(other))
     sandbox.control("DELETE", "log")
@@ -309,7 +309,7 @@ def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processe
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
     work()
-    parked.company_connected(connection)
+    parked.resume_connection(connection)
     work()
 
     record(

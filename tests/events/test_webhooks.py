@@ -63,7 +63,7 @@ def test_the_body_is_kept_byte_for_byte_and_nothing_else_happens_before_the_answ
     django_assert_num_queries: Callable[[int], AbstractContextManager[object]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "NUDGES_APART", 60)
+    monkeypatch.setattr(jobs, "WAKE_UPS_APART", 60)
     post(payload())  # wakes a worker, and the next ones do not have to
     raw = b' {"iInspectionID":\t1}\r\n\x00\xff'
     with django_assert_num_queries(1):
@@ -235,7 +235,7 @@ def test_a_wake_up_that_fails_does_not_turn_a_stored_delivery_into_an_error(monk
             raise ConnectionError
 
     monkeypatch.setattr(jobs, "drain", Drain())
-    monkeypatch.setattr(jobs, "_nudged_at", 0.0)
+    monkeypatch.setattr(jobs, "_woken_at", 0.0)
     assert post(payload()).status_code == 200
     assert Delivery.objects.count() == 1
     assert jobs.due() == 1, "the sweep would find it"

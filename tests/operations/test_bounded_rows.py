@@ -142,7 +142,7 @@ def town() -> None:
     call_command("seed", customers=size(2_000, 50_000), events=size(4_000, 500_000))
     with database.cursor() as cursor:
         cursor.execute("ANALYZE")
-    NamedLock.objects.take("sweep")
+    NamedLock.objects.lock("sweep")
 
 
 # What is asked again and again, by every worker, balancer and member of staff.
@@ -151,7 +151,7 @@ ASKED_OFTEN: dict[str, Callable[[], object]] = {
     "how much waits": jobs.due,
     "the operations page": status.look,
     "which keys are needed": keys.missing,
-    "whose deliveries are": routing.place,
+    "whose deliveries are": routing.route_batch,
     "what is old": lambda: [retention.due(rule) for rule in retention.RULES if rule.came],
 }
 

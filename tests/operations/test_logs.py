@@ -116,7 +116,7 @@ def test_a_proxys_number_is_kept_and_nobody_elses(
 @pytest.mark.django_db(transaction=True)
 def test_who_wakes_a_worker_hands_over_the_number_of_the_request() -> None:
     with bound_contextvars(request_id="0123456789abcdef"):
-        jobs.nudge()
+        jobs.wake_worker()
 
     assert [result.args_kwargs for result in DBTaskResult.objects.all()] == [
         {"args": [], "kwargs": {"woken_by": "0123456789abcdef"}}

@@ -37,8 +37,8 @@ Visit = Callable[[User], Visitor]
 @pytest.fixture
 def woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker was woken a moment ago, as under load: another wake-up serves all that comes shortly after."""
-    monkeypatch.setattr(jobs, "NUDGES_APART", float("inf"))
-    monkeypatch.setattr(jobs, "_nudged_at", time.monotonic())
+    monkeypatch.setattr(jobs, "WAKE_UPS_APART", float("inf"))
+    monkeypatch.setattr(jobs, "_woken_at", time.monotonic())
 
 
 @pytest.fixture
@@ -131,14 +131,14 @@ def test_many_deliveries_are_placed_and_finished_by_as_many_statements_as_few(
     acme: Customer, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(jobs, "LINGER", 0)
+    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     connected(acme)
     counted = []
     for inspections in (range(1000, 1010), range(2000, 2100)):
         for inspection in inspections:
             assert post(payload(inspection=inspection)).status_code == 200
         with CaptureQueriesContext(database) as asked:
-            jobs.work_through_inbox(float("inf"))
+            jobs.process_inbox(float("inf"))
         counted.append(len(asked))
     assert Event.objects.filter(state=Event.State.DONE).count() == 110
     # Not per delivery; on SQLite rows are written one by one within a statement that is sent once.
@@ -151,16 +151,16 @@ def test_a_delivery_is_compared_with_what_says_the_same_and_with_nothing_else_of
 ) -> None:
     """What was read for it once grew with all that waited, within the transaction that keeps the door waiting."""
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(jobs, "LINGER", 0)
+    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     connected(acme)
     for number in range(30):
         assert post(payload(f"Type_{number}")).status_code == 200
-    jobs.work_through_inbox(float("inf"))
+    jobs.process_inbox(float("inf"))
     loaded: list[str] = []
     post_init.connect(note := lambda instance, **_: loaded.append(instance.type), sender=Event)
     try:
         assert post(payload("Type_7")).status_code == 200
-        routing.place()
+        routing.route_batch()
     finally:
         post_init.disconnect(note, sender=Event)
     assert loaded == ["Type_7"]

@@ -116,7 +116,7 @@ def scene(
     # Waiting that has no part in this: what goes by is made up.
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
     monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(jobs, "LINGER", 0.0)
+    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0.0)
     monkeypatch.setattr(readiness, "ROOM_BELIEVED_FOR", -1.0)
     scene = Scene(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)
     for _ in range(2):
@@ -245,12 +245,12 @@ def an_exchange_has_no_known_end(scene: Scene) -> None:
 @sets_off("ConnectEventsFail")
 def events_are_given_up(scene: Scene) -> None:
     """The worker that tried them died of each of them, eight times."""
-    lane = scene.connections[0]
+    poisoned = scene.connections[0]
     for _ in range(5):
         Event.objects.create(
-            connection=lane, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=Event.MOST_ATTEMPTS
+            connection=poisoned, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=Event.MOST_ATTEMPTS
         )
-    EventQueue.objects.call([lane.pk])
+    EventQueue.objects.wake([poisoned.pk])
 
 
 @sets_off("ConnectParkedPile")
@@ -303,7 +303,7 @@ def _other_minutes(scene: Scene, minute: int) -> None:
         lambda: Event.objects.create(
             connection=connection, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=8
         ),
-        lambda: EventQueue.objects.call([connection.pk]),
+        lambda: EventQueue.objects.wake([connection.pk]),
         lambda: troubled_connections.refuse(
             scene.sandbox
         ),  # every access token ends: one exchange each, when it is next used

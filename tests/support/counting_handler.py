@@ -11,10 +11,10 @@ from integrations.events import queue
 from integrations.events.handlers import Happening, on
 from tests.support.webhook_load import NO_SOCKET_HERE
 
-if os.environ.get("LANE_LEASE"):
+if os.environ.get("QUEUE_LEASE"):
     # The short forms do not wait the product's 45 seconds for what a killed worker held.
-    queue.LEASE = timedelta(seconds=float(os.environ["LANE_LEASE"]))
-    queue.RENEW_AFTER = float(os.environ["LANE_LEASE"]) / 5
+    queue.LEASE = timedelta(seconds=float(os.environ["QUEUE_LEASE"]))
+    queue.RENEW_AFTER = float(os.environ["QUEUE_LEASE"]) / 5
 
 
 def notice(audited: str, arguments: tuple[object, ...]) -> None:

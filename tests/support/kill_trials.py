@@ -18,7 +18,7 @@ from tests.support.sizes import size
 from tests.support.troubled_connections import FIRST_COMPANY
 from tests.support.webhook_load import SETTINGS, Sender, Stage
 
-LEASE = float(SETTINGS.get("LANE_LEASE", queue.LEASE.total_seconds()))
+LEASE = float(SETTINGS.get("QUEUE_LEASE", queue.LEASE.total_seconds()))
 TASKS = DBTaskResult._meta.db_table
 STUCK = f"SELECT count(*) FROM {TASKS} WHERE status = 'RUNNING' AND started_at < '2021-01-01 00:00:00'"
 

@@ -85,7 +85,7 @@ def log() -> Iterator[list[str]]:
 
 def run_tasks() -> None:
     """Runs what is enqueued as the worker does, so that results and tracebacks end up in task rows."""
-    jobs.nudge()
+    jobs.wake_worker()
     Worker(
         queue_names=["*"], excluded_queue_names=[], interval=0.0, batch=True, backend_name="default",
         startup_delay=False, max_tasks=None, worker_id="echoes",

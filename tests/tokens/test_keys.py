@@ -97,7 +97,7 @@ def test_O7_what_waits_for_the_key_is_tried_again_within_minutes(
     settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
     for _ in range(12):
         work_as_if_later()
-    soon = Now() + backoff.LAST_RETRY
+    soon = Now() + backoff.LONGEST_OUTAGE_WAIT
     assert Connection.objects.filter(pk=connected.pk, next_check_at__lte=soon).exists()
     assert TokenPair.objects.candidates().filter(next_try_at__lte=soon).exists()
     assert {badge(connection) for connection in acme.connections.all()} == {"Setup problem"}

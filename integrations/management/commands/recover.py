@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say how many events it would look at")
 
     def handle(self, *, since: datetime, connection: str | None, dry_run: bool, **options: Any) -> None:
-        if not recovery.possible():
+        if not recovery.is_configured():
             self.stdout.write(
                 "SNAPINSPECT_CHANGES_PATH is not set, so SnapInspect cannot be asked what has changed. Deliveries that "
                 "it gave up on (five tries in two hours) cannot be recovered; later ones come by themselves."
@@ -40,16 +40,16 @@ class Command(BaseCommand):
         for row in wanted.filter(code=connection) if connection else wanted:
             self.stdout.write(f"{row.code} {row.label}: {self._recovered(row, since, dry_run)}")
         if not dry_run:
-            jobs.nudge()
+            jobs.wake_worker()
 
     @staticmethod
     def _recovered(connection: Connection, since: datetime, dry_run: bool) -> str:
         try:
-            EventQueue.objects.call([connection.pk])
+            EventQueue.objects.wake([connection.pk])
             report = recovery.recover(connection, since=since, dry_run=dry_run)
         except api_client.NoAnswer as no:
             return f"SnapInspect did not answer ({no.error_kind}); try again later"
-        except queue.LostLane:
+        except queue.LostLease:
             return "a worker is busy with it; try again in a minute"
         verb = "would be looked at" if dry_run else "are looked at now"
         incomplete = f"; may be incomplete: {report.flag}" if report.flag else ""

@@ -53,7 +53,7 @@ class Command(BaseCommand):
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping.set()
-        jobs.told_to_stop.set()
+        jobs.stop_requested.set()
         for worker in self.workers:
             worker.running = False
 
