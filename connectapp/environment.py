@@ -15,7 +15,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
-from integrations.snapinspect.safe_urls import is_path, secure_enough
+from integrations.snapinspect.safe_urls import is_path, is_secure
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -77,7 +77,7 @@ def address(name: str, *, default: str = "") -> str:
     value = text(name, default).strip() or default
     if not value:
         raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
-    if not secure_enough(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
+    if not is_secure(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
         raise ImproperlyConfigured(
             f"{name} must be an https:// address; http:// is for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."
         )

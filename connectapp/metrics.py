@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 @require_safe
 def scrape(request: HttpRequest) -> HttpResponse:
     """All metrics in the OpenMetrics format. 404: switched off. 401 (RFC 6750 section 3): not with this token."""
-    if not counters.on():
+    if not counters.is_enabled():
         return HttpResponseNotFound()
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not constant_time_compare(given.strip(), settings.METRICS_TOKEN):

@@ -54,7 +54,7 @@ def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **
 
 @register(Tags.security)
 def metrics_can_be_told(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    if counters.on() or not settings.METRICS_TOKEN:
+    if counters.is_enabled() or not settings.METRICS_TOKEN:
         return []
     return [
         Warning(

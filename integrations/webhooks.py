@@ -126,7 +126,7 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
 
 
 def _answer(status: int, **headers: str) -> HttpResponse:
-    counters.webhook_answered(status)
+    counters.count_webhook_answer(status)
     # Without a length gunicorn would send the empty body in chunks, as a second packet.
     response = HttpResponse(status=status, content_type="text/plain", headers={"Content-Length": "0"})
     for name, value in headers.items():

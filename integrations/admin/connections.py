@@ -140,7 +140,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         if connection.state == State.DISCONNECTED or not connection.pairs.current().exists():
             return "there is no access to check."
         audit.record("connection.check_asked", customer=connection.customer, actor=by, subject=connection.code)
-        connection.ask_soon()
+        connection.check_soon()
         jobs.wake_worker()
         return ""
 

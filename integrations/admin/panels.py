@@ -24,7 +24,7 @@ class TryForm(forms.Form):
 
     def clean_connection(self) -> Connection:
         named = self.cleaned_data["connection"]
-        askable = Connection.objects.askable().select_related("customer")
+        askable = Connection.objects.usable().select_related("customer")
         found = list(askable.filter(Q(code=named) | Q(company_id=named))[:2])
         if not found:
             raise forms.ValidationError("No connection that can be asked now has this code or company ID.")

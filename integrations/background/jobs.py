@@ -28,7 +28,7 @@ from integrations.connecting import completion, disconnection, sign_in
 from integrations.events import parked, queue, recovery, replays, routing
 from integrations.models import Connection, Delivery, ExplorerAnswer, GuestTokenPair, PanelAnswer, TokenPair, Worker
 from integrations.notifications import digest, incidents
-from integrations.tokens import custody, renewal
+from integrations.tokens import renewal, spool_recovery
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ def sweep(*, by: str = "") -> int:
 
     by: host and process, for the operations page. Idempotent; may run anywhere, any number of times.
     """
-    custody.take_home()
+    spool_recovery.commit_spooled()
     queue.release_interrupted()
     # In this order: what was released is not parked any more, and would not count.
     parked.prune()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from integrations.calls import health_check, limits
 from integrations.models import Connection
-from integrations.snapinspect.client import Answer, Shown
+from integrations.snapinspect.client import Answer, RawAnswer
 from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
 from integrations.tokens import custody, renewal
 from integrations.tokens.encryption import CannotUnseal
@@ -41,32 +41,32 @@ def get(connection: Connection, path: str, *, deadline: float | None = None) -> 
     would leave the API base.
     """
     with _as_no_answer(connection):
-        client, in_use = custody.lend(connection)
+        client, in_use = custody.client_and_pair(connection)
         try:
             return client.get(path, deadline=deadline)
         except TokenRefused:
             renewal.renew(connection, refused=in_use)
-        client, in_use = custody.lend(connection)
+        client, in_use = custody.client_and_pair(connection)
         answer = client.get(path, deadline=deadline)
-        custody.note_proof(in_use)
+        custody.mark_proved(in_use)
         return answer
 
 
-def show(connection: Connection, path: str) -> Shown:
+def show(connection: Connection, path: str) -> RawAnswer:
     """Whatever SnapInspect answers at this path, errors included, for a person who waits.
 
     A 401 is dealt with as in `get`. Raises NoAnswer without an answer (at once, and of the kind "busy", when too
     many people wait already); BadPath.
     """
     with _as_no_answer(connection), limits.slot(connection.pk):
-        client, in_use = custody.lend(connection)
-        shown = client.show(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
+        client, in_use = custody.client_and_pair(connection)
+        shown = client.get_raw(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
         if shown.status == 401:
             renewal.renew(connection, refused=in_use)
-            client, in_use = custody.lend(connection)
-            shown = client.show(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
+            client, in_use = custody.client_and_pair(connection)
+            shown = client.get_raw(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
         if shown.status < 300:
-            custody.note_proof(in_use)
+            custody.mark_proved(in_use)
         return shown
 
 
@@ -76,7 +76,7 @@ def peek(connection: Connection, path: str) -> Answer:
         try:
             return custody.client_for(connection).get(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
         except TokenRefused:
-            connection.ask_soon()
+            connection.check_soon()
             raise
 
 
@@ -96,7 +96,7 @@ def _as_no_answer(connection: Connection) -> Iterator[None]:
         raise NoAnswer(problem.error_kind, is_outage=not problem.needs_person) from None
     except limits.Busy:
         raise NoAnswer("busy", is_outage=True) from None
-    except custody.NothingKept:
+    except custody.NoTokens:
         raise NoAnswer("nothing_kept", is_outage=False) from None
     except CannotUnseal:
         health_check.conclude(connection, Verdict(error_kind="cannot_unseal"))

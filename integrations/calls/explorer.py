@@ -11,7 +11,7 @@ from accounts.models import Customer, User
 from integrations.calls import api_client, tables
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall
 from integrations.snapinspect import safe_urls
-from integrations.snapinspect.client import Shown
+from integrations.snapinspect.client import RawAnswer
 
 
 def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
@@ -61,14 +61,14 @@ def as_curl(path: str) -> str:
     return f'curl -H "Authorization: Bearer $SNAPINSPECT_TOKEN" {shlex.quote(url)}'
 
 
-def _keep(shown: Shown, asked: ExplorerCall, by: User) -> None:
+def _keep(shown: RawAnswer, asked: ExplorerCall, by: User) -> None:
     text, is_cut = _laid_out(shown)
     answer = {"call": asked, "at": Now(), "text": text, "is_json": shown.json is not None}
     # Pressed twice, two answers come at the same moment: the one that is stored last stays.
     ExplorerAnswer.objects.update_or_create(by=by, defaults={**answer, "is_cut": is_cut or shown.is_cut})
 
 
-def _laid_out(shown: Shown) -> tuple[str, bool]:
+def _laid_out(shown: RawAnswer) -> tuple[str, bool]:
     """The answer as people read it, and whether it was cut."""
     most = ExplorerAnswer.LONGEST
     if shown.json is not None:

@@ -20,17 +20,17 @@ CHECK_CLAIM = timedelta(seconds=50)
 def check(connection: Connection) -> Verdict:
     """Asks `/user` with the pair in use, renews it if it is refused, and records on the connection what that proves."""
     try:
-        client, in_use = custody.lend(connection)
-        verdict = proof.ask(client)
+        client, in_use = custody.client_and_pair(connection)
+        verdict = proof.check(client)
         if verdict.refused:
             renewal.renew(connection, refused=in_use)
-            client, in_use = custody.lend(connection)
-            verdict = proof.ask(client)
+            client, in_use = custody.client_and_pair(connection)
+            verdict = proof.check(client)
         if verdict.profile is not None:
-            custody.note_proof(in_use)
+            custody.mark_proved(in_use)
     except renewal.NotRenewed as problem:
         verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
-    except custody.NothingKept:
+    except custody.NoTokens:
         return Verdict(error_kind="nothing_kept")
     except CannotUnseal:
         verdict = Verdict(error_kind="cannot_unseal")
@@ -44,9 +44,9 @@ def routine_check(pk: int) -> None:
     if claimed != 1:
         return
     connection = Connection.objects.select_related("customer").get(pk=pk)
-    if custody.in_use(connection) is None:
+    if custody.current_pair(connection) is None:
         Connection.objects.filter(pk=pk).exclude(pairs__role=TokenPair.Role.CURRENT).update(next_check_at=None)
-    elif circuit_breaker.lets_ask(connection):
+    elif circuit_breaker.allows_check(connection):
         check(connection)
 
 
@@ -54,15 +54,15 @@ def look(connection: Connection) -> Verdict:
     """What `/user` answers right now, for somebody who only looks, see `peek`; "busy" is one of the kinds of error."""
     try:
         with limits.slot(connection.pk):
-            verdict = proof.ask(custody.client_for(connection))
+            verdict = proof.check(custody.client_for(connection))
     except limits.Busy:
         return Verdict(error_kind="busy")
-    except custody.NothingKept:
+    except custody.NoTokens:
         return Verdict(error_kind="nothing_kept")
     except CannotUnseal:
         verdict = Verdict(error_kind="cannot_unseal")
     if verdict.refused:
-        connection.ask_soon()
+        connection.check_soon()
     else:
         conclude(connection, verdict)
     return verdict
@@ -129,7 +129,7 @@ def conclude(connection: Connection, verdict: Verdict) -> None:
             failed_checks=0,
             next_check_at=Now() + backoff.until_idle_check(),
         )
-        circuit_breaker.works_again(connection)
+        circuit_breaker.record_success(connection)
     else:
         _set_back(connection, verdict.error_kind, verdict.retry_after)
     if connection.state not in {before, State.DISCONNECTED}:

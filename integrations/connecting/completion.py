@@ -34,12 +34,12 @@ QUESTION_LIFETIME = timedelta(days=7)
 def finish(pk: int) -> None:
     """Takes a candidate as far as it comes now: to *Connected*, to a question, to a later try, or to its end."""
     try:
-        held = lease.hold(pk)
+        held = lease.claim_candidate(pk)
         if held is None:
             return
         with held:
             while _step(held):
-                held.renew()
+                held.extend()
     except lease.LostLease:
         # Another worker holds it, or a newer answer of SnapInspect, or a disconnect, has taken its place.
         logger.info("Left candidate %s to whoever has it now.", pk)
@@ -50,7 +50,7 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
 
     Returns the connection that now works with it, or None when it was dropped or is not waiting any more.
     """
-    held = lease.hold_asking(connection)
+    held = lease.claim_asking(connection)
     if held is None:
         return None  # who presses second finds nothing waiting
     with held:
@@ -83,7 +83,7 @@ def expired_questions() -> "QuerySet[TokenPair]":
 def erase_unanswered(pk: int) -> None:
     """Erases such a candidate: tokens of a company that nobody chose are not kept for ever."""
     connection = Connection.objects.filter(pairs__in=expired_questions().filter(pk=pk)).first()
-    held = lease.hold_asking(connection) if connection else None
+    held = lease.claim_asking(connection) if connection else None
     if held is None:
         return
     with held:
@@ -98,12 +98,12 @@ def erase_unanswered(pk: int) -> None:
         held.discard()
 
 
-def _step(held: lease.Held) -> bool:
+def _step(held: lease.LeasedPair) -> bool:
     """Takes one step. Returns whether there is another one to take now."""
     row = held.pair
     try:
         if row.exchange_sent_at is not None:
-            return _after_exchange(held, exchange.find_out(held))
+            return _after_exchange(held, exchange.resolve(held))
         if row.proved_at is None:
             return _prove(held)
         if row.exchanged_at is None and row.sealed_refresh and settings.SNAPINSPECT_EXCHANGE_ON_CONNECT:
@@ -113,8 +113,8 @@ def _step(held: lease.Held) -> bool:
     return _settle(held)
 
 
-def _prove(held: lease.Held) -> bool:
-    verdict = proof.ask(held.client())
+def _prove(held: lease.LeasedPair) -> bool:
+    verdict = proof.check(held.client())
     if verdict.refused:
         return _fail(held, verdict.error_kind)
     if verdict.profile is None:
@@ -132,7 +132,7 @@ def _prove(held: lease.Held) -> bool:
     return True
 
 
-def _after_exchange(held: lease.Held, ending: exchange.Ending) -> bool:
+def _after_exchange(held: lease.LeasedPair, ending: exchange.Result) -> bool:
     """After an exchange: with the new pair, later, or not at all."""
     if ending.outcome == Outcome.NEW:
         return True
@@ -141,7 +141,7 @@ def _after_exchange(held: lease.Held, ending: exchange.Ending) -> bool:
     return _retry_later(held, ending.error_kind, ending.retry_after)
 
 
-def _settle(held: lease.Held) -> bool:
+def _settle(held: lease.LeasedPair) -> bool:
     company = str(held.pair.profile.get("company_id", ""))
     connection = held.connection
     # An answer that names no company proves nothing about the one this connection is for.
@@ -166,7 +166,7 @@ def _settle(held: lease.Held) -> bool:
     return False
 
 
-def _connection_of_company(held: lease.Held, company: str) -> Connection | None:
+def _connection_of_company(held: lease.LeasedPair, company: str) -> Connection | None:
     """The other connection that this customer already has for this company."""
     if not company:
         return None
@@ -178,7 +178,7 @@ def _connection_of_company(held: lease.Held, company: str) -> Connection | None:
     return existing
 
 
-def _merge_into(held: lease.Held, existing: Connection) -> None:
+def _merge_into(held: lease.LeasedPair, existing: Connection) -> None:
     """Hands the candidate to the connection that exists for its company; one made only for it disappears."""
     provisional = held.connection
     with transaction.atomic():
@@ -188,7 +188,7 @@ def _merge_into(held: lease.Held, existing: Connection) -> None:
             provisional.delete()
 
 
-def _activate(held: lease.Held) -> None:
+def _activate(held: lease.LeasedPair) -> None:
     """The candidate becomes the pair in use, and the connection is what `/user` said it is."""
     connection = held.connection
     row = held.pair
@@ -196,7 +196,7 @@ def _activate(held: lease.Held) -> None:
     told = {name: value for name, value in row.profile.items() if value}
     told["kind"] = Kind.CONNECT if row.sealed_refresh else Kind.PERSONAL
     with transaction.atomic():
-        lease.hold_still(connection)
+        lease.lock_connection(connection)
         held.promote()
         connection.move_to(
             State.CONNECTED,
@@ -217,23 +217,23 @@ def _activate(held: lease.Held) -> None:
             fingerprint=row.fingerprint,
         )
         parked.resume_connection(connection)
-        circuit_breaker.works_again(connection)
+        circuit_breaker.record_success(connection)
         # A new grant may have ended an older one of the same company, whoever it was given to.
-        Connection.objects.siblings_of(connection).ask_soon()
+        Connection.objects.siblings_of(connection).check_soon()
 
 
-def _retry_later(held: lease.Held, error_kind: str, retry_after: float = 0.0) -> bool:
+def _retry_later(held: lease.LeasedPair, error_kind: str, retry_after: float = 0.0) -> bool:
     tries = held.pair.tries + 1
     wait = backoff.LONGEST_OUTAGE_WAIT if error_kind in SETUP_ERRORS else backoff.wait_after_outage(tries, retry_after)
     held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 
 
-def _fail(held: lease.Held, error_kind: str) -> bool:
+def _fail(held: lease.LeasedPair, error_kind: str) -> bool:
     """SnapInspect refuses what it gave us: only a person can connect again. What worked before stays as it is."""
     connection = held.connection
     with transaction.atomic():
-        lease.hold_still(connection)
+        lease.lock_connection(connection)
         held.discard()
         if connection.state == State.CONNECTING:
             connection.move_to(State.NEEDS_RECONNECT, error_kind=error_kind)

@@ -27,16 +27,16 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     give_up_at = time.monotonic() + LAST_CALLS
     ended = []
     try:
-        for held in lease.hold_for_burning(connection):
+        for held in lease.claim_for_revocation(connection):
             if held is None:
                 ended.append(False)
                 continue
             with held:
-                ended.append(held.burn(deadline=max(0.1, give_up_at - time.monotonic())))
+                ended.append(held.revoke(deadline=max(0.1, give_up_at - time.monotonic())))
     finally:
         with transaction.atomic():
-            lease.hold_still(connection)
-            custody.forget(connection)
+            lease.lock_connection(connection)
+            custody.erase_all(connection)
             _forget_answers(connection)
             # A worker may have connected it anew while we waited for SnapInspect; who disconnects has the last word.
             connection.refresh_from_db()
@@ -56,7 +56,7 @@ def mark_disconnected(connection: Connection, *, by: User) -> None:
             refused_at=None,
             disconnects=F("disconnects") + 1,
         )
-        custody.condemn(connection)
+        custody.schedule_erasure(connection)
         audit.record("connection.disconnected", customer=connection.customer, actor=by, subject=connection.code)
 
 
@@ -75,7 +75,7 @@ def erase_overdue(pk: int) -> None:
     row = TokenPair.objects.due_for_erasure().select_related("connection__customer").filter(pk=pk).first()
     if row is None:
         return
-    custody.erase(row)
+    custody.erase_pair(row)
     _forget_answers(row.connection)
     audit.record(
         "tokens.erased", customer=row.connection.customer, subject=row.connection.code, ended_at_snapinspect=False

@@ -32,7 +32,7 @@ from integrations.snapinspect.errors import SnapInspectError, Unreachable
 from integrations.snapinspect.profile import Profile, user_id
 from integrations.tokens import guest_tokens, proof
 from integrations.tokens.encryption import CannotUnseal
-from integrations.tokens.guest_tokens import Guest
+from integrations.tokens.guest_tokens import LeasedGuestPair
 from integrations.tokens.lease import LostLease
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ KEPT = timedelta(days=1)
 
 def process(pk: int) -> None:
     """Takes an introduction to its outcome, or to a later try. Its pair ends in a connection, or is erased."""
-    guest = guest_tokens.hold(pk)
+    guest = guest_tokens.claim(pk)
     if guest is None:
         return
     try:
@@ -66,14 +66,14 @@ def delete_old_attempts() -> None:
     ).delete()
 
 
-def _process(guest: Guest) -> None:
-    row = guest.row
+def _process(guest: LeasedGuestPair) -> None:
+    row = guest.pair
     try:
         if row.exchanged_at is None:
             if row.exchange_sent_at is not None:  # by a process that is gone, and its answer with it
                 return _end(guest, SignInOutcome.UNREACHABLE)
             guest.exchange()
-        verdict = proof.ask(guest.client())
+        verdict = proof.check(guest.client())
     except CannotUnseal:
         return _end(guest, SignInOutcome.SETUP)
     except Unreachable:
@@ -90,8 +90,8 @@ def _process(guest: Guest) -> None:
     return _identified(guest, who, verdict.profile)
 
 
-def _identified(guest: Guest, who: str, profile: Profile) -> None:
-    attempt = guest.row.attempt
+def _identified(guest: LeasedGuestPair, who: str, profile: Profile) -> None:
+    attempt = guest.pair.attempt
     with transaction.atomic():
         if attempt.user is not None:
             outcome = _link(attempt.user, who, profile.name or "")
@@ -139,23 +139,24 @@ def _renewable(person: User, company_id: str | None) -> Connection | None:
     )  # fmt: skip
     found: list[Connection] = list(theirs)
     for connection in found[1:]:
-        connection.ask_soon()
+        connection.check_soon()
     return found[0] if found else None
 
 
-def _later(guest: Guest) -> None:
+def _later(guest: LeasedGuestPair) -> None:
     """Another try, unless an exchange was sent whose answer is lost, or it has taken too long already."""
-    in_time = GuestTokenPair.objects.filter(pk=guest.row.pk, received_at__gt=Now() - GuestTokenPair.PATIENCE).exists()
-    answer_lost = guest.row.exchange_sent_at is not None and guest.row.exchanged_at is None
+    rows = GuestTokenPair.objects.filter(pk=guest.pair.pk)
+    in_time = rows.filter(received_at__gt=Now() - GuestTokenPair.GIVE_UP_AFTER).exists()
+    answer_lost = guest.pair.exchange_sent_at is not None and guest.pair.exchanged_at is None
     if answer_lost or not in_time:
         return _end(guest, SignInOutcome.UNREACHABLE)
     return guest.write(next_try_at=Now() + PAUSE)
 
 
-def _end(guest: Guest, outcome: SignInOutcome, *, person: User | None = None, moved: bool = False) -> None:
+def _end(guest: LeasedGuestPair, outcome: SignInOutcome, *, person: User | None = None, moved: bool = False) -> None:
     """Writes down what came of it, and erases the pair, unless a connection has it now."""
-    attempt = guest.row.attempt
-    ended_at_snapinspect = guest.row.exchanged_at is not None
+    attempt = guest.pair.attempt
+    ended_at_snapinspect = guest.pair.exchanged_at is not None
     with transaction.atomic():
         guest.write(outcome=outcome)
         if not moved:
@@ -163,8 +164,8 @@ def _end(guest: Guest, outcome: SignInOutcome, *, person: User | None = None, mo
         audit.record(
             f"{attempt.purpose}.{outcome}",
             actor=person or attempt.user,
-            snapinspect_user=guest.row.vendor_user_id,
-            fingerprint=guest.row.fingerprint,
+            snapinspect_user=guest.pair.vendor_user_id,
+            fingerprint=guest.pair.fingerprint,
             kept=moved,
             ended_at_snapinspect=ended_at_snapinspect,
         )

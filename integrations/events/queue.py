@@ -248,7 +248,7 @@ class LeasedQueue:
                     pause_kind=outcome.error_kind,
                     pauses=F("pauses") + (1 if outage else 0),
                 )
-        counters.event_tried("joined" if outcome.joins is not None else outcome.state)
+        counters.count_event_attempts("joined" if outcome.joins is not None else outcome.state)
         if outcome.seen is not None and outcome.seen.company and not self.connection.company_id:
             self._set_company(outcome.seen.company)
 
@@ -267,7 +267,7 @@ class LeasedQueue:
             HandlerRun.objects.insert(
                 "event", "handler", rows=(run for event, outcome, _ in finished for run in _runs(event, outcome))
             )
-        counters.event_tried(Event.State.DONE, len(finished))
+        counters.count_event_attempts(Event.State.DONE, len(finished))
 
     def _join(self, event: Event, target: Event) -> None:
         """The event repeats another one, which gets its deliveries and its timeline."""

@@ -22,7 +22,7 @@ from accounts import audit
 from accounts.models import User
 from integrations.models import Connection, WebhookAddress
 from integrations.tokens import encryption
-from integrations.tokens.encryption import Place
+from integrations.tokens.encryption import KeyContext
 
 OLD_STAYS_VALID = timedelta(days=14)
 SECRET_BYTES = 32
@@ -138,5 +138,5 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
-def _place(connection: Connection) -> Place:
-    return Place(connection.customer_id, connection.pk, "webhook")
+def _place(connection: Connection) -> KeyContext:
+    return KeyContext(connection.customer_id, connection.pk, "webhook")

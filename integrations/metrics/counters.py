@@ -49,7 +49,7 @@ class Gauge:
     label: str = ""
 
 
-def api_answered(outcome: str, seconds: float) -> None:
+def count_api_call(outcome: str, seconds: float) -> None:
     """Counts one request to SnapInspect's API: "ok" or a kind of error, and what it took."""
 
     def count(here: Meters) -> None:
@@ -59,22 +59,22 @@ def api_answered(outcome: str, seconds: float) -> None:
     _count(count)
 
 
-def exchange_ended(outcome: str) -> None:
+def count_exchange(outcome: str) -> None:
     """Counts one exchange that was sent, or tried to be: "ok" or a kind of error."""
     _count(lambda here: here.exchanges.labels(outcome).inc())
 
 
-def event_tried(outcome: str, times: int = 1) -> None:
+def count_event_attempts(outcome: str, times: int = 1) -> None:
     """Counts tries to process events, once they are committed: the state that they led to."""
     _count(lambda here: here.event_tries.labels(outcome).inc(times))
 
 
-def webhook_answered(status: int) -> None:
+def count_webhook_answer(status: int) -> None:
     """Counts one answer to SnapInspect's server."""
     _count(lambda here: here.door_answers.labels(str(status)).inc())
 
 
-def on() -> bool:
+def is_enabled() -> bool:
     """Whether anybody may ask, and there is something to answer with."""
     return installed and bool(settings.METRICS_TOKEN)
 
@@ -178,7 +178,7 @@ _starting = threading.Lock()
 
 def _here() -> Meters | None:
     """This process's meters, made on first use: not before a fork."""
-    if not on():
+    if not is_enabled():
         return None
     folder = Path(settings.METRICS_DIR)
     with _starting:

@@ -28,7 +28,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     def due_for_check(self) -> Self:
         return self.exclude(state=State.DISCONNECTED).filter(next_check_at__lte=Now())
 
-    def askable(self) -> Self:
+    def usable(self) -> Self:
         """Those that it may be worth calling SnapInspect for, see `is_usable`."""
         return self.filter(state__in=USABLE)
 
@@ -42,7 +42,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         same = self.exclude(company_id="").filter(company_id=connection.company_id)
         return same.exclude(pk=connection.pk).exclude(state=State.DISCONNECTED)
 
-    def ask_soon(self) -> None:
+    def check_soon(self) -> None:
         """Has a worker check these now instead of at their next turn."""
         self.exclude(next_check_at=None).update(next_check_at=Now())
 
@@ -186,9 +186,9 @@ class Connection(models.Model):
             return True
         return mine.filter(tests__lt=MOST_TESTS).update(tests=F("tests") + 1) == 1
 
-    def ask_soon(self) -> None:
+    def check_soon(self) -> None:
         """Has a worker check it now instead of at its next turn."""
-        Connection.objects.filter(pk=self.pk).ask_soon()
+        Connection.objects.filter(pk=self.pk).check_soon()
 
     def move_to(self, state: State, *, error_kind: str = "", **changes: Any) -> None:
         """Writes the new state and what goes with it, and nothing else of the row.

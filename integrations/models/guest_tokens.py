@@ -62,7 +62,7 @@ class GuestTokenPair(models.Model):
 
     WAITED_FOR = timedelta(minutes=10)
     # When SnapInspect cannot be reached for so long, the person is asked to try again, and the pair is erased.
-    PATIENCE = timedelta(minutes=1)
+    GIVE_UP_AFTER = timedelta(minutes=1)
 
     attempt = models.OneToOneField(ConnectAttempt, on_delete=models.CASCADE, related_name="guest_pair")
     # The place that the pair is sealed for: random, so that no other row ever has it.

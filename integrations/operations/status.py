@@ -93,7 +93,7 @@ def look() -> Operations:
     by_state, by_trouble = _connections()
     delivery_since, event_since = _oldest_delivery(), _oldest_event()
     workers = [WorkerSeen(*row) for row in Worker.objects.values_list("name", "started_at", "swept_at")[:20]]
-    used = keys.in_use(MOST)
+    used = keys.rows_by_key(MOST)
     configured = list(encryption.key_ids())
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()

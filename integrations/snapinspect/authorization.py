@@ -1,4 +1,4 @@
-"""The conversation through the customer's browser: out with `authorization_url`, back with `read_return`.
+"""The conversation through the customer's browser: out with `authorization_url`, back with `read_response`.
 
 SnapInspect's documentation, "SnapInspect Connect": both tokens come back in the query of the redirect URI.
 What comes back when the customer declines is not documented; RFC 6749 section 4.1.2.1 (`error`) is
@@ -21,7 +21,7 @@ _SINGLE = ("access_token", "token_type", "state", "refresh_token", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class AuthorizationResponse:
     """What came back to the redirect URI.
 
     state: the state as it came; None when missing, empty, doubled, too long or oddly spelled.
@@ -52,10 +52,10 @@ def authorization_url(
     return safe_urls.as_if_https(connect_url, build)
 
 
-def read_return(query: str) -> Return:
+def read_response(query: str) -> AuthorizationResponse:
     """The state and the tokens in the raw query string of the redirect URI. Never raises, whatever came."""
     if len(query) > LONGEST_QUERY or query.count("&") >= MOST_PARAMETERS:
-        return Return(None, None, "too_long")
+        return AuthorizationResponse(None, None, "too_long")
     found: dict[str, list[str]] = {}
     for parameter in query.split("&"):
         name, _, value = parameter.partition("=")
@@ -64,13 +64,13 @@ def read_return(query: str) -> Return:
     state = found.get("state", [])
     known_state = state[0] if len(state) == 1 and _STATE.fullmatch(state[0]) else None
     if any(len(found.get(name, [])) > 1 for name in _SINGLE):
-        return Return(known_state, None, "duplicated")
+        return AuthorizationResponse(known_state, None, "duplicated")
     if "error" in found:
-        return Return(known_state, None, "declined")
+        return AuthorizationResponse(known_state, None, "declined")
 
     access, refresh, kind = (found.get(name, [""])[0] for name in ("access_token", "refresh_token", "token_type"))
     problem = _problem(access, refresh, kind)
-    return Return(known_state, None if problem else TokenPair(access, refresh), problem)
+    return AuthorizationResponse(known_state, None if problem else TokenPair(access, refresh), problem)
 
 
 def _problem(access: str, refresh: str, kind: str) -> str | None:

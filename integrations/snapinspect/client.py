@@ -16,7 +16,7 @@ from requests_oauthlib.oauth2_auth import OAuth2
 
 from integrations.snapinspect import json_answers, profile, safe_urls, transport
 from integrations.snapinspect.json_answers import Json
-from integrations.snapinspect.token_pair import Unprintable, fingerprint, is_token
+from integrations.snapinspect.token_pair import NotSerializable, fingerprint, is_token
 
 from .errors import BadPath, Garbled, SnapInspectError, Unreachable
 
@@ -38,7 +38,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RawAnswer:
     """An answer of any status, for a person to look at.
 
     json: the parsed answer, None where it is not JSON (or is the JSON null). text: the answer as it came. size: bytes
@@ -53,12 +53,12 @@ class Shown:
     is_cut: bool
 
 
-class Client(Unprintable):
+class Client(NotSerializable):
     """GETs below one API base with one token. Cheap to make; connections are shared by the whole process.
 
     base: API address, with or without its last slash. token: ValueError if it cannot be one. refresh_token: never
     sent; taken out of answers like the token itself, should they repeat it. deadline: seconds for a call, retries
-    included. heard: told of each request how it ended ("ok" or a kind of error) and after how many seconds. Raises
+    included. on_answer: told of each request how it ended ("ok" or a kind of error) and after how many seconds. Raises
     BadPath when the base is neither https nor an allowed loopback address.
     """
 
@@ -72,7 +72,7 @@ class Client(Unprintable):
         allow_loopback_http: bool = False,
         deadline: float = 15.0,
         over: transport.Transport | None = None,
-        heard: Callable[[str, float], None] | None = None,
+        on_answer: Callable[[str, float], None] | None = None,
     ) -> None:
         safe_urls.require_secure(base, allow_loopback_http=allow_loopback_http)
         if not is_token(token):
@@ -84,7 +84,7 @@ class Client(Unprintable):
         self._sign = OAuth2(client_id, token=bearer)  # type: ignore[no-untyped-call]
         self._deadline = deadline
         self._transport = over or transport.shared()
-        self._heard = heard or (lambda outcome, seconds: None)
+        self._on_answer = on_answer or (lambda outcome, seconds: None)
 
     def __repr__(self) -> str:
         return f"<Client {fingerprint(self._token)}>"
@@ -125,7 +125,7 @@ class Client(Unprintable):
                 raise error
             time.sleep(pause)
 
-    def show(self, path: str, *, deadline: float, max_bytes: int) -> Shown:
+    def get_raw(self, path: str, *, deadline: float, max_bytes: int) -> RawAnswer:
         """Whatever SnapInspect answers at `path`, errors included, asked once.
 
         deadline: seconds. max_bytes: what goes beyond is not read. Raises BadPath, and Unreachable when there is no
@@ -139,7 +139,7 @@ class Client(Unprintable):
             parsed = json_answers.read(reply.body, **hide)
         except Garbled:
             parsed = None
-        return Shown(
+        return RawAnswer(
             status=reply.status,
             seconds=reply.seconds,
             json=parsed,
@@ -153,10 +153,10 @@ class Client(Unprintable):
         try:
             reply = self._transport.send(request, deadline=deadline, max_bytes=max_bytes)
         except Unreachable as unreachable:
-            self._heard(unreachable.kind, time.monotonic() - started)
+            self._on_answer(unreachable.kind, time.monotonic() - started)
             raise
         error = reply.error()
-        self._heard(error.kind if error else "ok", reply.seconds)
+        self._on_answer(error.kind if error else "ok", reply.seconds)
         return reply
 
     def _signed(self, path: str) -> PreparedRequest:

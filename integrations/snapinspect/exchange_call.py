@@ -15,13 +15,13 @@ from requests import Request
 
 from integrations.snapinspect import safe_urls, transport
 from integrations.snapinspect.errors import BadPath, Garbled
-from integrations.snapinspect.token_pair import TokenPair, Unprintable, is_token
+from integrations.snapinspect.token_pair import NotSerializable, TokenPair, is_token
 
 _HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connect"}
 
 
 @dataclass(frozen=True, slots=True)
-class ClientCredentials(Unprintable):
+class ClientCredentials(NotSerializable):
     """What SnapInspect gave our application at registration."""
 
     client_id: str

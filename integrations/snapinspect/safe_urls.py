@@ -41,7 +41,7 @@ def place(url: str) -> Place | None:
     return split and _place(split)
 
 
-def secure_enough(url: str, *, allow_loopback_http: bool) -> bool:
+def is_secure(url: str, *, allow_loopback_http: bool) -> bool:
     """Whether secrets may go there: https, or, if allowed, http to localhost, 127.0.0.0/8 or [::1]."""
     where = place(url)
     if where is None:
@@ -51,9 +51,9 @@ def secure_enough(url: str, *, allow_loopback_http: bool) -> bool:
 
 @lru_cache(maxsize=32)
 def require_secure(url: str, *, allow_loopback_http: bool) -> Place:
-    """Scheme, host and port of a URL that is `secure_enough`; raises BadPath otherwise."""
+    """Scheme, host and port of a URL that is `is_secure`; raises BadPath otherwise."""
     where = place(url)
-    if where is None or not secure_enough(url, allow_loopback_http=allow_loopback_http):
+    if where is None or not is_secure(url, allow_loopback_http=allow_loopback_http):
         raise BadPath("insecure")
     return where
 

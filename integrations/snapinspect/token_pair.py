@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NoReturn
 
+# Characters. Forms accept no longer ones, and an exchange reserves disk space by this.
+LONGEST_TOKEN = 4000
+FINGERPRINT_LENGTH = 6
 # A bearer token travels in a header: visible ASCII without space (RFC 6750 section 2.1 allows even less).
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -15,11 +18,11 @@ def is_token(value: object) -> bool:
 
 
 def fingerprint(token: str) -> str:
-    """Six hexadecimal digits that tell tokens apart without revealing them."""
-    return sha256(token.encode()).hexdigest()[:6]
+    """Returns hexadecimal digits that tell tokens apart without revealing them."""
+    return sha256(token.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
-class Unprintable:
+class NotSerializable:
     """Base of what holds secrets: cannot be pickled into task arguments, caches and sessions."""
 
     __slots__ = ()
@@ -29,7 +32,7 @@ class Unprintable:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class TokenPair(Unprintable):
+class TokenPair(NotSerializable):
     """An access token and the refresh token that came with it; ValueError when either cannot be a token."""
 
     access: str

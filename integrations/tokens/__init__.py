@@ -1,7 +1,7 @@
-"""Access and refresh tokens: encrypted at rest, and their life from the callback to a disconnect.
+"""Access and refresh tokens: encrypted at rest, from the callback to a disconnect.
 
-A token pair comes in sealed (`custody.receive`), is lent out as an API client (`custody.lend`), changes only under a
-lease (`lease`), and is erased (`custody.forget`). `renewal` replaces a pair that SnapInspect refuses; `exchange` sees
-one exchange to its end; `key_rotation` and `keys` are about the encryption keys. Tokens enter here in plain text and
-leave only inside a `snapinspect.client.Client`.
+`custody` stores a received token pair, opens it as an API client, and erases it. `lease` changes a pair; `exchange`
+resolves what an exchange did, and `renewal` replaces a pair that SnapInspect refuses. `spool` and `spool_recovery` keep
+a new pair on disk until the database has it. `keys` and `key_rotation` are about the encryption keys. Tokens enter this
+package in plain text and leave it only inside a `snapinspect.client.Client`.
 """

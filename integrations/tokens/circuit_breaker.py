@@ -1,8 +1,8 @@
 """Stops exchanging while SnapInspect refuses many connections at once.
 
-An outage that answers 401 to everybody would otherwise make us exchange every customer's tokens, for nothing. While it
-is open, calls that meet a 401 fail as in any other outage, the operator is told once, and one connection a minute is
-tried; the first refused one that works again closes it.
+Without it, an outage that answers 401 to everybody would make us exchange every customer's tokens for nothing. While it
+is open, calls that meet a 401 fail as in any other outage, the operator gets one mail, and one connection a minute is
+checked. It closes when a connection that was refused works again.
 """
 
 import logging
@@ -19,17 +19,17 @@ from integrations.models import CircuitBreaker, Connection, State
 logger = logging.getLogger(__name__)
 
 WINDOW = timedelta(minutes=5)
-LEAST_REFUSED = 5
+MIN_REFUSED = 5
 SHARE_REFUSED = 0.2
 PROBE_EVERY = timedelta(minutes=1)
-# How many of the probes may exchange: should the 401s be real, an exchange is the only thing that helps.
+# How many probes may exchange: if the 401s are real, only an exchange helps.
 EXCHANGING_PROBES = 5
-# Tokens that died for good in the middle of it would wait for ever for others to work again: so one more an hour.
-ONE_MORE_EVERY = timedelta(hours=1)
+# After those, one more an hour: tokens that died during the outage would otherwise keep it open for ever.
+EXCHANGE_EVERY = timedelta(hours=1)
 
 
-def admits(connection: Connection) -> bool:
-    """Whether a token that SnapInspect has just refused, proven, may be exchanged now."""
+def allows_exchange(connection: Connection) -> bool:
+    """Records that SnapInspect has refused this connection's token; returns whether it may be exchanged now."""
     Connection.objects.filter(pk=connection.pk).update(refused_at=Now())
     if not is_open() and not _too_many_refused():
         return True
@@ -39,16 +39,16 @@ def admits(connection: Connection) -> bool:
         closed.update(opened_at=Now(), next_probe_at=Now() + PROBE_EVERY, probe=None, exchanges=0, exchanged_at=None)
         == 1
     ):
-        _tell_operator()
+        _mail_operator()
         return False
     mine = CircuitBreaker.objects.exclude(opened_at=None).filter(probe=connection)
     if mine.filter(exchanges__lt=EXCHANGING_PROBES).update(exchanges=F("exchanges") + 1, exchanged_at=Now()) == 1:
         return True
-    return bool(mine.filter(exchanged_at__lte=Now() - ONE_MORE_EVERY).update(exchanged_at=Now()) == 1)
+    return bool(mine.filter(exchanged_at__lte=Now() - EXCHANGE_EVERY).update(exchanged_at=Now()) == 1)
 
 
-def lets_ask(connection: Connection) -> bool:
-    """Whether a routine check of this connection may be made: always while closed; while open, one a minute."""
+def allows_check(connection: Connection) -> bool:
+    """Returns whether this connection may have its routine check: always while closed; while open, one a minute."""
     if not is_open():
         return True
     due = CircuitBreaker.objects.exclude(opened_at=None).filter(next_probe_at__lte=Now())
@@ -59,22 +59,24 @@ def is_open() -> bool:
     return CircuitBreaker.objects.exclude(opened_at=None).exists()
 
 
-def works_again(connection: Connection) -> None:
-    """This connection works. If it was refused, SnapInspect is back, or exchanging helps: the breaker closes, and
-    everybody is asked anew. If it never was, others may be refused with good reason: a few more probes may exchange.
+def record_success(connection: Connection) -> None:
+    """Records that this connection works.
+
+    If it was refused before, the circuit breaker closes, and every connection in trouble is checked soon. If not, the
+    others may be refused with good reason: a few more probes may exchange.
     """
     refused = Connection.objects.exclude(refused_at=None)
     was_refused = refused.filter(pk=connection.pk).update(refused_at=None) == 1
     if not is_open():
         return
-    unsettled = refused.filter(state=State.TROUBLE)
-    if not was_refused and unsettled.exists():
+    still_refused = refused.filter(state=State.TROUBLE)
+    if not was_refused and still_refused.exists():
         CircuitBreaker.objects.update(exchanges=0)
         return
     if CircuitBreaker.objects.exclude(opened_at=None).update(opened_at=None, probe=None) != 1:
         return
     audit.record("breaker.closed")
-    # Those who were refused because everybody was must not open it again.
+    # Refusals from the outage must not open it again.
     refused.update(refused_at=None)
     waiting = Connection.objects.filter(state__in=[State.TROUBLE, State.NEEDS_RECONNECT])
     waiting.exclude(next_check_at=None).update(next_check_at=Now())
@@ -83,11 +85,11 @@ def works_again(connection: Connection) -> None:
 def _too_many_refused() -> bool:
     living = Connection.objects.filter(state__in=[State.CONNECTED, State.TROUBLE, State.NEEDS_RECONNECT])
     refused = living.filter(refused_at__gt=Now() - WINDOW).count()
-    # The probes of an open breaker exchange, too: they are counted in beforehand.
-    return refused >= LEAST_REFUSED and refused + EXCHANGING_PROBES > SHARE_REFUSED * living.count()
+    # The exchanges of probes are counted in advance.
+    return refused >= MIN_REFUSED and refused + EXCHANGING_PROBES > SHARE_REFUSED * living.count()
 
 
-def _tell_operator() -> None:
+def _mail_operator() -> None:
     audit.record("breaker.opened")
     logger.error("SnapInspect refuses many connections at once: exchanging is stopped until one works again.")
     try:

@@ -1,9 +1,8 @@
-"""How a token is sealed: a key of its own for each customer, connection and purpose.
+"""Seals (encrypts) tokens and other secrets, with a key of its own for each customer, connection and purpose.
 
-Each master key yields, by HKDF-SHA256 (RFC 5869), one Fernet key per place a value may stand in. A ciphertext that is
-moved to another row, customer or purpose does not open there, although Fernet itself binds no context. Sealing and
-unsealing are explicit calls, never a field that decrypts by being looked at. Fernet does not hide when a value was
-sealed, nor roughly how long it is.
+HKDF-SHA256 (RFC 5869) derives one Fernet key per context from each master key. A ciphertext that is moved to another
+row, customer or purpose does not open there, although Fernet itself binds no context. Fernet does not hide when a value
+was sealed, nor roughly how long it is.
 """
 
 import base64
@@ -30,13 +29,13 @@ class CannotUnseal(Exception):
 @dataclass(frozen=True, slots=True)
 class MasterKey:
     raw: bytes = field(repr=False)
-    # Names the key without telling anything about it: stands beside every value it sealed.
+    # Identifies the key without revealing it; stored beside every value that it sealed.
     id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a sealed value stands, and what for: a part of the key that opens it."""
+class KeyContext:
+    """The connection and purpose that a value is sealed for; its key is derived from them."""
 
     customer: int
     connection: int
@@ -47,15 +46,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class GuestPlace:
-    """Where a pair stands that belongs to no connection (yet): an introduction, by its random code."""
+class GuestKeyContext:
+    """The same for a token pair without a connection, by its row's random code."""
 
-    introduction: str
+    code: str
     purpose: Purpose
 
     def info(self) -> bytes:
-        # No customer is called "guest": what was sealed here opens at no Place, and the other way round.
-        return f"connect/v1/guest/{self.introduction}/{self.purpose}".encode()
+        # No customer's id is "guest": no value opens in a context of the other kind.
+        return f"connect/v1/guest/{self.code}/{self.purpose}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Sealed:
 
 
 def parse_keys(value: str, *, forbidden: str = "") -> tuple[MasterKey, ...]:
-    """The keys of a comma-separated list of base64 (standard or URL-safe), newest first.
+    """Returns the keys of a comma-separated list of base64 (standard or URL-safe), newest first.
 
     Raises ValueError, without the value in it, for an empty list, a key that is not 32 bytes of base64, one that is
     listed twice, or one that equals `forbidden` (Django's SECRET_KEY: losing or changing one must not touch the other).
@@ -90,42 +89,39 @@ def parse_keys(value: str, *, forbidden: str = "") -> tuple[MasterKey, ...]:
     return tuple(keys)
 
 
-def seal(secret: str, place: Place | GuestPlace) -> Sealed:
-    """The secret under the newest key, openable at this place only."""
+def seal(secret: str, context: KeyContext | GuestKeyContext) -> Sealed:
+    """Seals the secret with the newest key, for this context only."""
     newest = _keys()[0]
-    return Sealed(_box(newest, place).encrypt(secret.encode()), newest.id)
+    return Sealed(_cipher(newest, context).encrypt(secret.encode()), newest.id)
 
 
-def unseal(ciphertext: bytes | memoryview, place: Place | GuestPlace) -> str:
-    """The secret that was sealed at this place. Raises CannotUnseal."""
+def unseal(ciphertext: bytes | memoryview, context: KeyContext | GuestKeyContext) -> str:
+    """Returns the secret that was sealed in this context. Raises CannotUnseal."""
     try:
-        return _boxes(place).decrypt(_exact(ciphertext)).decode()
+        return _ciphers(context).decrypt(_exact(ciphertext)).decode()
     except (InvalidToken, UnicodeDecodeError):
         raise CannotUnseal from None
 
 
-def reseal(ciphertext: bytes | memoryview, place: Place) -> Sealed:
-    """The same secret under the newest key, read by nobody on the way. Raises CannotUnseal."""
+def reseal(ciphertext: bytes | memoryview, context: KeyContext) -> Sealed:
+    """Returns the same secret, sealed with the newest key. Raises CannotUnseal."""
     try:
-        return Sealed(_boxes(place).rotate(_exact(ciphertext)), _keys()[0].id)
+        return Sealed(_ciphers(context).rotate(_exact(ciphertext)), _keys()[0].id)
     except InvalidToken:
         raise CannotUnseal from None
 
 
 def key_ids() -> tuple[str, ...]:
-    """The names of the configured keys, newest first."""
+    """Returns the ids of the configured keys, newest first."""
     return tuple(key.id for key in _keys())
 
 
 def _exact(ciphertext: bytes | memoryview) -> bytes:
-    """The ciphertext, as long as it is spelled the one right way.
-
-    Fernet reads base64 forgivingly: it opens values that were altered in ways which base64 does not notice.
-    """
-    written = bytes(ciphertext)
+    """Returns the ciphertext if it is canonical base64: Fernet also opens values whose unused bits were altered."""
+    stored = bytes(ciphertext)
     try:
-        if base64.urlsafe_b64encode(base64.urlsafe_b64decode(written)) == written:
-            return written
+        if base64.urlsafe_b64encode(base64.urlsafe_b64decode(stored)) == stored:
+            return stored
     except binascii.Error:
         pass
     raise CannotUnseal
@@ -140,10 +136,10 @@ def _keys() -> tuple[MasterKey, ...]:
     return keys
 
 
-def _boxes(place: Place | GuestPlace) -> MultiFernet:
-    return MultiFernet([_box(key, place) for key in _keys()])
+def _ciphers(context: KeyContext | GuestKeyContext) -> MultiFernet:
+    return MultiFernet([_cipher(key, context) for key in _keys()])
 
 
-def _box(key: MasterKey, place: Place | GuestPlace) -> Fernet:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=place.info()).derive(key.raw)
+def _cipher(key: MasterKey, context: KeyContext | GuestKeyContext) -> Fernet:
+    derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=context.info()).derive(key.raw)
     return Fernet(base64.urlsafe_b64encode(derived))

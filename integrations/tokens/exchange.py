@@ -1,8 +1,8 @@
-"""Replaces a pair by an exchange, and finds out how one ended whose answer never came.
+"""Exchanges a token pair, and finds out what an exchange did whose answer was lost.
 
-A lost answer is the one thing in this protocol that can cost a customer's connection: the tokens may have been replaced
-without our knowing the new ones. The old access token tells. It still works: nothing happened. It is dead: the old
-refresh token is tried once more, in case SnapInspect honours it, and never again.
+A lost answer can cost a customer's connection: the tokens may have been replaced, and we do not know the new ones. The
+old access token tells. If it still works, nothing happened. If it is dead, the old refresh token is sent once more, in
+case SnapInspect accepts it, and never again.
 """
 
 import logging
@@ -12,70 +12,70 @@ from enum import Enum, auto
 from accounts import audit
 from integrations.snapinspect.errors import Refused, SnapInspectError, TokenRefused, Unreachable
 from integrations.tokens import proof
-from integrations.tokens.lease import Held, NoRoom
+from integrations.tokens.lease import LeasedPair, NoDiskSpace
 
 logger = logging.getLogger(__name__)
 
-SENDS_OF_ONE_EXCHANGE = 2
+MAX_SENDS = 2
 
 
 class Outcome(Enum):
-    NEW = auto()  # a new pair is in place, and has not been used yet
+    NEW = auto()  # a new pair is stored, and has not been used yet
     UNCHANGED = auto()  # nothing happened; the old pair works
-    UNKNOWN = auto()  # nobody knows yet: the journal stays written, ask later
-    DEAD = auto()  # the old pair is refused, and there is no other
+    UNKNOWN = auto()  # not known yet: the journal stays written, try again later
+    DEAD = auto()  # the old pair is refused, and there is no new one
 
 
 @dataclass(frozen=True)
-class Ending:
-    """`retry_after`: seconds that SnapInspect asked us to wait; it was asked nothing since."""
+class Result:
+    """`retry_after`: seconds that SnapInspect asked us to wait; nothing was sent to it since."""
 
     outcome: Outcome
     error_kind: str = ""
     retry_after: float = 0.0
 
 
-def exchange(held: Held) -> Ending:
-    """Sends one exchange and sees it through to an ending. Raises CannotUnseal before anything is sent."""
-    before = held.pair.fingerprint
+def exchange(leased: LeasedPair) -> Result:
+    """Sends one exchange and resolves its outcome. Raises CannotUnseal before anything is sent."""
+    before = leased.pair.fingerprint
     try:
-        same_state = held.exchange()
-    except NoRoom:
+        same_state = leased.exchange()
+    except NoDiskSpace:
         logger.exception("There is no room on disk for the answer of an exchange, so none was sent.")
-        return Ending(Outcome.UNCHANGED, "no_room")
+        return Result(Outcome.UNCHANGED, "no_room")
     except SnapInspectError as error:
         wait = error.retry_after or 0.0
-        if held.pair.exchange_sent_at is None:  # it never left, or was turned away
-            return Ending(Outcome.UNCHANGED, error.kind, wait)
-        if isinstance(error, Unreachable) and held.pair.exchange_sends >= SENDS_OF_ONE_EXCHANGE:
-            # The last send did not reach an answer either: an outage proves nothing, so it is not the last.
-            held.write(exchange_sends=SENDS_OF_ONE_EXCHANGE - 1, error_kind=error.kind)
-            return Ending(Outcome.UNKNOWN, error.kind, wait)
-        held.write(error_kind="exchange_refused" if isinstance(error, Refused | TokenRefused) else error.kind)
-        return Ending(Outcome.UNKNOWN, error.kind, wait) if wait else find_out(held)
+        if leased.pair.exchange_sent_at is None:  # never sent, or rejected without being processed
+            return Result(Outcome.UNCHANGED, error.kind, wait)
+        if isinstance(error, Unreachable) and leased.pair.exchange_sends >= MAX_SENDS:
+            # The last send got no answer either. An outage proves nothing, so this send does not count.
+            leased.write(exchange_sends=MAX_SENDS - 1, error_kind=error.kind)
+            return Result(Outcome.UNKNOWN, error.kind, wait)
+        leased.write(error_kind="exchange_refused" if isinstance(error, Refused | TokenRefused) else error.kind)
+        return Result(Outcome.UNKNOWN, error.kind, wait) if wait else resolve(leased)
     audit.record(
         "tokens.exchanged",
-        customer=held.connection.customer,
-        subject=held.connection.code,
+        customer=leased.connection.customer,
+        subject=leased.connection.code,
         old=before,
-        fingerprint=held.pair.fingerprint,
+        fingerprint=leased.pair.fingerprint,
         state_returned=same_state,
     )
-    return Ending(Outcome.NEW)
+    return Result(Outcome.NEW)
 
 
-def find_out(held: Held) -> Ending:
-    """How an exchange ended that was sent and not answered, by us or by a process that is gone."""
-    if held.take_spooled():
-        return Ending(Outcome.NEW)
-    held.renew()
-    verdict = proof.ask(held.client())
+def resolve(leased: LeasedPair) -> Result:
+    """Finds out what a journalled exchange did whose answer was not stored."""
+    if leased.commit_spooled():
+        return Result(Outcome.NEW)
+    leased.extend()
+    verdict = proof.check(leased.client())
     if verdict.profile is not None:
-        kind = held.pair.error_kind or "exchange_unanswered"
-        held.write(exchange_sent_at=None, exchange_sends=0, room=b"")
-        return Ending(Outcome.UNCHANGED, kind)
+        kind = leased.pair.error_kind or "exchange_unanswered"
+        leased.write(exchange_sent_at=None, exchange_sends=0, room=b"")
+        return Result(Outcome.UNCHANGED, kind)
     if not verdict.refused:
-        return Ending(Outcome.UNKNOWN, verdict.error_kind, verdict.retry_after)
-    if held.pair.exchange_sends < SENDS_OF_ONE_EXCHANGE:
-        return exchange(held)
-    return Ending(Outcome.DEAD, "exchange_lost")
+        return Result(Outcome.UNKNOWN, verdict.error_kind, verdict.retry_after)
+    if leased.pair.exchange_sends < MAX_SENDS:
+        return exchange(leased)
+    return Result(Outcome.DEAD, "exchange_lost")

@@ -1,8 +1,7 @@
-"""Which keys the stored values need, and whether they are configured.
+"""Which encryption keys the stored values need, and whether they are configured.
 
-Every sealed value stands beside the id of the key that sealed it, so this is counted without opening anything. A key
-that is needed and not configured is lost, or forgotten in a setting: the app is not ready then, the connections
-concerned say "Setup problem", and nothing that is stored gets overwritten until the key is back.
+Every sealed value is stored with the id of its key, so nothing has to be opened for this. While a key that is needed is
+not configured, the app is not ready, the connections concerned say "Setup problem", and no stored value is overwritten.
 """
 
 import logging
@@ -26,11 +25,11 @@ class KeysMissing(Exception):
 
 
 @dataclass(frozen=True)
-class Store:
-    """A table of values that are sealed for their connection.
+class SealedTable:
+    """A table with values that are sealed for their connection.
 
-    columns: what is sealed, and the purpose it was sealed for; may be empty. as_read: what else must stand in a row
-    as it was read for a value to be put back there.
+    columns: what is sealed, and for which purpose; may be empty. as_read: columns that must not have changed since the
+    row was read, for a value to be written back.
     """
 
     rows: "QuerySet[Any]"
@@ -38,51 +37,51 @@ class Store:
     as_read: tuple[str, ...]
 
 
-STORES = (
-    Store(
+SEALED_TABLES = (
+    SealedTable(
         TokenPair.objects.all(),
         {"sealed_access": "access", "sealed_refresh": "refresh"},
-        # A pair changes with its version, and its place with its connection.
+        # An exchange changes the version; a move to another connection changes the key context.
         as_read=("key_id", "version", "connection_id"),
     ),
-    Store(WebhookAddress.objects.all(), {"sealed_secret": "webhook"}, as_read=("key_id", "connection_id")),
+    SealedTable(WebhookAddress.objects.all(), {"sealed_secret": "webhook"}, as_read=("key_id", "connection_id")),
 )
 
 
-def in_use(most: int | None = None) -> Counter[str]:
-    """How many stored rows each key has sealed, by key id; of each kind of row counted no further than `most`."""
+def rows_by_key(most: int | None = None) -> Counter[str]:
+    """Returns how many rows each key has sealed, by key id; counts no further than `most` in each table."""
     used: Counter[str] = Counter()
-    for store in STORES:
-        for key_id in _names(store):
-            used[key_id] += store.rows.filter(key_id=key_id).order_by()[:most].count()
+    for table in SEALED_TABLES:
+        for key_id in _key_ids(table):
+            used[key_id] += table.rows.filter(key_id=key_id).order_by()[:most].count()
     return used
 
 
 def missing() -> dict[str, int]:
-    """The keys that sealed something and are not configured, with how many rows need each."""
+    """Returns how many rows need each key that is not configured, by key id."""
     configured = encryption.key_ids()
-    gone = {key_id for store in STORES for key_id in _names(store)} - set(configured)
-    return {key_id: rows for key_id, rows in sorted(in_use().items()) if key_id in gone} if gone else {}
+    gone = {key_id for table in SEALED_TABLES for key_id in _key_ids(table)} - set(configured)
+    return {key_id: rows for key_id, rows in sorted(rows_by_key().items()) if key_id in gone} if gone else {}
 
 
-def _names(store: Store) -> Iterator[str]:
-    """The ids of the keys that rows of this kind are sealed by: one look into the index for each, however many rows."""
-    name: str | None = ""
-    while name := store.rows.filter(key_id__gt=name).order_by("key_id").values_list("key_id", flat=True).first():
-        yield name
+def _key_ids(table: SealedTable) -> Iterator[str]:
+    """Yields the ids of the keys that this table needs: one index lookup for each, however many rows there are."""
+    key_id: str | None = ""
+    while key_id := table.rows.filter(key_id__gt=key_id).order_by("key_id").values_list("key_id", flat=True).first():
+        yield key_id
 
 
 def require() -> None:
-    """Raises KeysMissing unless every key that something is sealed by is configured."""
+    """Raises KeysMissing unless every key that is needed is configured."""
     gone = missing()
     if gone:
         raise KeysMissing(f"not configured: {', '.join(gone)}")
 
 
 class Watch:
-    """Tells the log once when keys are missing, and once when they are back, however often it is asked to look.
+    """Logs once when keys are missing, and once when they are configured again, however often `look` is called.
 
-    every: seconds between two looks. One costs a few looks into an index, however many rows are sealed.
+    every: seconds between two checks. A check costs a few index lookups, however many rows there are.
     """
 
     def __init__(self, every: float = 60.0) -> None:

@@ -1,7 +1,7 @@
-"""What one question to `/user` proves about a token.
+"""Checks a token by a call to `/user`.
 
-Only an answer of 401 that repeats after a pause counts as "the token is refused". Everything else that can go wrong (no
-answer, 5xx, 403, 429, rubbish) is an outage or a limit: it says nothing about the token.
+Only a 401 that repeats after a pause counts as "the token is refused". Any other failure (no answer, 5xx, 403, 429,
+unreadable answers) is an outage or a limit and says nothing about the token.
 """
 
 import time
@@ -29,9 +29,9 @@ class Verdict:
     retry_after: float = 0.0
 
 
-def ask(client: Client) -> Verdict:
-    """Asks `/user`, and once more after a pause when the token was refused."""
-    begun = time.monotonic()
+def check(client: Client) -> Verdict:
+    """Calls `/user`, and once more after a pause when the token was refused."""
+    started = time.monotonic()
     try:
         try:
             profile = client.user()
@@ -39,9 +39,9 @@ def ask(client: Client) -> Verdict:
             time.sleep(PAUSE_BEFORE_BELIEVING_401)
             profile = client.user()
     except SnapInspectError as error:
-        return Verdict(None, error.kind, isinstance(error, TokenRefused), _since(begun), error.retry_after or 0.0)
-    return Verdict(profile, "", False, _since(begun))
+        return Verdict(None, error.kind, isinstance(error, TokenRefused), _since(started), error.retry_after or 0.0)
+    return Verdict(profile, duration=_since(started))
 
 
-def _since(begun: float) -> timedelta:
-    return timedelta(seconds=time.monotonic() - begun)
+def _since(started: float) -> timedelta:
+    return timedelta(seconds=time.monotonic() - started)

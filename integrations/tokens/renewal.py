@@ -1,7 +1,7 @@
-"""What happens when SnapInspect refuses a token that used to work: one proof, one exchange, for everybody who met it.
+"""Replaces a token pair that SnapInspect refuses: one check and one exchange, however many callers meet the same 401.
 
-Callers that meet a 401 at the same moment, in any number of processes, end up in `renew()` together. One of them gets
-the lease; the others wait and watch the row. When the version has moved on, all of them call again with the new token.
+All callers that meet a 401 at the same moment, in any number of processes, call `renew()`. One of them gets the lease;
+the others poll the row. Once its version has changed, all of them repeat their call with the new token.
 """
 
 import random
@@ -16,12 +16,12 @@ from integrations.models import Connection, State, TokenPair, backoff
 from integrations.tokens import circuit_breaker, custody, exchange, lease, proof
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.exchange import Outcome
-from integrations.tokens.lease import Held
+from integrations.tokens.lease import LeasedPair, PairVersion
 
-# Longer than a lease: if the holder dies, whoever waits takes over.
-JOINERS_WAIT = 60.0  # seconds
-LOOK_EVERY = (0.05, 0.15)  # seconds
-# A pair that came from an exchange and has never worked is not exchanged again so soon: it would only burn another.
+# Longer than a lease: if its holder dies, a caller that waits takes over.
+WAIT_FOR_OTHERS = lease.LEASE.total_seconds() + 15.0  # seconds
+POLL_INTERVAL = (0.05, 0.15)  # seconds, from and to
+# A pair from an exchange that has never worked is not exchanged again sooner: that would only invalidate another pair.
 UNPROVED_FOR = timedelta(hours=6)
 
 
@@ -34,130 +34,127 @@ class NotRenewed(Exception):
         self.needs_person = needs_person
 
 
-def renew(connection: Connection, *, refused: tuple[int, int]) -> None:
-    """Returns once another pair than the refused one (its id and version) is in use, or the refusal proved wrong.
+def renew(connection: Connection, *, refused: PairVersion) -> None:
+    """Returns once another pair than the refused one is current, or SnapInspect has accepted the refused one after all.
 
-    Raises NotRenewed; CannotUnseal when our keys do not open the tokens.
+    Raises NotRenewed, and CannotUnseal when our keys do not open the tokens.
     """
-    give_up_at = time.monotonic() + JOINERS_WAIT
-    while custody.in_use(connection) == refused:
-        held = lease.hold_in_use(*refused)
-        if held is not None:
+    give_up_at = time.monotonic() + WAIT_FOR_OTHERS
+    while custody.current_pair(connection) == refused:
+        leased = lease.claim_current(*refused)
+        if leased is not None:
             try:
-                with held:
-                    return _renew(held)
+                with leased:
+                    return _renew(leased)
             except lease.LostLease:
-                continue  # frozen past the lease: somebody else has renewed, or is about to
+                continue  # suspended past the lease: another process has renewed it, or is about to
         if Connection.objects.filter(pk=connection.pk, state=State.NEEDS_RECONNECT).exists():
             raise NotRenewed("token_refused", needs_person=True)
         if time.monotonic() > give_up_at:
             raise NotRenewed("timeout")
-        time.sleep(random.uniform(*LOOK_EVERY))  # noqa: S311
-    if custody.in_use(connection) is None:
+        time.sleep(random.uniform(*POLL_INTERVAL))  # noqa: S311
+    if custody.current_pair(connection) is None:
         raise NotRenewed("nothing_kept", needs_person=True)
     return None
 
 
 def replace(connection: Connection) -> None:
-    """Exchanges the pair in use because a person asked for it. Raises what renew() raises."""
-    in_use = custody.in_use(connection)
-    if in_use is None or connection.is_personal:
+    """Exchanges the current pair because a person asked for it. Raises what renew() raises."""
+    current = custody.current_pair(connection)
+    if current is None or connection.is_personal:
         raise NotRenewed("nothing_kept")
-    held = lease.hold_in_use(*in_use)
-    if held is None:
+    leased = lease.claim_current(*current)
+    if leased is None:
         raise NotRenewed("busy")
     try:
-        with held:
-            if held.pair.exchange_sent_at is not None:
-                # What an earlier exchange has brought must not be lost for another one.
-                return _conclude(held, exchange.find_out(held))
-            if TokenPair.objects.waiting().filter(pk=held.pair.pk, error_kind="too_many_requests").exists():
+        with leased:
+            if leased.pair.exchange_sent_at is not None:
+                # An earlier exchange may have returned a pair, which another exchange would invalidate.
+                return _apply(leased, exchange.resolve(leased))
+            if TokenPair.objects.waiting().filter(pk=leased.pair.pk, error_kind="too_many_requests").exists():
                 raise NotRenewed("too_many_requests")
-            return _exchange(held)
+            return _apply(leased, exchange.exchange(leased))
     except lease.LostLease:
         raise NotRenewed("busy") from None
 
 
 def resume(pk: int) -> None:
-    """Finds out how an exchange ended whose sender is gone."""
+    """Resolves an exchange whose sender died."""
     row = TokenPair.objects.interrupted().filter(pk=pk).first()
-    held = lease.hold_in_use(row.pk, row.version) if row else None
-    if held is None:
+    leased = lease.claim_current(row.pk, row.version) if row else None
+    if leased is None:
         return
     try:
-        with held:
+        with leased:
             try:
-                _conclude(held, exchange.find_out(held))
+                _apply(leased, exchange.resolve(leased))
             except CannotUnseal:
-                # Until the key is back there is nothing to ask with.
-                held.write(next_try_at=Now() + backoff.LONGEST_OUTAGE_WAIT)
+                # Nothing can be sent until the key is configured again.
+                leased.write(next_try_at=Now() + backoff.LONGEST_OUTAGE_WAIT)
     except (NotRenewed, lease.LostLease):
-        return  # written down where it belongs
+        return  # stored in the row already
 
 
-def _renew(held: Held) -> None:
-    if TokenPair.objects.waiting().filter(pk=held.pair.pk).exists():
-        # Whoever asked before us was told when to ask again, and everybody who calls meanwhile need not.
-        needs_person = held.connection.state == State.NEEDS_RECONNECT
-        raise NotRenewed(held.pair.error_kind, needs_person=needs_person)
-    if held.pair.exchange_sent_at is not None:
-        return _conclude(held, exchange.find_out(held))
-    held.renew()
-    verdict = proof.ask(held.client())
+def _renew(leased: LeasedPair) -> None:
+    if TokenPair.objects.waiting().filter(pk=leased.pair.pk).exists():
+        # An earlier attempt has set the time of the next one; nobody asks SnapInspect before it.
+        needs_person = leased.connection.state == State.NEEDS_RECONNECT
+        raise NotRenewed(leased.pair.error_kind, needs_person=needs_person)
+    if leased.pair.exchange_sent_at is not None:
+        return _apply(leased, exchange.resolve(leased))
+    leased.extend()
+    verdict = proof.check(leased.client())
     if verdict.profile is not None:
-        held.write(proved_at=Now(), error_kind="")
+        leased.write(proved_at=Now(), error_kind="")
         return None
     if not verdict.refused:
         raise NotRenewed(verdict.error_kind)
-    if held.connection.is_personal:
-        return _needs_person(held, "token_refused")
-    never_worked = held.pair.proved_at is None and held.pair.exchanged_at is not None
-    if never_worked and TokenPair.objects.filter(pk=held.pair.pk, exchanged_at__gt=Now() - UNPROVED_FOR).exists():
-        return _needs_person(held, "token_refused")
-    if not circuit_breaker.admits(held.connection):
+    if leased.connection.is_personal:
+        return _needs_person(leased, "token_refused")
+    never_worked = leased.pair.proved_at is None and leased.pair.exchanged_at is not None
+    if never_worked and TokenPair.objects.filter(pk=leased.pair.pk, exchanged_at__gt=Now() - UNPROVED_FOR).exists():
+        return _needs_person(leased, "token_refused")
+    if not circuit_breaker.allows_exchange(leased.connection):
         raise NotRenewed("many_refused")
-    return _exchange(held)
+    return _apply(leased, exchange.exchange(leased))
 
 
-def _exchange(held: Held) -> None:
-    return _conclude(held, exchange.exchange(held))
-
-
-def _conclude(held: Held, ending: exchange.Ending) -> None:
-    if ending.outcome == Outcome.DEAD:
-        return _needs_person(held, ending.error_kind)
-    if ending.outcome != Outcome.NEW:
-        wait = backoff.wait_after_outage(held.pair.tries, ending.retry_after)
-        held.write(error_kind=ending.error_kind, tries=min(held.pair.tries + 1, 100), next_try_at=Now() + wait)
-        raise NotRenewed(ending.error_kind)
-    held.renew()
-    verdict = proof.ask(held.client())
+def _apply(leased: LeasedPair, result: exchange.Result) -> None:
+    """Stores what follows from an exchange's result, and checks a new pair. Raises NotRenewed."""
+    if result.outcome == Outcome.DEAD:
+        return _needs_person(leased, result.error_kind)
+    if result.outcome != Outcome.NEW:
+        wait = backoff.wait_after_outage(leased.pair.tries, result.retry_after)
+        leased.write(error_kind=result.error_kind, tries=min(leased.pair.tries + 1, 100), next_try_at=Now() + wait)
+        raise NotRenewed(result.error_kind)
+    leased.extend()
+    verdict = proof.check(leased.client())
     if verdict.profile is not None:
-        held.write(proved_at=Now(), tries=0)
-        circuit_breaker.works_again(held.connection)
-        if held.connection.state != State.CONNECTED:
-            held.connection.ask_soon()
-    elif verdict.refused and _never_worked(held.pair):
-        return _needs_person(held, verdict.error_kind)
+        leased.write(proved_at=Now(), tries=0)
+        circuit_breaker.record_success(leased.connection)
+        if leased.connection.state != State.CONNECTED:
+            leased.connection.check_soon()
+    elif verdict.refused and _never_worked(leased.pair):
+        return _needs_person(leased, verdict.error_kind)
     else:
-        # Nobody knows yet whether the new pair works; or it did, for a caller who was faster, and this is another 401.
-        held.connection.ask_soon()
+        # Not known yet whether the new pair works. Or it worked for a faster caller, and this is another 401.
+        leased.connection.check_soon()
     return None
 
 
 def _never_worked(new: TokenPair) -> bool:
-    """Whether this pair, fresh from an exchange, has answered nobody until now."""
+    """Returns whether SnapInspect has accepted this pair from nobody yet, in any process."""
     return TokenPair.objects.filter(pk=new.pk, version=new.version, proved_at=None).exists()
 
 
-def _needs_person(held: Held, error_kind: str) -> None:
-    """The proven end of what we can do. The pair is kept: once an hour it is asked whether it works after all."""
-    connection = held.connection
+def _needs_person(leased: LeasedPair, error_kind: str) -> None:
+    """Moves the connection to Needs reconnect. The pair is kept, and checked once an hour in case it works again."""
+    connection = leased.connection
     again = backoff.until_refused_check()
     with transaction.atomic():
-        lease.hold_still(connection)
-        # First the guarded write: who lost the lease must not judge a pair that somebody else has renewed.
-        held.write(error_kind=error_kind, next_try_at=Now() + again)
+        lease.lock_connection(connection)
+        # The guarded write first: without the lease, nothing is known about a pair that another process has renewed.
+        leased.write(error_kind=error_kind, next_try_at=Now() + again)
         connection.refresh_from_db()
         if connection.state == State.DISCONNECTED:
             raise lease.LostLease
@@ -167,7 +164,7 @@ def _needs_person(held: Held, error_kind: str) -> None:
                 customer=connection.customer,
                 subject=connection.code,
                 error=error_kind,
-                fingerprint=held.pair.fingerprint,
+                fingerprint=leased.pair.fingerprint,
             )
         connection.move_to(State.NEEDS_RECONNECT, error_kind=error_kind, next_check_at=Now() + again)
     raise NotRenewed(error_kind, needs_person=True)

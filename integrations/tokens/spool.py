@@ -1,9 +1,9 @@
-"""A new pair on disk, sealed, from the moment it is read until the database has it.
+"""Keeps a new pair on disk, sealed, until the database has it.
 
-An exchange kills the old tokens the moment SnapInspect carries it out. Should the database fail, or this process be
-killed, before the new ones are committed, they would be lost, and with them the customer's connection. So a slot is
-reserved on disk before the exchange is sent (a full disk stops it), filled and fsynced when the answer is there, and
-emptied when the database has committed. What is found here later is taken home by `tokens.take_home()`.
+An exchange invalidates the old tokens at once. If the database failed, or this process was killed, before the new ones
+are committed, the customer's connection would be lost. So a slot is reserved on disk before the exchange is sent (a
+full disk prevents it), filled and fsynced with the answer, and removed after the commit. What is found here later is
+committed by `spool_recovery.commit_spooled()`.
 """
 
 import json
@@ -16,8 +16,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-# Two sealed tokens of 3.5 kB each take about 13 kB.
-RESERVED_BYTES = 32 * 1024
+from integrations.snapinspect.token_pair import LONGEST_TOKEN
+
+RESERVED_BYTES = 8 * LONGEST_TOKEN  # enough for two sealed tokens that came through a browser
 ABANDONED_AFTER = 3600.0  # seconds
 
 
@@ -25,8 +26,7 @@ ABANDONED_AFTER = 3600.0  # seconds
 class Entry:
     """A sealed pair, and the row and version that it replaces.
 
-    The connection is named by its public code: row numbers repeat from database to database, and a folder may outlive
-    the one that it belonged to.
+    The connection is named by its public code: the folder may outlive its database, and row ids repeat in another one.
     """
 
     pair: int
@@ -51,7 +51,7 @@ class Slot:
         _write(self.path, json.dumps(asdict(entry)).encode())
 
     def read(self) -> Entry | None:
-        """What was put here; None for a slot whose exchange has brought nothing (yet)."""
+        """Returns the entry; None for a slot that is not filled."""
         try:
             return Entry(**json.loads(self.path.read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -62,7 +62,7 @@ class Slot:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether it is so old that nobody can be about to use it."""
+        """Whether it is so old that no process can be about to use it."""
         try:
             return time.time() - self.path.stat().st_mtime > ABANDONED_AFTER
         except FileNotFoundError:
@@ -70,7 +70,7 @@ class Slot:
 
 
 def reserve(pair: int, version: int) -> Slot:
-    """A slot with room for a pair. Raises OSError when the disk has none: then nothing must be exchanged."""
+    """Reserves a slot for a pair. Raises OSError when the disk is full: then nothing may be exchanged."""
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{pair}-{version}-{secrets.token_hex(4)}.json"
@@ -83,8 +83,8 @@ def reserve(pair: int, version: int) -> Slot:
     return Slot(path)
 
 
-def found() -> Iterator[tuple[Slot, Entry]]:
-    """Every slot that holds a pair."""
+def entries() -> Iterator[tuple[Slot, Entry]]:
+    """Yields every slot that is filled, with its entry."""
     for path in sorted(_folder().glob("*.json")):
         slot = Slot(path)
         entry = slot.read()
@@ -93,20 +93,19 @@ def found() -> Iterator[tuple[Slot, Entry]]:
 
 
 def is_empty() -> bool:
-    """Whether no slot is in use, which is how it is between exchanges."""
+    """Returns whether no slot is reserved or filled, as is normal between exchanges."""
     return not any(_folder().glob("*.json"))
 
 
-def forget(connection: str) -> int:
-    """Removes what this host keeps for the connection of this code; returns how many pairs that were."""
-    slots = [slot for slot, entry in found() if entry.connection == connection]
-    for slot in slots:
-        slot.free()
-    return len(slots)
+def delete_for(code: str) -> None:
+    """Deletes this host's entries for the connection with this code."""
+    for slot, entry in entries():
+        if entry.connection == code:
+            slot.free()
 
 
-def tidy() -> None:
-    """Removes slots that a killed process reserved and never filled, once nobody can be about to fill them."""
+def delete_abandoned() -> None:
+    """Deletes slots that a killed process has reserved and never filled."""
     for path in _folder().glob("*.json"):
         slot = Slot(path)
         if slot.is_abandoned and slot.read() is None:
@@ -120,7 +119,7 @@ def _folder() -> Path:
 def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        # Over what is reserved, and cut only after it is written: the room stays ours until it is used.
+        # Overwrite the reserved bytes and truncate afterwards: the disk space stays ours until it is used.
         os.pwrite(descriptor, content, 0)
         os.ftruncate(descriptor, len(content))
         os.fsync(descriptor)

@@ -1,76 +1,89 @@
-"""What of a token pair is stored, and how: the columns of its row, and the entry that waits on disk for the database.
+"""What is stored of a token pair: the columns of its row, and its entry in the spool.
 
-Only custody (`leasing`, `tokens`) comes in here: what this room opens is readable.
+Private to this package: what these functions return may be plain text.
 """
 
 from typing import Any
 
 from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
 
 from integrations.metrics import counters
 from integrations.models import Connection, GuestTokenPair, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.client import Client
 from integrations.tokens import encryption, spool
-from integrations.tokens.encryption import GuestPlace, Place, Purpose
+from integrations.tokens.encryption import GuestKeyContext, KeyContext, Purpose
 
 Columns = dict[str, Any]
-# What a pair is sealed for: a connection, or the introduction that it was brought for.
-Home = Connection | GuestTokenPair
+# What a pair is sealed for: its connection, or the row of a pair that has none.
+Owner = Connection | GuestTokenPair
+
+# What else changes in the row with a new pair from an exchange, which has not been used yet.
+AFTER_EXCHANGE: Columns = {
+    "version": F("version") + 1,
+    "exchanged_at": Now(),
+    "exchange_sent_at": None,
+    "exchange_sends": 0,
+    "proved_at": None,
+    "error_kind": "",
+    "room": b"",
+}
 
 
-def columns(plain: token_pair.TokenPair, home: Home) -> Columns:
-    """What is written into the row of this pair, good for this home only."""
-    return access_columns(plain.access, home) | {"sealed_refresh": _seal(plain.refresh, home, "refresh")}
+def columns(plain: token_pair.TokenPair, owner: Owner) -> Columns:
+    """Returns the columns of this pair, sealed for this owner."""
+    return access_columns(plain.access, owner) | {"sealed_refresh": _seal(plain.refresh, owner, "refresh")}
 
 
-def access_columns(token: str, home: Home) -> Columns:
-    """The same for a token that has no refresh token, whose column is left to the caller."""
-    access = encryption.seal(token, _place(home, "access"))
+def access_columns(token: str, owner: Owner) -> Columns:
+    """Returns the columns of an access token without a refresh token."""
+    access = encryption.seal(token, _context(owner, "access"))
     return {"sealed_access": access.ciphertext, "key_id": access.key_id, "fingerprint": token_pair.fingerprint(token)}
 
 
-def columns_elsewhere(row: TokenPair | GuestTokenPair, connection: Connection) -> Columns:
-    """The columns of a stored pair, sealed anew for another connection. Raises CannotUnseal."""
-    sealed = access_columns(encryption.unseal(row.sealed_access, _place(_home(row), "access")), connection)
+def columns_for(connection: Connection, row: TokenPair | GuestTokenPair) -> Columns:
+    """Returns the columns of a stored pair, sealed for another connection. Raises CannotUnseal."""
+    sealed = access_columns(encryption.unseal(row.sealed_access, _context(_owner(row), "access")), connection)
     if row.sealed_refresh:
         sealed["sealed_refresh"] = _seal(refresh_token(row), connection, "refresh")
     return sealed
 
 
 def refresh_token(row: TokenPair | GuestTokenPair) -> str:
-    """For the one request that it is for. Raises CannotUnseal."""
-    return encryption.unseal(row.sealed_refresh, _place(_home(row), "refresh"))
+    """Returns the refresh token in plain text, for an exchange. Raises CannotUnseal."""
+    return encryption.unseal(row.sealed_refresh, _context(_owner(row), "refresh"))
 
 
 def prove_sealing(connection: Connection) -> None:
-    """Raises CannotUnseal when our keys could not seal what an exchange is about to bring."""
+    """Raises CannotUnseal when our keys could not seal the answer of an exchange."""
     _seal("nothing", connection, "refresh")
 
 
-def client(row: TokenPair | GuestTokenPair, home: Home) -> Client:
-    """An API client that calls with this pair's access token. Raises CannotUnseal."""
-    return client_of(row.sealed_access, row.sealed_refresh, home)
+def client_of(row: TokenPair | GuestTokenPair) -> Client:
+    """Returns an API client with this pair's access token. Raises CannotUnseal."""
+    return client(row.sealed_access, row.sealed_refresh, _owner(row))
 
 
-def client_of(sealed_access: bytes | memoryview, sealed_refresh: bytes | memoryview, home: Home) -> Client:
-    """The client of `client`, from the sealed tokens alone."""
+def client(sealed_access: bytes | memoryview, sealed_refresh: bytes | memoryview, owner: Owner) -> Client:
+    """Returns an API client with this access token. Raises CannotUnseal."""
     try:
-        refresh = encryption.unseal(sealed_refresh, _place(home, "refresh"))
+        refresh = encryption.unseal(sealed_refresh, _context(owner, "refresh"))
     except encryption.CannotUnseal:
-        refresh = ""  # none, or spoilt: calls do without
+        refresh = ""  # none, or damaged: calls do not need it
     return Client(
         settings.SNAPINSPECT_API_URL,
-        token=encryption.unseal(sealed_access, _place(home, "access")),
+        token=encryption.unseal(sealed_access, _context(owner, "access")),
         refresh_token=refresh,
         client_id=settings.SNAPINSPECT_CLIENT_ID,
         allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
-        heard=counters.api_answered,
+        on_answer=counters.count_api_call,
     )
 
 
 def to_spool(row: TokenPair, sealed: Columns) -> spool.Entry:
-    """The pair that an exchange of this row has brought, as it waits on disk."""
+    """Returns the spool entry of the pair that an exchange of this row has returned."""
     return spool.Entry(
         pair=row.pk,
         version=row.version,
@@ -84,6 +97,7 @@ def to_spool(row: TokenPair, sealed: Columns) -> spool.Entry:
 
 
 def from_spool(entry: spool.Entry) -> Columns:
+    """Returns the columns of a spooled pair."""
     return {
         "sealed_access": entry.sealed_access.encode(),
         "sealed_refresh": entry.sealed_refresh.encode(),
@@ -92,15 +106,15 @@ def from_spool(entry: spool.Entry) -> Columns:
     }
 
 
-def _seal(token: str, home: Home, purpose: Purpose) -> bytes:
-    return encryption.seal(token, _place(home, purpose)).ciphertext
+def _seal(token: str, owner: Owner, purpose: Purpose) -> bytes:
+    return encryption.seal(token, _context(owner, purpose)).ciphertext
 
 
-def _home(row: TokenPair | GuestTokenPair) -> Home:
+def _owner(row: TokenPair | GuestTokenPair) -> Owner:
     return row if isinstance(row, GuestTokenPair) else row.connection
 
 
-def _place(home: Home, purpose: Purpose) -> Place | GuestPlace:
-    if isinstance(home, GuestTokenPair):
-        return GuestPlace(home.code, purpose)
-    return Place(home.customer_id, home.pk, purpose)
+def _context(owner: Owner, purpose: Purpose) -> KeyContext | GuestKeyContext:
+    if isinstance(owner, GuestTokenPair):
+        return GuestKeyContext(owner.code, purpose)
+    return KeyContext(owner.customer_id, owner.pk, purpose)

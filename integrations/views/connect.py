@@ -67,7 +67,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     """
     if not _arrived_safely(request):
         return HttpResponseBadRequest("This address is for https only.", content_type="text/plain")
-    came = authorization.read_return(_query(request))
+    came = authorization.read_response(_query(request))
     left_for = oauth_state.find(came.state)
     if left_for is not None and left_for.purpose != Purpose.CONNECT:
         return sign_in.come_back(request, came, left_for)

@@ -23,7 +23,7 @@ from integrations.views.forms import ExplorerForm
 def ask(request: HttpRequest, code: str) -> HttpResponse:
     """The owners' explorer, over all connections of their customer that can be asked."""
     customer = customer_for(request, code, roles=OWNERS)
-    form = ExplorerForm(request.POST or None, connections=customer.connections.askable())
+    form = ExplorerForm(request.POST or None, connections=customer.connections.usable())
     if form.is_valid():
         explorer.ask(form.cleaned_data["connection"], form.cleaned_data["path"], by=current_user(request))
         return redirect("explorer", customer.code)
@@ -39,7 +39,7 @@ def for_staff(request: HttpRequest, connection_code: str) -> HttpResponse:
         raise PermissionDenied
     mine = Connection.objects.select_related("customer").filter(code=connection_code)
     connection = get_object_or_404(mine)
-    form = ExplorerForm(request.POST or None, connections=mine.askable())
+    form = ExplorerForm(request.POST or None, connections=mine.usable())
     if form.is_valid():
         audit.record("explorer.asked_by_staff", customer=connection.customer, actor=user, subject=connection.code)
         explorer.ask(connection, form.cleaned_data["path"], by=user)

@@ -12,9 +12,8 @@ from integrations.events.selection import Selection
 from integrations.models import Connection, Event, Panel
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH
 from integrations.snapinspect import safe_urls
-from integrations.snapinspect.token_pair import is_token
+from integrations.snapinspect.token_pair import LONGEST_TOKEN, is_token
 
-LONGEST_TOKEN = 4000
 LONGEST_PATH = 4000
 NOT_A_PATH = (
     "Only a path below SnapInspect's API address can be asked for, such as user or inspections?page=2: no address of"

@@ -19,7 +19,7 @@ from integrations import wording
 from integrations.background import jobs
 from integrations.connecting import oauth_state, sign_in
 from integrations.models import ConnectAttempt, Purpose, SignInOutcome
-from integrations.snapinspect.authorization import Return
+from integrations.snapinspect.authorization import AuthorizationResponse
 from integrations.tokens import guest_tokens
 from integrations.views import polling
 from integrations.views.redirects import clean, to_snapinspect
@@ -48,7 +48,7 @@ def start(request: HttpRequest) -> HttpResponse:
     return to_snapinspect(oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN))
 
 
-def come_back(request: HttpRequest, came: Return, attempt: ConnectAttempt) -> HttpResponse:
+def come_back(request: HttpRequest, came: AuthorizationResponse, attempt: ConnectAttempt) -> HttpResponse:
     """Takes what the callback got for a link or a sign-in, and leads to the page that waits for what comes of it."""
     user = request.user if isinstance(request.user, User) else None
     key = request.session.session_key

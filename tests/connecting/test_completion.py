@@ -90,7 +90,7 @@ def test_who_comes_back_while_a_worker_settles_the_pair_before_waits_for_it_or_i
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            lease.hold_still(returned)  # as `tokens.receive` does first
+            lease.lock_connection(returned)  # as `tokens.receive` does first
             settling = pool.submit(worker)
             if database.vendor == "postgresql":
                 wait_until(lambda: bool(waiting_for_locks()))
@@ -241,7 +241,7 @@ def test_a_worker_that_was_killed_is_followed_by_another_when_its_lease_has_run_
     sandbox: Sandbox, returned: Connection
 ) -> None:
     pair = TokenPair.objects.get()
-    dead = lease.hold(pair.pk)
+    dead = lease.claim_candidate(pair.pk)
     assert dead is not None
 
     work()
@@ -269,7 +269,7 @@ def test_a_worker_killed_after_the_exchange_was_sent_is_followed_by_a_probe_not_
 
 def test_a_holder_that_wakes_up_late_cannot_write(sandbox: Sandbox, returned: Connection) -> None:
     pair = TokenPair.objects.get()
-    frozen = lease.hold(pair.pk)
+    frozen = lease.claim_candidate(pair.pk)
     assert frozen is not None
     TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
     work()

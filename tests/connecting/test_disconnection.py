@@ -100,7 +100,7 @@ def test_T9_an_exchange_on_its_way_is_not_called_ended(
 ) -> None:
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    candidate = lease.hold(TokenPair.objects.candidates().get().pk)
+    candidate = lease.claim_candidate(TokenPair.objects.candidates().get().pk)
     assert candidate is not None
 
     page = press(visit, alice, connected)
@@ -116,7 +116,7 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
 ) -> None:
     browser = visit(alice)
     back = sandbox.decide(browser.leave(acme, connection=connected))
-    hold = lease.hold_for_burning
+    hold = lease.claim_for_revocation
 
     def hold_after_the_worker(connection: Connection) -> Any:
         browser.come_back(back)
@@ -124,7 +124,7 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
         assert state(connection) == State.CONNECTED
         return hold(connection)
 
-    monkeypatch.setattr(lease, "hold_for_burning", hold_after_the_worker)
+    monkeypatch.setattr(lease, "claim_for_revocation", hold_after_the_worker)
     press(visit, alice, connected)
 
     assert (state(connected), TokenPair.objects.count()) == (State.DISCONNECTED, 0)
@@ -135,7 +135,7 @@ def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_an
 ) -> None:
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
-    in_hand = lease.hold(TokenPair.objects.candidates().get().pk)
+    in_hand = lease.claim_candidate(TokenPair.objects.candidates().get().pk)
     disconnection.mark_disconnected(connected, by=alice)
     assert in_hand is not None
     with pytest.raises(lease.LostLease):
@@ -210,7 +210,7 @@ def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
 def test_T9_a_pair_that_arrives_after_the_disconnect_is_not_kept(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
-    held = lease.hold_in_use(*(custody.in_use(connected) or (0, 0)))
+    held = lease.claim_current(*(custody.current_pair(connected) or (0, 0)))
     assert held is not None
     disconnection.disconnect(connected, by=alice)
 

@@ -21,7 +21,7 @@ from integrations import wording
 from integrations.connecting import sign_in
 from integrations.models import ConnectAttempt, Connection, GuestTokenPair, LinkedUser, SignInOutcome, State, TokenPair
 from integrations.snapinspect.profile import read_user, user_id
-from integrations.tokens.encryption import CannotUnseal, GuestPlace, Place, unseal
+from integrations.tokens.encryption import CannotUnseal, GuestKeyContext, KeyContext, unseal
 from tests.support.clients import OTHER, PAT, Sandbox, Visitor, audited, everything_kept, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -655,10 +655,14 @@ def test_a_guests_pair_opens_nowhere_else(sandbox: Sandbox, alice: User, acme: C
     row = GuestTokenPair.objects.get()
 
     assert token_in(address).encode() not in bytes(row.sealed_access)
-    assert unseal(row.sealed_access, GuestPlace(row.code, "access")) == token_in(address)
-    for place in (GuestPlace(row.code, "refresh"), GuestPlace("other", "access"), Place(acme.pk, row.pk, "access")):
+    assert unseal(row.sealed_access, GuestKeyContext(row.code, "access")) == token_in(address)
+    for context in (
+        GuestKeyContext(row.code, "refresh"),
+        GuestKeyContext("other", "access"),
+        KeyContext(acme.pk, row.pk, "access"),
+    ):
         with pytest.raises(CannotUnseal):
-            unseal(row.sealed_access, place)
+            unseal(row.sealed_access, context)
     work()
 
 

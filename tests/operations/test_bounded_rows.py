@@ -130,8 +130,8 @@ def test_of_sealed_rows_one_is_read_for_each_key(acme: Customer) -> None:
         names = set(keys.missing())
     assert names == {"aaaa", "bbbb"}
     assert all("LIMIT 1" in query["sql"] for query in asked.captured_queries[:3])
-    assert keys.in_use(10) == {"aaaa": 10, "bbbb": 10}
-    assert keys.in_use() == {"aaaa": 15, "bbbb": 15}
+    assert keys.rows_by_key(10) == {"aaaa": 10, "bbbb": 10}
+    assert keys.rows_by_key() == {"aaaa": 15, "bbbb": 15}
 
 
 @pytest.fixture

@@ -136,8 +136,8 @@ from django.conf import settings
 settings.configure(METRICS_TOKEN="x", METRICS_DIR=Path(sys.argv[1]))
 from integrations.metrics import counters
 for _ in range(5):
-    counters.exchange_ended("timeout")
-    counters.api_answered("ok", 0.3)
+    counters.count_exchange("timeout")
+    counters.count_api_call("ok", 0.3)
 print("counted", flush=True)
 sys.stdin.read()
 """
@@ -197,8 +197,8 @@ def test_what_cannot_be_counted_is_said_once_and_stops_nothing(
 ) -> None:
     switched_on.write_text("a file, where a folder should be")
     for _ in range(3):
-        counters.exchange_ended("ok")
-        counters.api_answered("ok", 0.1)
+        counters.count_exchange("ok")
+        counters.count_api_call("ok", 0.1)
 
     seen = told()
     assert seen["connect_workers"] == 0

@@ -296,7 +296,7 @@ def _other_minutes(scene: Scene, minute: int) -> None:
         lambda: post(payload("Create_Inspection", 77, iCompanyID=999_999)),  # of a company that nobody has connected
         lambda: post(b"not JSON"),
         lambda: post(b"{}", "guessed-by-somebody-else"),
-        lambda: Connection.objects.filter(pk=connection.pk).ask_soon(),
+        lambda: Connection.objects.filter(pk=connection.pk).check_soon(),
         lambda: connection.move_to(State.NEEDS_RECONNECT, error_kind="token_refused"),
         lambda: connection.move_to(State.CONNECTED),
         lambda: health_check.check(connection),

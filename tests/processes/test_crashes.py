@@ -249,7 +249,7 @@ def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(world: Wo
 def test_T9_a_killed_disconnect_is_finished_by_the_sweep(world: World, nursery: Nursery) -> None:
     (connection,) = nursery.do("make", number=1)
 
-    (end,) = nursery.run(job("disconnect", connection=connection, at="after burn"))
+    (end,) = nursery.run(job("disconnect", connection=connection, at="after revoke"))
     nursery.do("recover", passed=60)
     (state,) = nursery.do("look", at_connections=[connection])
 

@@ -15,7 +15,7 @@ from bench.seeding import rows
 from integrations.background import jobs
 from integrations.models import Connection, Delivery, Event, EventDelivery, State, TokenPair
 from integrations.tokens import encryption
-from integrations.tokens.encryption import Place
+from integrations.tokens.encryption import KeyContext
 from tests.support.clients import Sandbox, Visitor, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -147,7 +147,7 @@ def test_nobody_can_sign_in_and_no_token_was_ever_issued() -> None:
     pairs = TokenPair.objects.select_related("connection")
     assert pairs
     for pair in pairs:
-        place = Place(pair.connection.customer_id, pair.connection_id, "access")
+        place = KeyContext(pair.connection.customer_id, pair.connection_id, "access")
         assert encryption.unseal(pair.sealed_access, place) == f"seeded-{pair.connection.code}"
         assert b"seeded" not in bytes(pair.sealed_access)
 

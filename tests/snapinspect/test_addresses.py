@@ -9,7 +9,7 @@ from requests import Request
 
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import BadPath
-from integrations.snapinspect.safe_urls import as_if_https, is_below, join, relative_to, secure_enough
+from integrations.snapinspect.safe_urls import as_if_https, is_below, is_secure, join, relative_to
 
 from .remotes import http, remote
 
@@ -145,9 +145,9 @@ def test_A3_a_next_link_that_leads_away_is_refused(link: str) -> None:
     "url", ["http://localhost:8001/", "http://127.0.0.1/", "http://127.9.8.7:1/x", "http://[::1]:8001/"]
 )
 def test_http_is_secure_enough_only_for_loopback_and_only_when_allowed(url: str) -> None:
-    assert secure_enough(url, allow_loopback_http=True)
-    assert not secure_enough(url, allow_loopback_http=False)
-    assert secure_enough("https" + url[4:], allow_loopback_http=False)
+    assert is_secure(url, allow_loopback_http=True)
+    assert not is_secure(url, allow_loopback_http=False)
+    assert is_secure("https" + url[4:], allow_loopback_http=False)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_http_is_secure_enough_only_for_loopback_and_only_when_allowed(url: str)
     ],
 )
 def test_other_addresses_are_never_secure_enough(url: str) -> None:
-    assert not secure_enough(url, allow_loopback_http=True)
+    assert not is_secure(url, allow_loopback_http=True)
     with pytest.raises(BadPath):
         Client(url, token="token", allow_loopback_http=True)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.snapinspect.authorization import authorization_url, read_return
+from integrations.snapinspect.authorization import authorization_url, read_response
 from integrations.snapinspect.errors import BadPath
 from integrations.snapinspect.token_pair import TokenPair
 
@@ -55,18 +55,18 @@ def test_the_authorization_page_may_be_on_loopback_http_only_where_allowed(
 
 
 def test_both_tokens_and_the_state_are_read_from_the_return() -> None:
-    back = read_return(GOOD)
+    back = read_response(GOOD)
     assert (back.state, back.pair, back.problem) == ("s1", TokenPair(ACCESS, REFRESH), None)
 
 
 def test_a_plus_that_the_sender_forgot_to_encode_stays_a_plus() -> None:
-    back = read_return("access_token=a+b%2Bc&refresh_token=d+e&state=s")
+    back = read_response("access_token=a+b%2Bc&refresh_token=d+e&state=s")
     assert back.pair == TokenPair("a+b+c", "d+e")
 
 
 @pytest.mark.parametrize("kind", ["", "&token_type=", "&token_type=bearer", "&token_type=BEARER"])
 def test_the_token_type_may_be_missing_or_bearer_in_any_case(kind: str) -> None:
-    assert read_return("access_token=a&refresh_token=b&state=s" + kind).pair == TokenPair("a", "b")
+    assert read_response("access_token=a&refresh_token=b&state=s" + kind).pair == TokenPair("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -101,17 +101,17 @@ def test_the_token_type_may_be_missing_or_bearer_in_any_case(kind: str) -> None:
     ],
 )
 def test_C7_C8_anything_but_two_good_tokens_is_a_named_problem(query: str, state: str | None, problem: str) -> None:
-    back = read_return(query)
+    back = read_response(query)
     assert (back.state, back.pair, back.problem) == (state, None, problem)
 
 
 @pytest.mark.parametrize("state", ["", "s" * 513, "a%00", "a%20b", "%C3%BC", "\udcff"])
 def test_C1_an_odd_state_is_no_state(state: str) -> None:
-    assert read_return(f"access_token=a&refresh_token=b&state={state}").state is None
+    assert read_response(f"access_token=a&refresh_token=b&state={state}").state is None
 
 
 def test_C9_long_tokens_are_accepted() -> None:
-    back = read_return(f"access_token={'a' * 3500}&refresh_token={'b' * 3500}&state=s")
+    back = read_response(f"access_token={'a' * 3500}&refresh_token={'b' * 3500}&state=s")
     assert back.pair == TokenPair("a" * 3500, "b" * 3500)
 
 
@@ -122,5 +122,5 @@ _VALUES = st.text(max_size=8) | st.sampled_from(["a", "b", "%ff", "%00", "+", "\
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.lists(st.tuples(_NAMES, _VALUES)).map(lambda p: "&".join("=".join(x) for x in p)))
 def test_no_query_whatever_makes_the_reader_raise_or_hand_out_half_a_pair(query: str) -> None:
-    back = read_return(query)
+    back = read_response(query)
     assert (back.pair is None) == (back.problem is not None)

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from integrations.snapinspect.authorization import read_return
+from integrations.snapinspect.authorization import read_response
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.exchange_call import ClientCredentials, Exchanged
 from integrations.snapinspect.token_pair import TokenPair, fingerprint, is_token
@@ -18,7 +18,7 @@ HOLDERS = [
     PAIR,
     ClientCredentials("our-app", SECRET),
     Exchanged(PAIR, True),
-    read_return(f"access_token={ACCESS}&refresh_token={REFRESH}"),
+    read_response(f"access_token={ACCESS}&refresh_token={REFRESH}"),
     Client("https://api.example", token=ACCESS),
 ]
 

@@ -60,11 +60,11 @@ PLACES: dict[str, tuple[Any, str, str]] = {
     "before send": (exchange_call, "exchange", "before"),
     "before spool": (exchange_call, "exchange", "after"),
     "before commit": (spool.Slot, "fill", "after"),
-    "after commit": (lease.Held, "_commit", "after"),
-    "after burn": (lease.Held, "burn", "after"),
+    "after commit": (lease.LeasedPair, "_commit", "after"),
+    "after revoke": (lease.LeasedPair, "revoke", "after"),
     # Around the exchange of a pair that has no connection; "before send" and "before spool" are places of it, too.
-    "after a guest's exchange": (guest_tokens.Guest, "exchange", "after"),
-    "before a guest's erasing": (guest_tokens.Guest, "erase", "before"),
+    "after a guest's exchange": (guest_tokens.LeasedGuestPair, "exchange", "after"),
+    "before a guest's erasing": (guest_tokens.LeasedGuestPair, "erase", "before"),
 }
 PATIENCE = 60.0
 

@@ -45,20 +45,20 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
 def test_O9_a_clock_that_jumps_steals_no_lease(
     by: timedelta, connected: Connection, sandbox: Sandbox, jump: Callable[[timedelta], None]
 ) -> None:
-    (pk, version), exchanges = custody.in_use(connected) or (0, 0), sandbox.exchanges()
-    held = lease.hold_in_use(pk, version)
+    (pk, version), exchanges = custody.current_pair(connected) or (0, 0), sandbox.exchanges()
+    held = lease.claim_current(pk, version)
     assert held is not None
     with held:
         jump(by)
-        assert lease.hold_in_use(pk, version) is None
+        assert lease.claim_current(pk, version) is None
         jobs.sweep()
         work_as_if_later()
         assert held.exchange()
     words = next(words for words, jumped in JUMPS.items() if jumped == by)
     record("O9", f"a clock jumps {words} under a lease", f"not stolen, {sandbox.exchanges() - exchanges} exchange")
     assert sandbox.exchanges() == exchanges + 1
-    assert custody.in_use(connected) == (pk, version + 1)
-    assert lease.hold_in_use(pk, version + 1) is not None, "given back, and free for the next"
+    assert custody.current_pair(connected) == (pk, version + 1)
+    assert lease.claim_current(pk, version + 1) is not None, "given back, and free for the next"
 
 
 @pytest.mark.parametrize("by", JUMPS.values(), ids=JUMPS)

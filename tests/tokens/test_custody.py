@@ -38,7 +38,7 @@ def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
     ConnectionTest.objects.create(connection=connected, by=alice, duration=timedelta())
     minted = [str(token["token"]) for token in sandbox.tokens()]
     candidate = TokenPair.objects.candidates().get()
-    held = lease.hold(candidate.pk)
+    held = lease.claim_candidate(candidate.pk)
     assert held is not None
     lent = custody.client_for(connected)
     rows: list[Any] = [*Connection.objects.all(), *TokenPair.objects.all(), *ConnectAttempt.objects.all()]
@@ -172,5 +172,5 @@ def test_disconnecting_erases_every_token_of_the_connection(
 
     assert not TokenPair.objects.exists()
     assert badge(connected) == "Disconnected"
-    with pytest.raises(custody.NothingKept):
+    with pytest.raises(custody.NoTokens):
         custody.client_for(connected)

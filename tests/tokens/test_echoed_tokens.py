@@ -120,7 +120,7 @@ def trace_of(connection: Connection) -> str:
     try:
         api_client.get(connection, "user")
         custody.client_for(connection).user()
-    except (api_client.NoAnswer, SnapInspectError, custody.NothingKept) as problem:
+    except (api_client.NoAnswer, SnapInspectError, custody.NoTokens) as problem:
         return "".join(traceback.format_exception(problem))
     return ""
 

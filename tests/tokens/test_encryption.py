@@ -13,7 +13,7 @@ from accounts.models import Customer, User
 from integrations.models import Connection, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody
-from integrations.tokens.encryption import CannotUnseal, Place, parse_keys, seal, unseal
+from integrations.tokens.encryption import CannotUnseal, KeyContext, parse_keys, seal, unseal
 from tests.support.clients import OTHER, Sandbox, Visitor, badge, work, work_as_if_later
 from tests.support.secret_scan import found_in
 
@@ -66,11 +66,11 @@ def test_T5_a_stolen_database_holds_no_token_in_any_spelling(
 
 
 def test_T5_a_ciphertext_opens_nowhere_but_where_it_was_sealed(three: list[Connection]) -> None:
-    sealed: dict[Place, bytes] = {}
+    sealed: dict[KeyContext, bytes] = {}
     for row in TokenPair.objects.current().select_related("connection"):
         where = row.connection.customer_id, row.connection_id
-        sealed[Place(*where, "access")] = bytes(row.sealed_access)
-        sealed[Place(*where, "refresh")] = bytes(row.sealed_refresh)
+        sealed[KeyContext(*where, "access")] = bytes(row.sealed_access)
+        sealed[KeyContext(*where, "refresh")] = bytes(row.sealed_refresh)
     assert len({place.customer for place in sealed}) == 2
     assert len(sealed) == 6
 
@@ -103,7 +103,7 @@ def test_what_stands_in_the_columns_is_ciphertext_and_never_the_same_twice(conne
     with database.cursor() as cursor:
         cursor.execute("SELECT sealed_access, sealed_refresh, fingerprint FROM integrations_tokenpair")
         ((access, refresh, fingerprint),) = cursor.fetchall()
-    place = Place(connected.customer_id, connected.pk, "access")
+    place = KeyContext(connected.customer_id, connected.pk, "access")
     token = unseal(access, place)
 
     assert bytes(access)[:4] == bytes(refresh)[:4] == b"gAAA"  # Fernet's version and the upper bits of its clock
@@ -116,7 +116,7 @@ def test_what_stands_in_the_columns_is_ciphertext_and_never_the_same_twice(conne
 
 def test_T6_a_token_with_any_byte_changed_is_refused(connected: Connection) -> None:
     row = TokenPair.objects.current().get(connection=connected)
-    place = Place(connected.customer_id, connected.pk, "access")
+    place = KeyContext(connected.customer_id, connected.pk, "access")
     whole = bytes(row.sealed_access)
 
     for position in range(len(whole)):

@@ -24,7 +24,7 @@ from integrations.events import webhook_addresses
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect.token_pair import fingerprint
 from integrations.tokens import encryption, keys, lease, renewal, spool
-from integrations.tokens.encryption import CannotUnseal, MasterKey, Place, Purpose, parse_keys, seal, unseal
+from integrations.tokens.encryption import CannotUnseal, KeyContext, MasterKey, Purpose, parse_keys, seal, unseal
 from tests.settings import SENTINEL
 from tests.support.clients import OTHER, Sandbox, Visitor, audited
 from tests.support.measurements import record
@@ -102,7 +102,7 @@ def stored(sandbox: Sandbox, customer: Customer, key: MasterKey, how_many: int) 
         grant = sandbox.grant()
         row = {}
         for column, purpose in PLACES:
-            row[column] = seal(grant[f"{purpose}_token"], Place(customer.pk, connection.pk, purpose)).ciphertext
+            row[column] = seal(grant[f"{purpose}_token"], KeyContext(customer.pk, connection.pk, purpose)).ciphertext
         told = {"key_id": key.id, "fingerprint": fingerprint(grant["access_token"]), "proved_at": timezone.now()}
         rows.append(TokenPair(connection=connection, role="current", **told, **row))
     TokenPair.objects.bulk_create(rows)
@@ -112,7 +112,7 @@ def stored(sandbox: Sandbox, customer: Customer, key: MasterKey, how_many: int) 
 def readable() -> list[str]:
     """Every stored token, opened."""
     return [
-        unseal(getattr(row, column), Place(row.connection.customer_id, row.connection_id, purpose))
+        unseal(getattr(row, column), KeyContext(row.connection.customer_id, row.connection_id, purpose))
         for row in TokenPair.objects.select_related("connection").iterator()
         for column, purpose in PLACES
     ]
@@ -149,7 +149,7 @@ class Callers:
                 if number == 0 and self._revocations and self.calls % 10 == 0:
                     self._revocations -= 1
                     row = TokenPair.objects.current().get(connection=connection)
-                    place = Place(connection.customer_id, connection.pk, "access")
+                    place = KeyContext(connection.customer_id, connection.pk, "access")
                     self._sandbox.control("POST", "revoke", {"token": unseal(row.sealed_access, place)})
                 api_client.get(connection, "user")
                 self.calls += 1
@@ -237,7 +237,7 @@ def test_a_row_that_moved_to_another_connection_meanwhile_keeps_its_new_seal(
         if not moved and given[1].connection == candidate.connection_id:
             moved.append(True)
             settings.TOKEN_ENCRYPTION_KEYS = (OLD,)  # as in a process that was not restarted yet
-            with lease.hold(candidate.pk) as held:  # type: ignore[union-attr]
+            with lease.claim_candidate(candidate.pk) as held:  # type: ignore[union-attr]
                 held.move_to(connected)
             settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
         return inner(*given)
@@ -291,7 +291,7 @@ def test_a_pair_that_waits_on_disk_keeps_its_key_in_use(connected: Connection, s
     slot = spool.reserve(row.pk, row.version)
     slot.fill(spool.Entry(row.pk, row.version, connected.code, "a", "r", OLD.id, "other0", 0))
     settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
-    with lease.hold_in_use(row.pk, row.version):  # type: ignore[union-attr]
+    with lease.claim_current(row.pk, row.version):  # type: ignore[union-attr]
         assert f"Key {OLD.id} still seals 1 rows" in reseal()
     slot.free()
     assert f"may be removed: {OLD.id}" in reseal()

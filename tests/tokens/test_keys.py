@@ -237,7 +237,7 @@ def test_T6_with_any_byte_of_a_stored_token_changed_it_is_refused_before_anythin
         altered = bytearray(whole)
         altered[position] ^= 1
         row.update(**{column: bytes(altered)})
-        held = lease.hold_in_use(*custody.in_use(connected) or (0, 0))
+        held = lease.claim_current(*custody.current_pair(connected) or (0, 0))
         assert held is not None
         with held, pytest.raises(CannotUnseal):
             if column == "sealed_access":

@@ -123,14 +123,14 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
 
     def save_late() -> None:
         with pytest.raises(lease.LostLease):
-            lease.Held(pair.pk, "an owner who lost it long ago")
+            lease.LeasedPair(pair.pk, "an owner who lost it long ago")
 
     return [
         stale.save,
         lambda: stale.move_to(State.CONNECTED),
         lambda: stale.move_to(State.TROUBLE, error_kind="timeout", failed_checks=1),
         lambda: ConnectionTest.objects.create(connection=stale, by=by, duration=timedelta()),
-        lambda: custody.note_proof((pair.pk, pair.version)),
+        lambda: custody.mark_proved((pair.pk, pair.version)),
         lambda: health_check.routine_check(stale.pk),
         jobs.sweep,
         key_rotation.reseal,
@@ -144,22 +144,22 @@ def _saves(stale: Connection, pair: TokenPair, by: User, staff: Visitor) -> list
 def test_a_pair_that_was_taken_home_behind_the_back_of_its_holder_is_not_kept_twice(
     sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pk, version = custody.in_use(connected) or (0, 0)
-    held = lease.hold_in_use(pk, version)
+    pk, version = custody.current_pair(connected) or (0, 0)
+    held = lease.claim_current(pk, version)
     assert held is not None
     fill = spool.Slot.fill
 
     def fill_and_freeze(slot: spool.Slot, entry: spool.Entry) -> None:
         fill(slot, entry)
         TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
-        assert custody.take_home() == 1
+        assert spool_recovery.commit_spooled() == 1
 
     monkeypatch.setattr(spool.Slot, "fill", fill_and_freeze)
     with pytest.raises(lease.LostLease):
         held.exchange()
 
     assert TokenPair.objects.get().fingerprint == newest_live(sandbox)
-    assert list(spool.found()) == []
+    assert list(spool.entries()) == []
 
 
 def test_R4_a_web_process_brings_home_what_lies_on_its_disk_and_else_leaves_the_database_alone(
@@ -169,27 +169,27 @@ def test_R4_a_web_process_brings_home_what_lies_on_its_disk_and_else_leaves_the_
     fresh = token_pair.TokenPair(granted["access_token"], granted["refresh_token"])
     spool.reserve(row.pk, row.version).fill(storage.to_spool(row, storage.columns(fresh, connected)))
 
-    assert spool_recovery.look() == 1
+    assert spool_recovery.recover() == 1
     assert TokenPair.objects.get().fingerprint == token_pair.fingerprint(fresh.access)
     with CaptureQueriesContext(database) as asked:
-        assert spool_recovery.look() == 0
+        assert spool_recovery.recover() == 0
     assert len(asked) == 0
 
 
 def test_R16_a_new_pair_that_answered_a_faster_caller_and_is_refused_again_needs_no_person(
     sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = lease.Held._commit
+    commit = lease.LeasedPair._commit
 
-    def commit_and_be_overtaken(held: lease.Held, sealed: dict[str, Any]) -> None:
+    def commit_and_be_overtaken(held: lease.LeasedPair, sealed: dict[str, Any]) -> None:
         commit(held, sealed)
         monkeypatch.undo()
         assert custody.client_for(connected).user()
-        custody.note_proof(custody.in_use(connected) or (0, 0))
+        custody.mark_proved(custody.current_pair(connected) or (0, 0))
         refuse(sandbox)
 
     refuse(sandbox)
-    monkeypatch.setattr(lease.Held, "_commit", commit_and_be_overtaken)
+    monkeypatch.setattr(lease.LeasedPair, "_commit", commit_and_be_overtaken)
     fails(connected)
 
     assert state(connected) == State.CONNECTED
@@ -205,7 +205,7 @@ def test_what_another_database_has_left_in_the_folder_overwrites_nothing(
     slot = spool.reserve(row.pk, row.version)
     slot.fill(spool.Entry(row.pk, row.version, "of-another", "sealed", "sealed", row.key_id, "abcdef", 0))
     try:
-        assert custody.take_home() == 0
+        assert spool_recovery.commit_spooled() == 0
         jobs.sweep()
         assert kept(connected) == before
     finally:

@@ -285,7 +285,7 @@ def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_wors
 def test_pressing_replace_while_another_exchange_is_under_way_is_no_trouble(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
-    held = lease.hold_in_use(*(custody.in_use(connected) or (0, 0)))
+    held = lease.claim_current(*(custody.current_pair(connected) or (0, 0)))
     assert held is not None
 
     with held:

@@ -88,15 +88,15 @@ def test_a_new_pair_that_could_not_be_proven_counts_as_proven_by_the_first_call_
 @contextmanager
 def answering_503_after_exchanges(sandbox: Sandbox) -> Iterator[None]:
     """The API is gone as soon as an exchange has been made, until the block ends."""
-    original = lease.Held.exchange
+    original = lease.LeasedPair.exchange
 
-    def exchange(held: lease.Held) -> bool:
+    def exchange(held: lease.LeasedPair) -> bool:
         result = original(held)
         sandbox.fault("/user", "status", times=None, status=503)
         return result
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lease.Held, "exchange", exchange)
+        patched.setattr(lease.LeasedPair, "exchange", exchange)
         yield
     sandbox.clear_faults()
 
@@ -122,7 +122,7 @@ def test_R2_a_lost_answer(
     mode: str, loss: str, sandbox: Sandbox, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if loss == "hang" and size(True, False):
-        monkeypatch.setitem(cast(dict[str, Any], lease.Held._send.__kwdefaults__), "deadline", TOO_LATE_TO_ANSWER)
+        monkeypatch.setitem(cast(dict[str, Any], lease.send_exchange.__kwdefaults__), "deadline", TOO_LATE_TO_ANSWER)
     sandbox.mode(mode)
     sandbox.fault(EXCHANGE, loss, work=True)
     refuse(sandbox)

@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 "it gave up on (five tries in two hours) cannot be recovered; later ones come by themselves."
             )
             return
-        wanted = Connection.objects.askable().order_by("pk")
+        wanted = Connection.objects.usable().order_by("pk")
         for row in wanted.filter(code=connection) if connection else wanted:
             self.stdout.write(f"{row.code} {row.label}: {self._recovered(row, since, dry_run)}")
         if not dry_run:

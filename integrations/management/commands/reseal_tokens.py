@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
     def _tell_keys(self) -> None:
         newest, *older = encryption.key_ids()
-        used = keys.in_use()
+        used = keys.rows_by_key()
         self.stdout.write(f"{newest}  {used.pop(newest, 0):>8} rows  the newest key")
         for key_id in older:
             rows = used.pop(key_id, 0)
@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def _give_up(self, key_id: str) -> None:
         try:
-            connections = key_rotation.give_up(key_id)
+            connections = key_rotation.erase_sealed_by(key_id)
         except ValueError as problem:
             raise CommandError(str(problem)) from None
         self.stdout.write(f"Erased what key {key_id} sealed: {connections} connections need a person now.")
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         if report.unused:
             self.stdout.write(f"Not needed any more, may be removed: {', '.join(report.unused)}.")
         if report.not_opened:
-            more = ", and more" if len(report.codes) == key_rotation.CODES_TOLD else ""
+            more = ", and more" if len(report.codes) == key_rotation.MAX_CODES else ""
             raise CommandError(
                 f"{report.not_opened} rows could not be opened and stay as they are. Connections:"
                 f" {', '.join(report.codes)}{more}."
