@@ -1,4 +1,4 @@
-"""The only door to a tenant: views get a customer here or not at all."""
+"""Who may do what: the customer of a URL for its members, the signed-in user, the operator's staff."""
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
@@ -11,12 +11,12 @@ MAY_CONNECT = frozenset({Role.OWNER, Role.MEMBER})
 
 
 def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY_ROLE) -> Customer:
-    """The customer with this code, with the visitor's `role` set.
+    """Returns the customer with this code, its `role` set to the visitor's. Views get a customer in no other way.
 
-    Raises Http404 for who is not a member: to a stranger an existing customer and a made-up code look the same.
+    Raises Http404 for a visitor who is no member, so that an existing customer and a made-up code look the same.
     Raises PermissionDenied for a member whose role is not among `roles`.
     """
-    # All of this person's at once: the header of the page names them, too.
+    # All memberships at once: the header of the page lists them, see accounts.context_processors.
     memberships = list(
         Membership.objects.select_related("customer").filter(user_id=request.user.pk or 0).order_by("customer__name")
     )
@@ -27,20 +27,19 @@ def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY
         raise PermissionDenied
     customer = membership.customer
     customer.role = membership.role
-    # For the header, see accounts.context_processors.
     request.customer, request.memberships = customer, memberships  # type: ignore[attr-defined]
     return customer
 
 
 def current_user(request: HttpRequest) -> User:
-    """The signed-in user. Raises PermissionDenied for a stranger."""
+    """Returns the signed-in user. Raises PermissionDenied if nobody is signed in."""
     if not isinstance(request.user, User):
         raise PermissionDenied
     return request.user
 
 
 def current_staff(request: HttpRequest) -> User:
-    """The signed-in member of the operator's staff. Raises PermissionDenied for anybody else."""
+    """Returns the signed-in member of the operator's staff. Raises PermissionDenied for anybody else."""
     user = current_user(request)
     if not user.is_staff:
         raise PermissionDenied
@@ -48,5 +47,5 @@ def current_staff(request: HttpRequest) -> User:
 
 
 def may_connect_now(user: User, customer: Customer) -> bool:
-    """Whether this person may connect for this customer *now*: asked again when they return from SnapInspect."""
+    """Whether this user may connect for this customer now: checked again when they return from SnapInspect."""
     return Membership.objects.filter(user=user, customer=customer, role__in=MAY_CONNECT).exists()

@@ -1,10 +1,11 @@
+"""How allauth signs people up (https://docs.allauth.org/en/latest/account/adapter.html)."""
+
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
 from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 
-# What the e-mail columns hold, here and in allauth; RFC 5321 allows no more.
-LONGEST_EMAIL = 254
+from accounts.models import MAX_EMAIL_LENGTH
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -12,6 +13,6 @@ class AccountAdapter(DefaultAccountAdapter):
         return bool(settings.SIGNUP_OPEN)
 
     def clean_email(self, email: str) -> str:
-        # allauth's forms allow 320 characters: SQLite would keep them, PostgreSQL answer with an error page.
-        MaxLengthValidator(LONGEST_EMAIL)(email)
+        # allauth's forms allow 320 characters: SQLite would keep them, PostgreSQL would answer with an error page.
+        MaxLengthValidator(MAX_EMAIL_LENGTH)(email)
         return str(super().clean_email(email))

@@ -6,21 +6,16 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, User
 
-type_of_detail = str | int | bool | None
+Detail = str | int | bool | None
 
 
 def record(
-    kind: str,
-    *,
-    customer: Customer | None = None,
-    actor: User | None = None,
-    subject: str = "",
-    **detail: type_of_detail,
+    kind: str, *, customer: Customer | None = None, actor: User | None = None, subject: str = "", **detail: Detail
 ) -> AuditEntry:
     """Writes one entry, in the caller's transaction.
 
-    `kind` is a dotted slug ("connect.started"); `actor` None means the system; `subject` is the public code of the
-    connection concerned; `detail` holds short plain values: error kinds, company IDs, fingerprints. Never a token.
+    kind: a dotted slug ("connect.started"). actor: None for the system. subject: the public code of the connection
+    concerned. detail: short plain values such as error kinds, company IDs, fingerprints; never a token.
     """
     return AuditEntry.objects.create(
         kind=kind,
@@ -33,16 +28,16 @@ def record(
 
 
 def record_at_most(
-    most: int,
+    limit: int,
     kind: str,
     *,
     within: timedelta,
     customer: Customer | None = None,
     actor: User | None = None,
     subject: str = "",
-    **detail: type_of_detail,
+    **detail: Detail,
 ) -> None:
-    """Like `record`, for what somebody can do again and again: no more than so many equal entries in that time."""
+    """Like `record`, but writes nothing if there are `limit` equal entries of that period already."""
     equal = AuditEntry.objects.filter(kind=kind, customer=customer, actor=actor, subject=subject, detail=detail)
-    if equal.filter(at__gt=timezone.now() - within).count() < most:
+    if equal.filter(at__gt=timezone.now() - within).count() < limit:
         record(kind, customer=customer, actor=actor, subject=subject, **detail)

@@ -8,13 +8,12 @@ from accounts.models import Membership, User
 
 
 def page_header(request: HttpRequest) -> dict[str, Any]:
-    """What every page's header shows: the app's name, where the visitor is, and where else they could be."""
+    """The app's name, the customer of the page, and all customers of the visitor, which access.customer_for() read."""
     user = getattr(request, "user", None)
 
     def memberships() -> list[Membership]:
-        known: list[Membership] | None = getattr(request, "memberships", None)
-        if known is not None:
-            return known
+        if hasattr(request, "memberships"):
+            return list(request.memberships)
         if not isinstance(user, User):
             return []
         return list(user.memberships.select_related("customer").order_by("customer__name"))

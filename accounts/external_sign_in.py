@@ -1,6 +1,6 @@
-"""Signing in somebody who has shown who they are in another way than by a password.
+"""Signs in users who have proven their identity elsewhere instead of by a password.
 
-allauth's own steps follow: an address that must still be confirmed, the second factor, a fresh session key.
+allauth's own steps follow: an address that must still be confirmed, the second factor, a new session key.
 """
 
 from allauth.account.utils import get_next_redirect_url, perform_login
@@ -15,10 +15,10 @@ NEXT_URL_KEY = "next_url_after_sign_in"
 
 
 def begin(request: HttpRequest) -> HttpResponse | None:
-    """Prepares this browser's session for a sign-in that leads elsewhere and back; or the answer that refuses it.
+    """Prepares the session for a sign-in that redirects to another site and back.
 
-    The session gets a new key: one that was planted in this browser would let somebody else take the sign-in. Counted
-    together with sign-ins by password.
+    Returns None, or the response that refuses it: such sign-ins count against the same limit as those by password.
+    The session gets a new key, because a key planted in this browser would let somebody else take over the sign-in.
     """
     refused: HttpResponse | None = ratelimit.consume_or_429(request, action="login")
     if refused is not None:
@@ -29,17 +29,17 @@ def begin(request: HttpRequest) -> HttpResponse | None:
 
 
 def next_url(request: HttpRequest) -> str:
-    """The page of ours that the visitor wanted to see; empty for none, and for one elsewhere."""
+    """The page of ours that the visitor asked for; empty if there is none, or if it is on another site."""
     return get_next_redirect_url(request) or ""
 
 
 def may_sign_in(user: User) -> bool:
-    """Whether this person may come in here: the operator's staff only with a second factor, which is asked for."""
+    """Whether this user may sign in this way; the operator's staff only with a second factor, which is asked for."""
     factors = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
     return bool(user.is_active and (not user.is_staff or is_mfa_enabled(user, factors)))
 
 
 def complete(request: HttpRequest, user: User) -> HttpResponse:
-    """Signs them in, or leads to what allauth still asks for; then to the page that they first wanted to see."""
+    """Signs the user in, or redirects to what allauth still asks for; afterwards to the page they first asked for."""
     response: HttpResponse = perform_login(request, user, redirect_url=request.session.pop(NEXT_URL_KEY, "") or None)
     return response

@@ -6,8 +6,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from accounts import invitations
-from accounts.adapter import LONGEST_EMAIL
-from accounts.models import Customer, Invitation, Role, User
+from accounts.models import MAX_EMAIL_LENGTH, Customer, Invitation, Role, User
 
 # What each role may do, in a sentence.
 ROLE_MEANINGS = {
@@ -18,69 +17,71 @@ ROLE_MEANINGS = {
 ROLE_CHOICES = [(role.value, f"{role.label}: {means}") for role, means in ROLE_MEANINGS.items()]
 
 
-class OneLine(forms.CharField):
-    """A text whose line ends become spaces: names stand in the subjects of mails."""
+class SingleLineField(forms.CharField):
+    """Text whose line breaks become spaces: names stand in the subjects of mails."""
 
     def to_python(self, value: Any) -> str:
         return " ".join(str(super().to_python(value)).split())
 
 
-def company_name() -> OneLine:
-    return OneLine(
+def company_name_field() -> SingleLineField:
+    return SingleLineField(
         label="Company name",
         max_length=Customer._meta.get_field("name").max_length,
         widget=forms.TextInput(attrs={"autocomplete": "organization"}),
     )
 
 
-class LoginForm(allauth_forms.LoginForm):
+class WithoutPlaceholders:
+    """Removes the placeholders that allauth gives its fields: they repeat the labels."""
+
+    fields: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+
+
+class LoginForm(WithoutPlaceholders, allauth_forms.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["login"].label = "Email"
-        for field in self.fields.values():
-            field.widget.attrs.pop("placeholder", None)
 
 
-class SignupForm(allauth_forms.SignupForm):
-    """Signing up makes a person and the customer they own, both or neither."""
+class SignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
+    """Creates a user and the customer they own, both or neither."""
 
-    company = company_name()
+    company = company_name_field()
     field_order = ["company", "email", "password1"]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            field.widget.attrs.pop("placeholder", None)
-
     def save(self, request: HttpRequest) -> User:
-        # allauth's sign-up is not atomic: without this a failure here would leave a person without a customer.
+        # allauth's sign-up is not atomic: without this a failure here would leave a user without a customer.
         with transaction.atomic():
             user = super().save(request)
             assert isinstance(user, User)
-            Customer.objects.open(self.cleaned_data["company"], owner=user)
+            Customer.objects.create_with_owner(self.cleaned_data["company"], owner=user)
         return user
 
 
-class InvitedSignupForm(allauth_forms.SignupForm):
-    """Signing up by an invitation makes a person who belongs to the customer that invited them, both or neither."""
+class InvitedSignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
+    """Creates a user who is a member of the customer that invited them, both or neither."""
 
     def __init__(self, *args: Any, invitation: Invitation, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.invitation = invitation
         self.fields["email"].disabled = True
         self.initial["email"] = invitation.email
-        for field in self.fields.values():
-            field.widget.attrs.pop("placeholder", None)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean()
         if self.account_already_exists:
-            # The link has shown whose address it is, so this tells nobody else.
+            # The link was mailed to this address, so nobody else learns that it has an account.
             self.add_error(None, "This address has an account already. Sign in to join.")
         return cleaned
 
     def save(self, request: HttpRequest) -> User:
-        """Raises Invitation.DoesNotExist if it was used or withdrawn meanwhile; then there is no person either."""
+        """Raises Invitation.DoesNotExist, and creates no user, if it was used or withdrawn meanwhile."""
         with transaction.atomic():
             user = super().save(request)
             assert isinstance(user, User)
@@ -90,10 +91,8 @@ class InvitedSignupForm(allauth_forms.SignupForm):
 
 
 class InvitationForm(forms.Form):
-    """Whom an owner invites."""
-
     email = forms.EmailField(
-        label="Email", max_length=LONGEST_EMAIL, widget=forms.EmailInput(attrs={"autocomplete": "off"})
+        label="Email", max_length=MAX_EMAIL_LENGTH, widget=forms.EmailInput(attrs={"autocomplete": "off"})
     )
     role = forms.ChoiceField(choices=ROLE_CHOICES, initial=Role.MEMBER)
 
@@ -103,4 +102,4 @@ class RoleForm(forms.Form):
 
 
 class CompanyForm(forms.Form):
-    company = company_name()
+    company = company_name_field()

@@ -1,4 +1,4 @@
-"""Inviting people by mail, and what following the mail's link leads to."""
+"""Invitations by mail: sending, withdrawing and accepting them."""
 
 import hashlib
 import re
@@ -19,46 +19,26 @@ from accounts import audit
 from accounts.models import AuditEntry, Customer, Invitation, Membership, Role, User
 
 LIFETIME = timedelta(days=7)
-# Invitations that one customer, and one person, may send in 24 hours.
-MOST_PER_DAY = 30
+# Invitations that one customer, and one user, may send in 24 hours.
+MAX_PER_DAY = 30
 SENT = "member.invited"
 
 
 class CannotInvite(Exception):
-    """Nothing was sent, and nothing has changed."""
-
-
-class AlreadyMember(CannotInvite):
-    """Who is invited belongs to the customer."""
-
-
-class TooMany(CannotInvite):
-    """The customer, or who invites, has sent as many as a day allows."""
-
-
-class MailFailed(CannotInvite):
-    """The mail server did not take the mail."""
-
-
-# What people are told.
-WHY_NOT = {
-    AlreadyMember: "This person belongs to the company already.",
-    TooMany: f"{MOST_PER_DAY} invitations were sent within a day. Please go on tomorrow.",
-    MailFailed: "The mail could not be sent, so nobody was invited. Please try again in a few minutes.",
-}
+    """Nothing was sent and nothing has changed; the text says why, for the person who invites."""
 
 
 def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, by: User) -> Invitation:
-    """Mails a link by which the owner of this address may join; invited again, only the newest link works.
+    """Mails a link by which the owner of this address may join. Of several links only the newest works.
 
-    Raises CannotInvite. Whether the address has an account is neither asked nor told.
+    Raises CannotInvite. Whether the address has an account makes no difference and is not told.
     """
     email, token = email.strip().lower(), secrets.token_urlsafe(32)
     with transaction.atomic():
         customer.lock()
         if customer.memberships.filter(user__email__iexact=email).exists():
-            raise AlreadyMember
-        _count(customer, by)
+            raise CannotInvite("This person belongs to the company already.")
+        _check_limit(customer, by)
         before = Invitation.objects.pending().filter(customer=customer, email=email).first()
         invitation, _ = Invitation.objects.pending().update_or_create(
             customer=customer,
@@ -73,14 +53,16 @@ def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, 
         audit.record(SENT, customer=customer, actor=by, person=email, role=role.value)
     try:
         _mail(invitation, request.build_absolute_uri(reverse("invitation", args=[token])))
-    except OSError:  # SMTP's own errors, too
-        _take_back(invitation, before, by=by)
-        raise MailFailed from None
+    except OSError:  # the base class of smtplib's errors
+        _undo(invitation, before, by=by)
+        raise CannotInvite(
+            "The mail could not be sent, so nobody was invited. Please try again in a few minutes."
+        ) from None
     return invitation
 
 
 def withdraw(invitation: Invitation, *, by: User) -> bool:
-    """Ends the invitation; False when it was accepted or withdrawn already."""
+    """Ends the invitation; returns False if it was accepted or withdrawn already."""
     with transaction.atomic():
         done = invitation.withdraw()
         if done:
@@ -89,13 +71,13 @@ def withdraw(invitation: Invitation, *, by: User) -> bool:
 
 
 def find(token: str) -> Invitation | None:
-    """The invitation that this link's token opens now, if there is one."""
+    """The invitation that this link's token belongs to, if it still works."""
     rows = Invitation.objects.live().select_related("customer", "invited_by")
     return rows.filter(token_hash=_hash(token)).first()
 
 
 def is_for(invitation: Invitation, user: User) -> bool:
-    """Whether the invited address is this person's: the one they sign in with, or another they have confirmed."""
+    """Whether the invited address is this user's: the one they sign in with, or another they have confirmed."""
     return (
         user.email.lower() == invitation.email
         or EmailAddress.objects.filter(user=user, email__iexact=invitation.email, verified=True).exists()
@@ -103,9 +85,9 @@ def is_for(invitation: Invitation, user: User) -> bool:
 
 
 def accept(invitation: Invitation, user: User) -> bool:
-    """Makes this person a member and uses the invitation up, or neither; False if it is used up already.
+    """Makes this user a member and marks the invitation accepted, or does neither and returns False.
 
-    Who has followed the mailed link has shown that the address is theirs.
+    Following the mailed link proves that the address is theirs, so it counts as confirmed.
     """
     with transaction.atomic():
         invitation.customer.lock()
@@ -127,15 +109,15 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _count(customer: Customer, by: User) -> None:
-    """Raises TooMany. Counted in the trail, so that withdrawing does not make room for more."""
+def _check_limit(customer: Customer, by: User) -> None:
+    """Raises CannotInvite. Counts in the audit trail, so that withdrawing does not allow more."""
     theirs = Q(customer=customer) if by.is_staff else Q(customer=customer) | Q(actor=by)
     today = AuditEntry.objects.filter(theirs, kind=SENT, at__gt=timezone.now() - timedelta(days=1))
-    if today.count() >= MOST_PER_DAY:
-        raise TooMany
+    if today.count() >= MAX_PER_DAY:
+        raise CannotInvite(f"{MAX_PER_DAY} invitations were sent within a day. Please go on tomorrow.")
 
 
-def _take_back(invitation: Invitation, before: Invitation | None, *, by: User) -> None:
+def _undo(invitation: Invitation, before: Invitation | None, *, by: User) -> None:
     rows = Invitation.objects.pending().filter(pk=invitation.pk, token_hash=invitation.token_hash)
     with transaction.atomic():
         if before is None:
@@ -155,7 +137,7 @@ def _mail(invitation: Invitation, link: str) -> None:
         "accounts/mail/invitation.txt",
         {
             "app_name": settings.APP_NAME,
-            "company": in_a_mail(invitation.customer.name),
+            "company": name_without_links(invitation.customer.name),
             "invitation": invitation,
             "link": link,
             "days": LIFETIME.days,
@@ -165,9 +147,9 @@ def _mail(invitation: Invitation, link: str) -> None:
     EmailMessage(subject.strip(), body.strip() + "\n", to=[invitation.email]).send()
 
 
-def in_a_mail(name: str) -> str:
-    """A company's name for a mail to an outsider: one line, and nothing that a mail program would make a link of.
+def name_without_links(name: str) -> str:
+    """A company's name for a mail to a stranger: one line, with nothing that a mail program would turn into a link.
 
-    Names are the only words of such a mail that a person chooses.
+    Names are the only words in such a mail that a user chooses.
     """
     return " ".join(re.sub(r"(?<=\S)[.:/@\\]+(?=\S)", " ", name).split())

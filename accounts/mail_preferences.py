@@ -1,4 +1,4 @@
-"""Which mails somebody wants, and the links in them that end them without signing in."""
+"""Which mails each user wants, and links in those mails that unsubscribe without a sign-in."""
 
 from datetime import datetime, timedelta
 
@@ -10,32 +10,32 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import Customer, Membership, Role, User
 
-# When the daily digest goes out, UTC.
+# When the daily digest is sent, UTC.
 DIGEST_HOUR = 7
-# What a mail's link may end: the mails about one customer's trouble, or one person's digest.
+# What an unsubscribe link ends: the mails about one customer's trouble, or one user's digest.
 TROUBLE, DIGEST = "trouble", "digest"
 _signer = signing.Signer(salt="accounts.unsubscribe")
 
 
 def trouble_recipients(customer: Customer) -> list[Membership]:
-    """Who hears that something of this customer needs a person, and that it works again.
+    """Who is mailed when something of this customer needs a person, and when it works again.
 
-    Everybody who wants to; all owners beside them, should no owner want to: somebody has to be told.
+    Everybody who wants it; if no owner does, all owners beside them, because somebody has to be told.
     """
     members = customer.memberships.active().select_related("user")
-    told = list(members.wanting_trouble_mails().order_by("pk"))
-    if not any(membership.role == Role.OWNER for membership in told):
-        told += members.owners().order_by("pk")
-    return told
+    recipients = list(members.wanting_trouble_mails().order_by("pk"))
+    if not any(membership.role == Role.OWNER for membership in recipients):
+        recipients += members.owners().order_by("pk")
+    return recipients
 
 
 def save(membership: Membership, *, trouble_mails: bool, daily_digest: bool) -> bool:
-    """Notes what this person wants to be sent about this customer; returns whether that is new."""
+    """Saves what this user wants to be mailed about this customer; returns whether anything changed."""
     if (membership.gets_trouble_mails, membership.daily_digest) == (trouble_mails, daily_digest):
         return False
     with transaction.atomic():
         Membership.objects.filter(pk=membership.pk).update(trouble_mails=trouble_mails, daily_digest=daily_digest)
-        _plan_digest(membership.user)
+        _schedule_digest(membership.user)
         audit.record(
             "notifications.changed",
             customer=membership.customer,
@@ -47,23 +47,23 @@ def save(membership: Membership, *, trouble_mails: bool, daily_digest: bool) -> 
 
 
 def next_digest(after: datetime) -> datetime:
-    """The next time that digests go out, later than this moment."""
+    """The first time after this moment at which digests are sent."""
     today = after.replace(hour=DIGEST_HOUR, minute=0, second=0, microsecond=0)
     return today if today > after else today + timedelta(days=1)
 
 
 def unsubscribe_path(what: str, pk: int) -> str:
-    """The path of the page that ends these mails: of a membership's TROUBLE, or of a user's DIGEST."""
+    """The path of the page that ends these mails: TROUBLE with a membership's pk, or DIGEST with a user's."""
     return reverse("stop_mails", args=[_signer.sign(f"{what}.{pk}")])
 
 
-def unsubscribe_headers(address: str) -> dict[str, str]:
-    """What lets a mail program offer to end these mails (RFC 8058): `address` is the full one of unsubscribe_path()."""
-    return {"List-Unsubscribe": f"<{address}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+def unsubscribe_headers(url: str) -> dict[str, str]:
+    """The headers of one-click unsubscribe (RFC 8058); `url` is the absolute one of unsubscribe_path()."""
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def read_unsubscribe(signed: str) -> tuple[str, int] | None:
-    """What a signed link is about; None for one that was not made here."""
+    """The arguments of unsubscribe_path() from its last segment; None if the signature is wrong."""
     try:
         what, _, pk = _signer.unsign(signed).partition(".")
     except signing.BadSignature:
@@ -72,7 +72,7 @@ def read_unsubscribe(signed: str) -> tuple[str, int] | None:
 
 
 def unsubscribe(what: str, pk: int) -> None:
-    """Ends these mails. Doing so again, or for somebody who is gone, changes nothing."""
+    """Ends these mails. Does nothing if they have ended, or if the user or membership is gone."""
     memberships = Membership.objects.select_related("user", "customer")
     rows = memberships.filter(pk=pk) if what == TROUBLE else memberships.filter(user=pk, daily_digest=True)
     for membership in rows:
@@ -83,7 +83,7 @@ def unsubscribe(what: str, pk: int) -> None:
         )
 
 
-def _plan_digest(user: User) -> None:
+def _schedule_digest(user: User) -> None:
     wanted = user.memberships.filter(daily_digest=True).exists()
-    planned = User.objects.filter(pk=user.pk, next_digest_at__isnull=wanted)
-    planned.update(next_digest_at=next_digest(timezone.now()) if wanted else None)
+    changed = User.objects.filter(pk=user.pk, next_digest_at__isnull=wanted)
+    changed.update(next_digest_at=next_digest(timezone.now()) if wanted else None)

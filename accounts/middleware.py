@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class IgnoreMalformedSessionCookie:
-    """Takes a session cookie for absent that cannot be one of ours: PostgreSQL refuses to look for a NUL."""
+    """Ignores a session cookie that cannot be one of ours: PostgreSQL refuses to look for a NUL."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -34,23 +34,23 @@ class IgnoreMalformedSessionCookie:
 
 
 class LoginRequired(LoginRequiredMiddleware):
-    """Asks for a sign-in, and leads back to a page: never to an address that only takes forms."""
+    """Asks for a sign-in, and redirects back to a page, never to a URL that only accepts POST."""
 
     def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponse:  # type: ignore[override]
         if "HX-Request" in request.headers and request.method == "GET":
-            # A part of a page that asks for itself anew: the whole page has to, and is led to the sign-in.
+            # A part of a page that reloads itself: let htmx reload the whole page, which redirects to the sign-in.
             return HttpResponse(status=204, headers={"HX-Refresh": "true"})
         if request.method in {"GET", "HEAD"}:
             return super().handle_no_permission(request, view_func)
         parts = request.path.split("/")
-        back = f"/c/{parts[2]}/" if parts[1] == "c" and len(parts) > 2 else "/"
-        return redirect_to_login(back, resolve_url(settings.LOGIN_URL))
+        next_url = f"/c/{parts[2]}/" if parts[1] == "c" and len(parts) > 2 else "/"
+        return redirect_to_login(next_url, resolve_url(settings.LOGIN_URL))
 
 
 class VisitorTimeZone:
-    """Days and times of a page are those of the visitor: their browser says where it is in a cookie (static/app.js).
+    """Shows times in the visitor's time zone, which static/app.js names in a cookie.
 
-    Before the first answer, without JavaScript, or with a name that we do not know, they are in UTC and say so.
+    In the first response, without JavaScript, or for an unknown name, times are in UTC and say so.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -62,7 +62,7 @@ class VisitorTimeZone:
 
 
 def _zone(name: str) -> ZoneInfo | None:
-    """None, the app's own, for any name that is not in the time zone database."""
+    """None, which means TIME_ZONE, for a name that is not in the time zone database."""
     return ZoneInfo(name) if name in _zones() else None
 
 
@@ -72,9 +72,9 @@ def _zones() -> frozenset[str]:
 
 
 class MailFailurePage:
-    """Turns a mail server that is down into a calm page, for the account pages that send mail while one waits.
+    """Answers 503 with a page of its own when an account page cannot send its mail.
 
-    Sign-up looks after itself: it also undoes what it has saved.
+    Sign-up handles this itself, because it also has to undo what it has saved.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -91,9 +91,9 @@ class MailFailurePage:
 
 
 class RequireStaffSecondFactor:
-    """Leads staff who have no second factor to set one up before they see the admin, or anything below /staff/."""
+    """Redirects staff without a second factor to set one up before they see the admin or /staff/."""
 
-    PLACES = ("/admin/", "/staff/")
+    PATHS = ("/admin/", "/staff/")
     FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -103,7 +103,7 @@ class RequireStaffSecondFactor:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
-        if not settings.STAFF_NEED_SECOND_FACTOR or not request.path.startswith(self.PLACES):
+        if not settings.STAFF_NEED_SECOND_FACTOR or not request.path.startswith(self.PATHS):
             return None
         user = request.user
         if not isinstance(user, User) or not user.is_staff or is_mfa_enabled(user, self.FACTORS):

@@ -1,9 +1,9 @@
-"""Indexes that are built and dropped while others write: for migrations of tables that may be large.
+"""Migration operations that build and drop indexes of large tables while others write.
 
-PostgreSQL does so with CONCURRENTLY, which works outside a transaction only and leaves a broken index behind when it is
+PostgreSQL does so with CONCURRENTLY, which works only outside a transaction and leaves an invalid index when it is
 interrupted (https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY). So a migration
-with these operations is not atomic, and each of them may be run again: what is there already stays, what is broken is
-built anew. Django's own (django.contrib.postgres) know neither SQLite nor a second try.
+with these operations is not atomic, and each of them can be repeated: an existing index stays, an invalid one is built
+again. Django's own (django.contrib.postgres) support neither SQLite nor a repetition.
 """
 
 from typing import Any
@@ -38,20 +38,20 @@ class RemoveIndexOnline(RemoveIndex):
 
 
 def _build(schema_editor: Any, model: Any, index: Index) -> None:
-    is_whole = _found(schema_editor, model, index)
-    if is_whole is False:
+    is_valid = _is_valid(schema_editor, model, index)
+    if is_valid is False:
         _drop(schema_editor, model, index)
-    if not is_whole:
+    if not is_valid:
         schema_editor.add_index(model, index, **_concurrently(schema_editor))
 
 
 def _drop(schema_editor: Any, model: Any, index: Index) -> None:
-    if _found(schema_editor, model, index) is not None:
+    if _is_valid(schema_editor, model, index) is not None:
         schema_editor.remove_index(model, index, **_concurrently(schema_editor))
 
 
-def _found(schema_editor: Any, model: Any, index: Index) -> bool | None:
-    """Whether the index is whole; None if there is none of this name."""
+def _is_valid(schema_editor: Any, model: Any, index: Index) -> bool | None:
+    """Whether the index is valid; None if it does not exist."""
     database = schema_editor.connection
     with database.cursor() as cursor:
         if database.vendor != "postgresql":

@@ -51,11 +51,11 @@ def add_events(connection: Connection) -> None:
 def main() -> dict[str, str]:
     owner = User.objects.create_user("owner@example.com", "correct horse battery staple")
     EmailAddress.objects.create(user=owner, email=owner.email, verified=True, primary=True)
-    customer = Customer.objects.open("Benchmark Property", owner=owner)
+    customer = Customer.objects.create_with_owner("Benchmark Property", owner=owner)
     connection = connected(customer, owner, "6847")
     add_events(connection)
     for number in range(COMPANIES):
-        connected(Customer.objects.open(f"Company {number}", owner=owner), owner, str(7000 + number))
+        connected(Customer.objects.create_with_owner(f"Company {number}", owner=owner), owner, str(7000 + number))
     Panel.objects.bulk_create(
         Panel(title=f"Panel {number}", path=f"slow/{number}", rows_at="rows", columns="ID = iInspectionID")
         for number in range(PANELS)

@@ -95,7 +95,7 @@ def alice(db: None) -> User:
 
 @pytest.fixture
 def acme(alice: User) -> Customer:
-    return Customer.objects.open("Acme Property", owner=alice)
+    return Customer.objects.create_with_owner("Acme Property", owner=alice)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def victor(acme: Customer) -> User:
 @pytest.fixture
 def charlie(db: None) -> User:
     charlie = _person("charlie")
-    Customer.objects.open("Charlie's Lettings", owner=charlie)
+    Customer.objects.create_with_owner("Charlie's Lettings", owner=charlie)
     return charlie
 
 

@@ -1,4 +1,4 @@
-"""Lists and pages of the admin for rows that come from the system, however many there are."""
+"""Base classes of our ModelAdmins, for read-only rows and large tables, and links between pages of the admin."""
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -17,25 +17,25 @@ from accounts.access import current_user
 
 
 class CappedPaginator(Paginator[Any]):
-    """Counts no further than MOST: on a table of millions the count would be slower than the page."""
+    """Counts no further than LIMIT: on a table of millions the count would be slower than the page."""
 
-    MOST = 10_000
+    LIMIT = 10_000
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        counted: int = rows.order_by()[: self.MOST].count()
+        counted: int = rows.order_by()[: self.LIMIT].count()
         return counted
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Rows are looked at here, and changed by actions only, each of which says in the audit trail who it was."""
+    """Shows rows that only actions change; each action names the actor in the audit trail."""
 
     change_form_template = "admin/row.html"
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
-    # Lookups over more than one table that links to this list use.
+    # Lookups across tables that links to this list use.
     allowed_lookups: tuple[str, ...] = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -48,14 +48,14 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
         return False
 
     def has_act_permission(self, request: HttpRequest) -> bool:
-        """Actions need the permission that a form would need, if there were one."""
+        """Whether the user may use actions: they need the same permission as a form for changes."""
         return current_user(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup in self.allowed_lookups or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
     def related(self, row: Any) -> Iterable[tuple[str, str]]:
-        """Words and addresses of lists that belong to this row."""
+        """Labels and URLs of lists that belong to this row."""
         return ()
 
     def render_change_form(
@@ -68,7 +68,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 
 
 class LargeTableAdmin(ReadOnlyAdmin):
-    """For tables of millions: newest first and no other way, since every other order would read all of them."""
+    """For tables of millions of rows: newest first only, because any other order would read all of them."""
 
     ordering = ("-pk",)
     sortable_by = ()
@@ -76,23 +76,23 @@ class LargeTableAdmin(ReadOnlyAdmin):
 
 
 def changelist_url(model: type[Model], **lookups: object) -> str:
-    """The address of a model's list in the admin, narrowed down."""
-    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-    return f"{address}?{urlencode(lookups)}" if lookups else address
+    """The URL of a model's list in the admin, filtered by these lookups."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{url}?{urlencode(lookups)}" if lookups else url
 
 
 def change_url(row: Model) -> str:
-    """The address of a row's page in the admin."""
+    """The URL of a row's page in the admin."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
 def link(row: Model | None, words: str = "") -> SafeString | str:
-    """A link to the row's page; a dash for no row."""
+    """A link to the row's page; a dash for None."""
     return format_html('<a href="{}">{}</a>', change_url(row), words or row) if row is not None else "–"
 
 
 def link_column(name: str) -> Callable[[Any], SafeString | str]:
-    """A column that links to the row which this foreign key leads to."""
+    """A column that links to the row that this foreign key names."""
 
     @admin.display(description=name.replace("_", " "))
     def column(row: Any) -> SafeString | str:

@@ -1,6 +1,6 @@
-"""Actions of staff: asked about on a page of their own first, then done row by row.
+"""Admin actions that ask first, on a page of their own, and then act row by row.
 
-What an action does, and that it says so in the audit trail, is up to the room it calls.
+The function that acts on a row also writes the audit entry.
 """
 
 import time
@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 
 from accounts.access import current_user
 
-# A request goes on no longer than this (seconds): what is left then is said, and done by asking again.
+# Seconds of one request: rows that are left then are reported as not done.
 TIME_LIMIT = 20.0
 MAX_MESSAGES = 5
 
@@ -29,25 +29,25 @@ def confirmed(
     label: str,
     *,
     warning: str,
-    most: int = 100,
+    limit: int = 100,
     permission: str = "act",
     form: type[forms.Form] | None = None,
-    tells: Callable[[Any], Iterable[str]] | None = None,
+    details: Callable[[Any], Iterable[str]] | None = None,
 ) -> Callable[[Callable[..., str]], Action]:
-    """An action out of a method that acts on one row and returns why it did not, or nothing.
+    """Makes an action of a method that acts on one row and returns an empty string, or why it did nothing.
 
-    label: the words of the action and of its button. warning: what will happen, in a sentence or two. most: rows at
-    once. form: what else is asked; its cleaned data become keyword arguments. tells: what goes with one row.
+    label: the words of the action and of its button. warning: what will happen, in a sentence or two. limit: rows at
+    once. form: further input; its cleaned data become keyword arguments. details: lines to show below a row.
     """
 
     def decorate(act: Callable[..., str]) -> Action:
         @admin.action(description=label, permissions=[permission])
         @wraps(act)
         def action(self: Any, request: HttpRequest, chosen: "QuerySet[Any]") -> HttpResponse | None:
-            rows = list(chosen[: most + 1])
-            if len(rows) > most:
+            rows = list(chosen[: limit + 1])
+            if len(rows) > limit:
                 self.message_user(
-                    request, f"{label} works for at most {most} at once. Nothing was done.", messages.ERROR
+                    request, f"{label} works for at most {limit} at once. Nothing was done.", messages.ERROR
                 )
                 return None
             sure = "sure" in request.POST
@@ -58,7 +58,7 @@ def confirmed(
                     "title": f"{label}?",
                     "label": label,
                     "warning": warning,
-                    "rows": [(row, list(tells(row)) if tells else []) for row in rows],
+                    "rows": [(row, list(details(row)) if details else []) for row in rows],
                     "action": act.__name__,
                     "checkbox": ACTION_CHECKBOX_NAME,
                     "form": asked,
@@ -67,7 +67,7 @@ def confirmed(
                 }
                 return TemplateResponse(request, "admin/confirm.html", context)
             answers = asked.cleaned_data if asked is not None else {}
-            _tell(self, request, label, _one_by_one(self, act, rows, by=current_user(request), **answers))
+            _report(self, request, label, _act(self, act, rows, by=current_user(request), **answers))
             if len(rows) == 1 and self.model.objects.filter(pk=rows[0].pk).exists():
                 return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", rows[0].pk)
             return None
@@ -77,20 +77,22 @@ def confirmed(
     return decorate
 
 
-def _one_by_one(model_admin: Any, act: Callable[..., str], rows: list[Any], **answers: Any) -> list[tuple[str, str]]:
-    """What became of each row: its name, and why it was not done."""
-    give_up_at = time.monotonic() + TIME_LIMIT
-    told = []
+def _act(model_admin: Any, act: Callable[..., str], rows: list[Any], **answers: Any) -> list[tuple[str, str]]:
+    """Returns for each row its name, and why it was not done or an empty string."""
+    stop_at = time.monotonic() + TIME_LIMIT
+    results = []
     for row in rows:
         name = str(row)
-        late = time.monotonic() > give_up_at
-        told.append((name, "not done yet, it took too long; ask again" if late else act(model_admin, row, **answers)))
-    return told
+        late = time.monotonic() > stop_at
+        results.append(
+            (name, "not done yet, it took too long; ask again" if late else act(model_admin, row, **answers))
+        )
+    return results
 
 
-def _tell(model_admin: Any, request: HttpRequest, label: str, told: list[tuple[str, str]]) -> None:
-    left_out = [(name, why) for name, why in told if why]
-    done = len(told) - len(left_out)
+def _report(model_admin: Any, request: HttpRequest, label: str, results: list[tuple[str, str]]) -> None:
+    left_out = [(name, why) for name, why in results if why]
+    done = len(results) - len(left_out)
     if done:
         model_admin.message_user(request, f"{label}: done for {done}.", messages.SUCCESS)
     for name, why in left_out[:MAX_MESSAGES]:

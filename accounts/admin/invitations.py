@@ -1,4 +1,4 @@
-"""Invitations: all of them to be looked at, and a customer's owner invited by the same mail that owners send."""
+"""All invitations, read-only, and a field that invites a customer's owner by the same mail that owners send."""
 
 from typing import Any
 
@@ -9,9 +9,8 @@ from django.http import HttpRequest
 
 from accounts import invitations
 from accounts.access import current_user
-from accounts.adapter import LONGEST_EMAIL
 from accounts.admin.base import ReadOnlyAdmin, link_column
-from accounts.models import Customer, Invitation, Role
+from accounts.models import MAX_EMAIL_LENGTH, Customer, Invitation, Role
 
 
 class InvitationInline(admin.TabularInline[Invitation, Any]):
@@ -50,13 +49,13 @@ class InvitationAdmin(ReadOnlyAdmin):
             return "accepted"
         if invitation.withdrawn_at:
             return "withdrawn"
-        return "its time is up" if invitation.is_over else "waits for an answer"
+        return "its time is up" if invitation.is_expired else "waits for an answer"
 
 
 class OwnerForm(forms.ModelForm[Customer]):
     invite_owner = forms.EmailField(
         label="Invite an owner",
-        max_length=LONGEST_EMAIL,
+        max_length=MAX_EMAIL_LENGTH,
         required=False,
         help_text="This address is mailed a link to join as owner, the same as owners send. Again: a new link.",
     )
@@ -67,14 +66,14 @@ class OwnerForm(forms.ModelForm[Customer]):
 
 
 class OwnerInvitationAdmin(admin.ModelAdmin[Customer]):
-    """For the admin of customers: a field for the address of an owner to invite."""
+    """Adds to the admin of customers a field for the address of an owner to invite."""
 
     form = OwnerForm
 
     def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if email := form.cleaned_data.get("invite_owner"):
-            # The admin works in a transaction, and a mail server may take its time.
+            # Not inside the transaction of the admin: a mail server may take long.
             transaction.on_commit(lambda: _invite(request, obj, email))
 
 
@@ -82,6 +81,6 @@ def _invite(request: HttpRequest, customer: Customer, email: str) -> None:
     try:
         invitations.invite(request, customer, email, Role.OWNER, by=current_user(request))
     except invitations.CannotInvite as problem:
-        messages.error(request, invitations.WHY_NOT[type(problem)])
+        messages.error(request, str(problem))
     else:
         messages.success(request, f"An invitation was sent to {email}.")

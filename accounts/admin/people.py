@@ -1,4 +1,4 @@
-"""People, and which customers they belong to."""
+"""Users, and which customers they belong to."""
 
 from typing import Any
 
@@ -14,24 +14,22 @@ from accounts.admin.base import CappedPaginator, link_column
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import Customer, Membership, User
 
-# In a customer's trail, what staff changed about who belongs to it.
+# Kinds of audit entries.
 SET, REMOVED = "member.set_by_staff", "member.removed_by_staff"
-POWERS: list[str | list[str] | tuple[str, ...] | tuple[()]] = [
+PRIVILEGES: list[str | list[str] | tuple[str, ...] | tuple[()]] = [
     "is_active",
     "is_staff",
     "is_superuser",
     "groups",
     "user_permissions",
 ]
-
-
-# allauth keeps what was confirmed of an address beside it; the two must not part.
+# allauth has a row of its own that says whether the address is confirmed: both have to change together.
 EMAIL_IS_THEIRS = "People change their address themselves, in their account, by answering a mail to the new one."
 
 
 class MembershipInline(admin.StackedInline[Membership, Any]):
     model = Membership
-    exclude = ["trouble_mails", "daily_digest"]  # their own choice
+    exclude = ["trouble_mails", "daily_digest"]  # the user's own choice
     extra = 0
     autocomplete_fields = ["user", "customer"]
 
@@ -40,24 +38,24 @@ class MembershipInline(admin.StackedInline[Membership, Any]):
 
 
 def orphaned_by(user: User) -> list[Customer]:
-    """Customers whose only owner this person is."""
+    """Customers whose only owner this user is."""
     owned = Customer.objects.filter(memberships__in=user.memberships.owners())
-    return [customer for customer in owned if not customer.has_owner_beside(user)]
+    return [customer for customer in owned if not customer.has_other_owner(user)]
 
 
 class MembershipAuditAdmin(admin.ModelAdmin[Any]):
-    """For admins with memberships below a row: what staff change about them stands in the customer's trail."""
+    """Writes changes to the memberships below a row into the customers' audit trails."""
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         super().save_formset(request, form, formset, change)
         if formset.model is Membership:
             for membership in [*formset.new_objects, *(changed for changed, _ in formset.changed_objects)]:
-                _note(request, SET, membership)
+                _record(request, SET, membership)
             for membership in formset.deleted_objects:
-                _note(request, REMOVED, membership)
+                _record(request, REMOVED, membership)
 
 
-def _note(request: HttpRequest, kind: str, membership: Membership) -> None:
+def _record(request: HttpRequest, kind: str, membership: Membership) -> None:
     email, role = membership.user.email, membership.role
     audit.record(kind, customer=membership.customer, actor=current_user(request), person=email, role=role)
 
@@ -76,7 +74,7 @@ class UserAdmin(MembershipAuditAdmin, DjangoUserAdmin[User]):
     fieldsets = [
         (None, {"fields": ["email", "password"], "description": EMAIL_IS_THEIRS}),
         ("Name", {"fields": ["first_name", "last_name"]}),
-        ("What they may do", {"fields": POWERS}),
+        ("What they may do", {"fields": PRIVILEGES}),
         ("Dates", {"fields": ["last_login", "date_joined"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
@@ -84,17 +82,19 @@ class UserAdmin(MembershipAuditAdmin, DjangoUserAdmin[User]):
     actions = ["delete_people"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
-        """Only a superuser hands out powers: whoever may edit people must not make themselves one."""
+        """Only a superuser grants privileges: staff who may edit users must not make themselves superusers."""
         fixed = ["last_login", "date_joined", *(["email"] if obj else [])]
-        return fixed if current_user(request).is_superuser else [*fixed, *map(str, POWERS)]
+        return fixed if current_user(request).is_superuser else [*fixed, *map(str, PRIVILEGES)]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        # Nor take over somebody who can do more than they, by a new password.
-        mightier = obj is not None and (obj.is_staff or obj.is_superuser) and not current_user(request).is_superuser
-        return not mightier and super().has_change_permission(request, obj)
+        # Nor take over a more privileged user by setting a new password.
+        is_privileged = (
+            obj is not None and (obj.is_staff or obj.is_superuser) and not current_user(request).is_superuser
+        )
+        return not is_privileged and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return False  # by the action, which says what goes
+        return False  # only by the action, which says what is deleted
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return current_user(request).is_superuser
@@ -110,9 +110,9 @@ class UserAdmin(MembershipAuditAdmin, DjangoUserAdmin[User]):
         "Delete",
         warning="These people, their sign-ins and their memberships are deleted. What they did stays in the audit"
         " trail, with their address.",
-        most=20,
+        limit=20,
         permission="superuser",
-        tells=lambda user: [
+        details=lambda user: [
             f"member of {user.memberships.count()} customers",
             *(f"the only owner of {customer}: make somebody else an owner first" for customer in orphaned_by(user)),
         ],
@@ -143,13 +143,13 @@ class MembershipAdmin(admin.ModelAdmin[Membership]):
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        _note(request, SET, obj)
+        _record(request, SET, obj)
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
-        _note(request, REMOVED, obj)
+        _record(request, REMOVED, obj)
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Membership]") -> None:
         for membership in queryset.select_related("user", "customer"):
-            _note(request, REMOVED, membership)
+            _record(request, REMOVED, membership)
         super().delete_queryset(request, queryset)

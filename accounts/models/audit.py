@@ -1,20 +1,18 @@
-"""The audit trail."""
-
 from django.db import models
 
-from accounts.models.people import Customer, User
+from accounts.models.people import MAX_EMAIL_LENGTH, Customer, User
 
 
 class AuditEntry(models.Model):
-    """One thing that somebody, or the system, did or refused to do. Written once, never changed, holds no secret."""
+    """One thing that a user or the system did or refused to do. Written once, never changed, holds no secret."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     customer = models.ForeignKey(Customer, null=True, on_delete=models.CASCADE, related_name="audit_entries")
     actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    # The address of who did it, as it was then; stays when the account goes. Empty: the system.
-    actor_name = models.CharField(max_length=254, blank=True, db_default="")
+    # The e-mail address of the actor, as it was then; stays when the account goes. Empty: the system.
+    actor_name = models.CharField(max_length=MAX_EMAIL_LENGTH, blank=True, db_default="")
     kind = models.CharField(max_length=50)
-    # The public code of what it happened to, where it happened to something (a connection).
+    # The public code of the connection concerned, if any.
     subject = models.CharField(max_length=16, blank=True)
     detail = models.JSONField(default=dict)
 
@@ -31,5 +29,5 @@ class AuditEntry(models.Model):
 
     @property
     def who(self) -> str:
-        """Who did it, for people to read."""
+        """The actor in words."""
         return self.actor_name or "the system"

@@ -1,5 +1,3 @@
-"""Invitations: an address that may join a customer, once, by the link in its mail."""
-
 from typing import Self
 
 from django.db import models
@@ -7,12 +5,12 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models.people import Customer, Role, User
+from accounts.models.people import MAX_EMAIL_LENGTH, Customer, Role, User
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def pending(self) -> Self:
-        """Neither accepted nor withdrawn; their time may be up."""
+        """Neither accepted nor withdrawn; may be expired."""
         return self.filter(accepted_at=None, withdrawn_at=None)
 
     def live(self) -> Self:
@@ -21,12 +19,12 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """One address that may join one customer. Sent again, it keeps its row and gets a new link."""
+    """An address that may join a customer, once, by a mailed link. Sent again, it keeps its row and gets a new link."""
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="invitations")
-    email = models.EmailField("e-mail", max_length=254)
+    email = models.EmailField("e-mail", max_length=MAX_EMAIL_LENGTH)
     role = models.CharField(max_length=10, choices=Role)
-    # Only the hash: who reads the table cannot join.
+    # Only the hash: reading the table is not enough to join.
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -51,14 +49,14 @@ class Invitation(models.Model):
         return f"{self.email} to {self.customer} ({self.get_role_display()})"
 
     @property
-    def is_over(self) -> bool:
+    def is_expired(self) -> bool:
         return self.expires_at <= timezone.now()
 
     def accept(self) -> bool:
-        """Uses it up; whether this was the one time it works."""
+        """Marks it accepted; returns False if its link works no more."""
         used = Invitation.objects.live().filter(pk=self.pk, token_hash=self.token_hash).update(accepted_at=Now())
         return used == 1
 
     def withdraw(self) -> bool:
-        """Its link works no more; False when it was accepted or withdrawn already."""
+        """Ends it; returns False if it was accepted or withdrawn already."""
         return Invitation.objects.pending().filter(pk=self.pk).update(withdrawn_at=Now()) == 1

@@ -1,4 +1,4 @@
-"""People, customers, and who belongs to which in what role."""
+"""Users, customers, and who belongs to which in what role."""
 
 import secrets
 from typing import Any, ClassVar, Self
@@ -9,24 +9,26 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-# No vowels and nothing that looks like something else: codes are read out on the phone and spell no words.
+# No vowels and no look-alikes: codes are read out on the phone and must not spell words.
 CODE_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 CODE_LENGTH = 12
+# RFC 5321 allows no more; allauth's columns hold as much.
+MAX_EMAIL_LENGTH = 254
 
 
 def new_code() -> str:
-    """A public identifier for addresses: 12 characters, 57 random bits, never a primary key."""
-    # One number for all letters: events get their codes by the thousand.
+    """A public identifier for URLs: 12 characters, 57 random bits, never a primary key."""
+    # One call for all characters: events get their codes by the thousand.
     left, code = secrets.randbelow(len(CODE_ALPHABET) ** CODE_LENGTH), ""
     for _ in range(CODE_LENGTH):
-        left, letter = divmod(left, len(CODE_ALPHABET))
-        code += CODE_ALPHABET[letter]
+        left, index = divmod(left, len(CODE_ALPHABET))
+        code += CODE_ALPHABET[index]
     return code
 
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """A person who signs in with this e-mail address; without a password they cannot sign in yet."""
+        """Creates a user who signs in with this e-mail address; without a password they cannot sign in yet."""
         if not email:
             raise ValueError("A user needs an e-mail address.")
         user = self.model(email=email.strip().lower(), **fields)
@@ -42,14 +44,14 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person. Signs in by e-mail; belongs to customers through memberships."""
+    """A person. Signs in by e-mail address; belongs to customers through memberships."""
 
     username = None  # type: ignore[assignment]
-    email = models.EmailField("e-mail", max_length=254, unique=True)
+    email = models.EmailField("e-mail", max_length=MAX_EMAIL_LENGTH, unique=True)
     last_customer = models.ForeignKey(
         "Customer", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
     )
-    # Empty while this person wants no daily digest.
+    # None while this user wants no daily digest.
     next_digest_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
 
     USERNAME_FIELD = "email"
@@ -64,7 +66,7 @@ class User(AbstractUser):
 
     @property
     def has_confirmed_email(self) -> bool:
-        """Whether they have shown that mail to this address reaches them."""
+        """Whether they have proven that mail to this address reaches them."""
         return self.emailaddress_set.filter(email__iexact=self.email, verified=True).exists()
 
 
@@ -75,12 +77,12 @@ class Role(models.TextChoices):
 
 
 class LastOwner(Exception):
-    """Somebody would leave a customer without an owner."""
+    """The change would leave a customer without an owner."""
 
 
 class CustomerManager(models.Manager["Customer"]):
-    def open(self, name: str, *, owner: User) -> "Customer":
-        """A new customer with its first owner, or nothing at all."""
+    def create_with_owner(self, name: str, *, owner: User) -> "Customer":
+        """Creates a customer and its first owner, both or neither."""
         with transaction.atomic():
             customer = self.create(name=name)
             Membership.objects.create(customer=customer, user=owner, role=Role.OWNER)
@@ -88,7 +90,7 @@ class CustomerManager(models.Manager["Customer"]):
 
 
 class Customer(models.Model):
-    """The tenant: everything that belongs to somebody belongs to a customer."""
+    """The tenant: all other data belongs to one."""
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     name = models.CharField(max_length=100)
@@ -97,7 +99,7 @@ class Customer(models.Model):
 
     objects: ClassVar[CustomerManager] = CustomerManager()
 
-    # The visitor's role here; set by access.customer_for(), for views and templates.
+    # The visitor's role, for views and templates; set by access.customer_for().
     role: str = ""
 
     class Meta:
@@ -107,8 +109,8 @@ class Customer(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def has_owner_beside(self, user: User) -> bool:
-        """Whether somebody else, who can sign in, owns this customer too: the rule of the last owner."""
+    def has_other_owner(self, user: User) -> bool:
+        """Whether another owner of this customer can sign in."""
         return self.memberships.active().owners().exclude(user=user).exists()
 
     @property
@@ -116,7 +118,7 @@ class Customer(models.Model):
         return self.role == Role.OWNER
 
     def lock(self) -> None:
-        """Makes others who change who belongs here wait until this transaction ends.
+        """Blocks other changes of this customer's members until this transaction ends.
 
         On SQLite the transaction itself does: it is IMMEDIATE, so there is one at a time.
         """
@@ -130,14 +132,14 @@ class Customer(models.Model):
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def active(self) -> Self:
-        """Of people who can sign in."""
+        """Those of users who can sign in."""
         return self.filter(user__is_active=True)
 
     def owners(self) -> Self:
         return self.filter(role=Role.OWNER)
 
     def wanting_trouble_mails(self) -> Self:
-        """Who wants the mails about what breaks; who has not chosen gets them as an owner."""
+        """Those who want mails about trouble. The default, until a user has chosen, is owners only."""
         return self.filter(Q(trouble_mails=True) | Q(trouble_mails=None, role=Role.OWNER))
 
 
@@ -146,7 +148,7 @@ class Membership(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Empty until this person has chosen: see wanting_trouble_mails().
+    # None until this user has chosen: see wanting_trouble_mails().
     trouble_mails = models.BooleanField(null=True, blank=True)
     daily_digest = models.BooleanField(default=False, db_default=False)
 
@@ -166,23 +168,23 @@ class Membership(models.Model):
         return self.role == Role.OWNER if self.trouble_mails is None else self.trouble_mails
 
     def change_role(self, role: Role) -> None:
-        """From the next request on this person may do what the role may.
+        """Changes the role, from the user's next request on.
 
-        Raises LastOwner rather than leave the customer without one, and DoesNotExist for who is gone already.
+        Raises LastOwner if the customer would have no owner left, DoesNotExist if the membership has ended.
         """
         with transaction.atomic():
-            self._lock(keeping_an_owner=role != Role.OWNER)
+            self._lock(needs_other_owner=role != Role.OWNER)
             Membership.objects.filter(pk=self.pk).update(role=role)
 
     def end(self) -> None:
-        """This person does not belong to the customer any more. Raises like `change_role`."""
+        """Deletes the membership. Raises like change_role()."""
         with transaction.atomic():
-            self._lock(keeping_an_owner=True)
+            self._lock(needs_other_owner=True)
             Membership.objects.filter(pk=self.pk).delete()
 
-    def _lock(self, *, keeping_an_owner: bool) -> None:
-        # First the lock, then the look: of two owners who step down at the same moment the second one sees the first.
+    def _lock(self, *, needs_other_owner: bool) -> None:
+        # Lock first, then read: of two owners who step down at the same time, the second one sees the first.
         self.customer.lock()
         self.refresh_from_db(fields=["role"])
-        if keeping_an_owner and self.role == Role.OWNER and not self.customer.has_owner_beside(self.user):
+        if needs_other_owner and self.role == Role.OWNER and not self.customer.has_other_owner(self.user):
             raise LastOwner

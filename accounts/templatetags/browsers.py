@@ -1,10 +1,10 @@
-"""What a browser calls itself, in words."""
+"""User-Agent headers in words."""
 
 from django import template
 
 register = template.Library()
 
-# In this order: most browsers also name those that they want to be taken for.
+# In this order: most browsers also name others, for compatibility.
 BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
 SYSTEMS = {
     "iPhone": "iPhone",
@@ -19,7 +19,7 @@ SYSTEMS = {
 
 @register.filter
 def browser(user_agent: str) -> str:
-    """ "Firefox on Windows", as far as the User-Agent header tells."""
-    name = next((words for sign, words in BROWSERS.items() if f"{sign}/" in user_agent), "A browser")
-    system = next((words for sign, words in SYSTEMS.items() if sign in user_agent), "")
+    """ "Firefox on Windows", as far as the User-Agent header says."""
+    name = next((words for token, words in BROWSERS.items() if f"{token}/" in user_agent), "A browser")
+    system = next((words for token, words in SYSTEMS.items() if token in user_agent), "")
     return f"{name} on {system}" if system else name

@@ -1,4 +1,4 @@
-"""Icons of static/vendor/icons.svg. A page has some twenty: a template included for each took a tenth of its time."""
+"""Icons of static/vendor/icons.svg; a tag, because an included template took a tenth of a page's time."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """A symbol of the sprite; always decoration, so words stand beside it."""
+    """A symbol of the sprite; decoration only, so words have to stand beside it."""
     return format_html(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', _sprite(), name
     )
@@ -20,5 +20,5 @@ def icon(name: str) -> SafeString:
 
 @cache
 def _sprite() -> str:
-    """Its address, which holds a hash of what is in it: the same for as long as a process runs."""
+    """The URL of the sprite; it holds a hash of the content and does not change while a process runs."""
     return static("vendor/icons.svg")

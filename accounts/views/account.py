@@ -1,4 +1,4 @@
-"""One's own account, beside what allauth shows of it: which mails one gets, and closing it."""
+"""A user's own account, beside allauth's pages: which mails they get, and closing the account."""
 
 from allauth.account.decorators import reauthentication_required
 from allauth.usersessions.models import UserSession
@@ -20,7 +20,7 @@ from accounts.models import LastOwner, Membership, User
 @never_cache
 @require_http_methods(["GET", "POST"])
 def notifications(request: HttpRequest) -> HttpResponse:
-    """Which mails this person wants, company by company."""
+    """Which mails this user wants, by company."""
     user = current_user(request)
     memberships = user.memberships.select_related("customer", "user").order_by("customer__name", "pk")
     if request.method == "GET":
@@ -37,18 +37,18 @@ def notifications(request: HttpRequest) -> HttpResponse:
     return redirect("notifications")
 
 
-# A mail program that follows List-Unsubscribe has no cookie, hence no CSRF token: the signature in the address is
-# what permits it (RFC 8058). GET only asks: link scanners open every address in a mail.
+# A mail program that follows List-Unsubscribe has no cookie, hence no CSRF token: the signature in the URL authorizes
+# it (RFC 8058). GET changes nothing: link scanners open every URL in a mail.
 @csrf_exempt
 @never_cache
 @login_not_required
 @require_http_methods(["GET", "POST"])
 def stop_mails(request: HttpRequest, signed: str) -> HttpResponse:
-    """Ends the mails that the signed address is about, for whoever holds it, signed in or not."""
-    about = mail_preferences.read_unsubscribe(signed)
-    if about is None:
+    """Ends the mails that the signed URL names, signed in or not."""
+    what_and_pk = mail_preferences.read_unsubscribe(signed)
+    if what_and_pk is None:
         return render(request, "accounts/stop_mails.html", {"broken": True}, status=404)
-    what, pk = about
+    what, pk = what_and_pk
     if request.method == "POST":
         mail_preferences.unsubscribe(what, pk)
     return render(
@@ -62,7 +62,7 @@ def stop_mails(request: HttpRequest, signed: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @reauthentication_required
 def close(request: HttpRequest) -> HttpResponse:
-    """Closes this person's account for good, unless a company would be left without an owner."""
+    """Closes this user's account for good, unless a company would be left without an owner."""
     user = current_user(request)
     memberships = user.memberships.select_related("customer").order_by("customer_id")
     if request.method == "GET":
@@ -80,7 +80,7 @@ def close(request: HttpRequest) -> HttpResponse:
 
 def _close(user: User, memberships: list[Membership]) -> None:
     with transaction.atomic():
-        # Companies in the same order for everybody: two who close at once do not wait for each other in a circle.
+        # Companies in the same order for everybody: two users who close at once do not deadlock.
         for membership in memberships:
             audit.record("account.closed", customer=membership.customer, actor=user, person=user.email)
             membership.end()

@@ -1,4 +1,4 @@
-"""A customer itself: its name, and starting another one."""
+"""A customer's name, and starting another customer."""
 
 from datetime import timedelta
 
@@ -17,14 +17,14 @@ from accounts.access import OWNERS, current_user, customer_for
 from accounts.forms import CompanyForm
 from accounts.models import AuditEntry, Customer
 
-# Companies that one person may start in a day.
-MOST_PER_DAY = 10
+# Companies that one user may start in 24 hours.
+MAX_PER_DAY = 10
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 def company(request: HttpRequest, code: str) -> HttpResponse:
-    """What owners may set about their company."""
+    """The settings of a company, for its owners."""
     customer = customer_for(request, code, roles=OWNERS)
     form = CompanyForm(request.POST or None, initial={"company": customer.name})
     if not form.is_valid():
@@ -43,17 +43,17 @@ def company(request: HttpRequest, code: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
-    """Another company for somebody who is here already; where sign-up is closed, staff make them."""
+    """Another company for a signed-in user; where sign-up is closed, only staff create companies."""
     if not settings.SIGNUP_OPEN:
         raise PermissionDenied
     owner = current_user(request)
     form = CompanyForm(request.POST or None)
-    if form.is_valid() and _started_today(owner.pk) >= MOST_PER_DAY:
-        form.add_error(None, f"You have started {MOST_PER_DAY} companies today. Please go on tomorrow.")
+    if form.is_valid() and _started_today(owner.pk) >= MAX_PER_DAY:
+        form.add_error(None, f"You have started {MAX_PER_DAY} companies today. Please go on tomorrow.")
     if not form.is_valid():
         return render(request, "accounts/start_company.html", {"form": form})
     with transaction.atomic():
-        customer = Customer.objects.open(form.cleaned_data["company"], owner=owner)
+        customer = Customer.objects.create_with_owner(form.cleaned_data["company"], owner=owner)
         audit.record("customer.started", customer=customer, actor=owner)
     return redirect("dashboard", customer.code)
 

@@ -1,4 +1,4 @@
-"""Following the link of an invitation: what it is about, joining, and making an account for it."""
+"""What the link of an invitation leads to: joining, with an account or by a sign-up for it."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from accounts.models import Invitation, User
 @login_not_required
 @require_http_methods(["GET", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Says who invites to what; for the person whose address is invited, one button to join."""
+    """Says who invites to what, with a button to join for the user whose address is invited."""
     found = invitations.find(token)
     if found is None:
         return _gone(request)
@@ -44,9 +44,9 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 @method_decorator(login_not_required, name="dispatch")
 class InvitedSignupView(SignupView):
-    """Sign-up for the address of an invitation, also where sign-up is closed to others.
+    """Sign-up for the address of an invitation, also where sign-up is closed.
 
-    It makes no company, and mails nothing: following the link has proven the address.
+    It creates no company and mails nothing: following the link has proven the address.
     """
 
     template_name = "accounts/invited_signup.html"
@@ -79,12 +79,12 @@ class InvitedSignupView(SignupView):
 
     def form_valid(self, form: Form) -> HttpResponse:
         try:
-            response: HttpResponse = super().form_valid(form)
-            return response
+            return super().form_valid(form)
         except (Invitation.DoesNotExist, IntegrityError):
-            # Pressed twice: the other request was faster.
+            # Submitted twice: the other request was faster.
             return _gone(self.request)
 
 
 def _gone(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/invitation_gone.html", status=404)
+    context = {"days": invitations.LIFETIME.days}
+    return render(request, "accounts/invitation_gone.html", context, status=404)

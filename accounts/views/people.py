@@ -1,4 +1,4 @@
-"""Who belongs to a customer: a page for everybody there, changes for its owners."""
+"""The members of a customer: a page for all of them, changes for owners."""
 
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
@@ -20,7 +20,7 @@ KEEP_AN_OWNER = "A company needs an owner. Make somebody else an owner first."
 @never_cache
 @require_GET
 def people(request: HttpRequest, code: str) -> HttpResponse:
-    """Members with their roles; for owners the forms to change them, and the invitations that are out."""
+    """Members with their roles; for owners also forms to change them, and pending invitations."""
     return _page(request, customer_for(request, code), InvitationForm())
 
 
@@ -34,7 +34,7 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
     try:
         invitations.invite(request, customer, email, role, by=current_user(request))
     except invitations.CannotInvite as problem:
-        form.add_error(None, invitations.WHY_NOT[type(problem)])
+        form.add_error(None, str(problem))
         return _page(request, customer, form)
     messages.success(request, f"We have sent an invitation to {email}. It works for {invitations.LIFETIME.days} days.")
     return redirect("people", customer.code)
@@ -47,7 +47,7 @@ def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpRespon
     try:
         invitations.invite(request, customer, asked.email, Role(asked.role), by=current_user(request))
     except invitations.CannotInvite as problem:
-        messages.error(request, invitations.WHY_NOT[type(problem)])
+        messages.error(request, str(problem))
     else:
         messages.success(request, f"We have sent {asked.email} a new link. The old one no longer works.")
     return redirect("people", customer.code)
@@ -127,7 +127,7 @@ def _end(request: HttpRequest, member: Membership, kind: str) -> bool:
         messages.error(request, KEEP_AN_OWNER)
         return False
     except Membership.DoesNotExist:
-        pass  # somebody else was faster, and it is as was asked
+        pass  # another request was faster
     return True
 
 
@@ -147,6 +147,6 @@ def _page(request: HttpRequest, customer: Customer, form: InvitationForm) -> Htt
 
 
 def _with_second_factor(members: "QuerySet[Membership]") -> "QuerySet[Membership]":
-    """With `second_factor`: recovery codes alone are none."""
+    """Annotates `second_factor`; recovery codes alone do not count as one."""
     factors = Authenticator.objects.filter(user=OuterRef("user")).exclude(type=Authenticator.Type.RECOVERY_CODES)
     return members.annotate(second_factor=Exists(factors))

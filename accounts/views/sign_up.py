@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @method_decorator(login_not_required, name="dispatch")
 class SignupView(AllauthSignupView):
-    """allauth's sign-up, except that a confirmation mail which cannot be sent leaves nothing behind."""
+    """allauth's sign-up, except that nothing is saved if the confirmation mail cannot be sent."""
 
     def form_valid(self, form: Form) -> HttpResponse:
         try:
@@ -27,7 +27,7 @@ class SignupView(AllauthSignupView):
         except IntegrityError:
             if not User.objects.filter(email__iexact=form.cleaned_data["email"]).exists():
                 raise
-            # Pressed twice: the other request of the same person was faster.
+            # Submitted twice: the other request was faster.
             messages.info(self.request, "This sign-up is done already. Please sign in.")
             return redirect("account_login")
         except (OSError, SMTPException):

@@ -134,7 +134,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
     @confirmed(
         "Check now",
         warning="A worker asks SnapInspect with the stored access whether it still works, within seconds.",
-        most=1000,
+        limit=1000,
     )
     def check_now(self, connection: Connection, *, by: User) -> str:
         if connection.state == State.DISCONNECTED or not connection.pairs.current().exists():
@@ -148,7 +148,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         "Replace tokens",
         warning="The stored tokens are exchanged at SnapInspect for new ones, and the old ones are dead from then on."
         " The customer notices nothing.",
-        most=MOST_CALLS,
+        limit=MOST_CALLS,
     )
     def replace_tokens(self, connection: Connection, *, by: User) -> str:
         return wording.trouble(health_check.replace_tokens(connection, by=by))
@@ -157,7 +157,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         "Require reconnect",
         warning="The stored access is ended at SnapInspect and erased here, and the customer's owners are mailed that"
         " they have to connect again. Until then events are kept and wait.",
-        most=MOST_CALLS,
+        limit=MOST_CALLS,
     )
     def require_reconnect(self, connection: Connection, *, by: User) -> str:
         if connection.state in {State.DISCONNECTED, State.NEEDS_RECONNECT}:
@@ -170,7 +170,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         "Disconnect",
         warning="The stored access is ended at SnapInspect, if it answers, and erased here in any case. Nothing new"
         " arrives until somebody of the customer connects again; nobody is mailed.",
-        most=MOST_CALLS,
+        limit=MOST_CALLS,
     )
     def disconnect(self, connection: Connection, *, by: User) -> str:
         if connection.state == State.DISCONNECTED:

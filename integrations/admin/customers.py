@@ -69,8 +69,8 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
         "Disconnect all",
         warning="The access to every SnapInspect account of these customers is ended at SnapInspect, if it answers,"
         " and erased here in any case.",
-        most=1,
-        tells=lambda customer: [str(connection) for connection in customer_deletion.still_connected(customer)],
+        limit=1,
+        details=lambda customer: [str(connection) for connection in customer_deletion.still_connected(customer)],
     )
     def disconnect_all(self, customer: Customer, *, by: User) -> str:
         left = customer_deletion.still_connected(customer)
@@ -85,9 +85,9 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
         warning="Everything of these customers is deleted, their part of the audit trail included, and cannot be"
         " brought back. People stay, and keep their other customers. One line stays: that it was deleted, when, and"
         " by whom.",
-        most=5,
+        limit=5,
         permission="superuser",
-        tells=lambda customer: [
+        details=lambda customer: [
             *(f"{count} {what}" for what, count in customer_deletion.counts(customer).items()),
             *(
                 f"{connection} is still connected: disconnect all first"

@@ -255,7 +255,7 @@ def test_with_30_companies_the_header_lists_them_all_in_one_query(visit: Visit, 
     browser.get(f"/c/{acme.code}/")
     with CaptureQueriesContext(database) as before:
         browser.get(f"/c/{acme.code}/")
-    companies = [Customer.objects.open(f"Company {number}", owner=bob) for number in range(30)]
+    companies = [Customer.objects.create_with_owner(f"Company {number}", owner=bob) for number in range(30)]
     with CaptureQueriesContext(database) as after:
         page = browser.get(f"/c/{acme.code}/").text
 
@@ -328,7 +328,7 @@ def test_an_account_is_closed_by_who_has_just_shown_that_it_is_them(visit: Visit
 
 
 def test_the_last_owner_of_any_company_cannot_close_their_account(alice: User, bob: User, acme: Customer) -> None:
-    second = Customer.objects.open("Second", owner=bob)
+    second = Customer.objects.create_with_owner("Second", owner=bob)
     Membership.objects.create(user=alice, customer=second, role=Role.MEMBER)
     browser = signed_in(alice)
 

@@ -230,7 +230,7 @@ def test_sign_out_is_a_button_that_ends_the_session(visit: Visit, alice: User, a
 def test_somebody_of_two_customers_can_switch_and_comes_back_to_the_one_used_last(
     visit: Visit, alice: User, bob: User, acme: Customer
 ) -> None:
-    second = Customer.objects.open("Bob's Own", owner=bob)
+    second = Customer.objects.create_with_owner("Bob's Own", owner=bob)
     browser = visit(bob)
 
     for customer in (second, acme, second):

@@ -426,7 +426,7 @@ def audit_log_that_finds_nothing(scene: Scene) -> str:
 @screen
 def thirty_companies(scene: Scene) -> str:
     for number in range(30):
-        Customer.objects.open(f"Company {number} of a Person with Many Companies", owner=scene.alice)
+        Customer.objects.create_with_owner(f"Company {number} of a Person with Many Companies", owner=scene.alice)
     return f"/c/{scene.acme.code}/people/"
 
 

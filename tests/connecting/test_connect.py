@@ -219,7 +219,7 @@ def test_C4_a_state_is_good_for_ten_minutes_of_the_databases_clock(
 def test_C5_two_tabs_for_two_customers_end_where_they_began(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    second = Customer.objects.open("Second", owner=alice)
+    second = Customer.objects.create_with_owner("Second", owner=alice)
     browser = visit(alice)
     for_acme = sandbox.decide(browser.leave(acme))
     for_second = sandbox.decide(browser.leave(second), account=OTHER)

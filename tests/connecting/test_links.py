@@ -106,7 +106,7 @@ def test_it_is_worth_nothing_to_anybody_but_owners_and_members(
         for answer in (visit(person).get(link), visit(person).post(link)):
             assert answer.status_code == status
     # Neither is it for another customer of the same person, nor for somebody who has left meanwhile.
-    elsewhere = Customer.objects.open("Elsewhere", owner=alice)
+    elsewhere = Customer.objects.create_with_owner("Elsewhere", owner=alice)
     assert visit(alice).post(link.replace(acme.code, elsewhere.code)).status_code == 404
     Membership.objects.filter(user=bob).delete()
     assert visit(bob).post(link).status_code == 404

@@ -101,7 +101,7 @@ def test_choices_are_made_company_by_company(
     visit: Visit, alice: User, bob: User, acme: Customer, connection: Connection
 ) -> None:
     Membership.objects.filter(user=bob).update(role=Role.OWNER)
-    second = Customer.objects.open("Second", owner=alice)
+    second = Customer.objects.create_with_owner("Second", owner=alice)
     Membership.objects.create(user=bob, customer=second, role=Role.OWNER)
     there = Connection.objects.create(customer=second, company_name="Second", company_id="1", state=State.CONNECTED)
     choose(visit(alice), ("trouble", of(alice, second)))
@@ -178,7 +178,7 @@ def morning() -> None:
 def test_the_digest_tells_yesterdays_counts_and_who_needs_a_person_for_all_companies_ticked(
     visit: Visit, alice: User, acme: Customer, charlie: User, connection: Connection
 ) -> None:
-    second = Customer.objects.open("Second Home", owner=alice)
+    second = Customer.objects.create_with_owner("Second Home", owner=alice)
     for state in (Event.State.DONE, Event.State.DONE, Event.State.FAILED, Event.State.RETRYING):
         event(connection, yesterday(), state)
     event(connection, yesterday() - timedelta(days=1))
@@ -250,7 +250,7 @@ def test_a_digest_that_could_not_be_sent_is_tried_again(
 
 @pytest.mark.parametrize("end", ["the link", "the page", "leaving"])
 def test_who_wants_no_digest_any_more_gets_none(end: str, visit: Visit, alice: User, bob: User, acme: Customer) -> None:
-    second = Customer.objects.open("Second", owner=alice)
+    second = Customer.objects.create_with_owner("Second", owner=alice)
     Membership.objects.create(user=bob, customer=second, role=Role.VIEWER)
     for customer in (acme, second):
         mail_preferences.save(of(bob, customer), trouble_mails=False, daily_digest=True)

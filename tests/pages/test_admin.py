@@ -289,7 +289,7 @@ def test_who_cannot_sign_in_is_no_other_owner_here_as_elsewhere(
     assert "is the only owner" in act(staff, "accounts/user", "delete_people", alice.pk)
     with pytest.raises(LastOwner):
         acme.memberships.get(user=alice).end()
-    assert acme.has_owner_beside(bob)
+    assert acme.has_other_owner(bob)
 
 
 def test_staff_cannot_part_a_persons_address_from_the_one_they_confirmed(staff: Visitor, bob: User) -> None:

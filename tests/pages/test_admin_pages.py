@@ -59,7 +59,7 @@ def crowd(number: int, start: int) -> None:
     """Some more rows of every kind, each with what its row in a list may lead to."""
     for n in range(start, start + number):
         user = User.objects.create_user(f"p{n}@example.com")
-        customer = Customer.objects.open(f"Customer {n}", owner=user)
+        customer = Customer.objects.create_with_owner(f"Customer {n}", owner=user)
         connection = Connection.objects.create(customer=customer, company_id=str(n), connected_by=user)
         TokenPair.objects.create(connection=connection, sealed_access=b"x", sealed_refresh=b"y", error_kind="timeout")
         ConnectAttempt.objects.create(
@@ -283,7 +283,7 @@ def test_long_tables_are_counted_no_further_than_anybody_pages(
 ) -> None:
     from accounts.admin.base import CappedPaginator  # noqa: PLC0415
 
-    monkeypatch.setattr(CappedPaginator, "MOST", 3)
+    monkeypatch.setattr(CappedPaginator, "LIMIT", 3)
     for _ in range(5):
         AuditEntry.objects.create(kind="connect.started", customer=acme)
 

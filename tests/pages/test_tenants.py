@@ -305,7 +305,7 @@ CUSTOMERS, THREADS, CALLS = 50, 32, 1_000
 def test_M2_every_call_carries_the_token_of_its_own_connection(sandbox: Sandbox, alice: User) -> None:
     company_of = {}
     for number in range(CUSTOMERS):
-        customer = Customer.objects.open(f"Customer {number}", owner=alice)
+        customer = Customer.objects.create_with_owner(f"Customer {number}", owner=alice)
         account = sandbox.control("POST", "accounts", {"company": 8000 + number})["account"]
         granted = sandbox.grant(account)
         attempt = ConnectAttempt.objects.create(

@@ -215,7 +215,7 @@ ROWS = """
 from accounts import audit; from accounts.models import *; from integrations.models import *
 from django.utils import timezone
 alice = User.objects.create_user("alice@example.com")
-acme = Customer.objects.open("Acme", owner=alice)
+acme = Customer.objects.create_with_owner("Acme", owner=alice)
 connection = Connection.objects.create(customer=acme, company_name="Harbour", own_name="North")
 Event.objects.create(connection=connection, inspection_id="1001", received_at=timezone.now())
 audit.record("customer.started", customer=acme, actor=alice)

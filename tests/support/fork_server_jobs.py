@@ -84,7 +84,7 @@ def make(
         owner = User.objects.get(memberships__customer=customer)
     else:
         owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
-        customer = Customer.objects.open("Acme Property", owner=owner)
+        customer = Customer.objects.create_with_owner("Acme Property", owner=owner)
     Connection.objects.bulk_create(Connection(customer=customer, state=State.CONNECTED) for _ in range(bystanders))
     sandbox = Sandbox(settings.SNAPINSPECT_API_URL)
     return [made.pk for made in troubled_connections.connect(sandbox, customer, owner, number, first=first)]
@@ -98,7 +98,7 @@ def settle(go: Go, *, customers: int) -> list[int]:
     for company in companies:
         owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
         troubled_connections.connect(
-            sandbox, Customer.objects.open(f"Company {company}", owner=owner), owner, 1, first=company
+            sandbox, Customer.objects.create_with_owner(f"Company {company}", owner=owner), owner, 1, first=company
         )
     return list(companies)
 

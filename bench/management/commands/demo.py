@@ -27,7 +27,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             owner = self._user("demo@example.com")
             if not owner.memberships.exists():
-                Customer.objects.open("Demo Property Management", owner=owner)
+                Customer.objects.create_with_owner("Demo Property Management", owner=owner)
             self._user("staff@example.com", is_staff=True, is_superuser=True)
             if not Panel.objects.exists():
                 Panel.objects.create(**PANEL, is_active=True)
