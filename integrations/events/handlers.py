@@ -16,7 +16,8 @@ run again. A worker can be killed between a handler's last line and its commit, 
 effect on this database happens once. Such a handler must not call other servers, as nobody else can write to SQLite
 meanwhile.
 
-The worker does not renew its lease (`queue.LEASE`) while a handler runs: one that takes longer may run again meanwhile.
+A handler that takes longer than the worker's lease (`models.leases.LEASE`, less the RENEW_AFTER of `queue`) may be
+run again meanwhile.
 """
 
 import logging

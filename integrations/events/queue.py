@@ -29,11 +29,10 @@ from django.db.models.functions import Greatest, Now
 from integrations.events import attempts
 from integrations.events.attempts import Outcome
 from integrations.metrics import counters
-from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, EventQueue, HandlerRun, State
+from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, EventQueue, HandlerRun, State, leases
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=45)
 RENEW_AFTER = 5.0  # seconds: with the longest look-up on top it is still within the lease
 TIME_SLICE = 10.0  # seconds
 QUICK_SECONDS = 5.0  # for SnapInspect to answer about a queue that is not on trial
@@ -115,7 +114,7 @@ def release_interrupted() -> None:
 def claim(queue: "QuerySet[EventQueue]", **changes: Any) -> "LeasedQueue | None":
     """Leases this one queue and makes these changes to it; None if it is leased, or not in the query set."""
     owner = secrets.token_hex(16)
-    if queue.unleased().update(lease_owner=owner, lease_until=Now() + LEASE, **changes) != 1:  # type: ignore[attr-defined]
+    if queue.unleased().update(lease_owner=owner, lease_until=Now() + leases.LEASE, **changes) != 1:  # type: ignore[attr-defined]
         return None
     return LeasedQueue(Connection.objects.select_related("customer").get(event_queue__lease_owner=owner), owner)
 
@@ -136,7 +135,7 @@ class LeasedQueue:
     @contextmanager
     def atomic(self, *, succeeded: bool = False) -> Iterator[None]:
         """A transaction that locks the queue's row, and renews the lease. succeeded: SnapInspect or handlers did."""
-        changes: dict[str, Any] = {"lease_until": Now() + LEASE}
+        changes: dict[str, Any] = {"lease_until": Now() + leases.LEASE}
         if succeeded:
             changes |= {"fine_at": Now(), "pauses": 0, "paused_until": None, "pause_kind": ""}
         with transaction.atomic():

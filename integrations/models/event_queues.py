@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Customer
 from integrations.models.connections import Connection
+from integrations.models.leases import UNLEASED
 
 
 class EventQueueQuerySet(models.QuerySet["EventQueue"]):
@@ -18,7 +19,7 @@ class EventQueueQuerySet(models.QuerySet["EventQueue"]):
         return self.filter(Q(due_at__lte=Now()) | Q(lease_until__lt=Now())).unleased().unpaused()
 
     def unleased(self) -> Self:
-        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        return self.filter(UNLEASED)
 
     def unpaused(self) -> Self:
         return self.filter(Q(paused_until=None) | Q(paused_until__lte=Now()))

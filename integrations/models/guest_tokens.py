@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User, new_code
 from integrations.models.connect_attempts import ConnectAttempt
+from integrations.models.leases import UNLEASED
 from integrations.models.token_pairs import TokenPair
 
 
@@ -45,8 +46,7 @@ class SignInOutcome(models.TextChoices):
 class GuestTokenPairQuerySet(models.QuerySet["GuestTokenPair"]):
     def due(self) -> Self:
         """Those that still hold a pair, whose next step may be taken now, and that nobody is working on."""
-        free = self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
-        return free.exclude(sealed_refresh=b"").filter(next_try_at__lte=Now())
+        return self.filter(UNLEASED, next_try_at__lte=Now()).exclude(sealed_refresh=b"")
 
     def recent(self) -> Self:
         """Those that a browser may still be waiting for."""

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import User
+from integrations.models.leases import UNLEASED
 
 
 class TokenPairQuerySet(models.QuerySet["TokenPair"]):
@@ -18,7 +19,7 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
 
     def unleased(self) -> Self:
         """Pairs without a lease, or whose lease has expired by the database's clock."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        return self.filter(UNLEASED)
 
     def interrupted(self) -> Self:
         """Current pairs whose exchange was sent, and whose lease then expired before the answer was stored."""

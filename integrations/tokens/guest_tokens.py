@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.models import User
-from integrations.models import ConnectAttempt, Connection, GuestTokenPair
+from integrations.models import ConnectAttempt, Connection, GuestTokenPair, leases
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.errors import Unreachable
 from integrations.tokens import custody, lease, storage
@@ -41,14 +41,14 @@ class LeasedGuestPair(lease.Leased[GuestTokenPair]):
         unless the request certainly never arrived.
         """
         refresh_token = storage.refresh_token(self.pair)
-        self.write(exchange_sent_at=Now(), lease_until=Now() + lease.LEASE)
+        self.write(exchange_sent_at=Now(), lease_until=Now() + leases.LEASE)
         try:
             answer = lease.send_exchange(refresh_token)
         except Unreachable as error:
             if lease.never_arrived(error):
                 self.write(exchange_sent_at=None)
             raise
-        self.write(exchanged_at=Now(), lease_until=Now() + lease.LEASE, **storage.columns(answer.pair, self.pair))
+        self.write(exchanged_at=Now(), lease_until=Now() + leases.LEASE, **storage.columns(answer.pair, self.pair))
 
     def move_to(self, connection: Connection, *, by: User) -> None:
         """Makes the exchanged pair the candidate of this connection. Raises CannotUnseal."""

@@ -7,7 +7,6 @@ An exchange is journalled in the row before it is sent, and only two new tokens 
 
 import logging
 import secrets
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Generic, Self, TypeVar
 
@@ -17,7 +16,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from integrations.metrics import counters
-from integrations.models import Connection, GuestTokenPair, TokenPair
+from integrations.models import Connection, GuestTokenPair, TokenPair, leases
 from integrations.snapinspect import exchange_call
 from integrations.snapinspect.client import Client
 from integrations.snapinspect.errors import SnapInspectError, Unreachable
@@ -30,8 +29,6 @@ from integrations.tokens.spool_recovery import keep_as_candidate
 logger = logging.getLogger(__name__)
 
 EXCHANGE_DEADLINE = 20.0  # seconds
-# Longer than any single call to SnapInspect. After this, another worker takes over from a killed process.
-LEASE = timedelta(seconds=45)
 # Written into the row before an exchange and removed by its commit: a full database fails before the exchange is sent.
 FILLER_BYTES = 4 * LONGEST_TOKEN
 
@@ -84,7 +81,7 @@ def lock_connection(connection: Connection) -> None:
 def take(claimable: "QuerySet[Any]") -> str | None:
     """Leases the one row that is left in `claimable`; returns the lease's owner id, None when there is no such row."""
     owner = secrets.token_hex(16)
-    return owner if claimable.update(lease_owner=owner, lease_until=Now() + LEASE) == 1 else None
+    return owner if claimable.update(lease_owner=owner, lease_until=Now() + leases.LEASE) == 1 else None
 
 
 def _claim(claimable: "QuerySet[TokenPair]", pk: int) -> "LeasedPair | None":
@@ -113,7 +110,7 @@ class Leased(Generic[Pair]):
 
     def extend(self) -> None:
         """Restarts the lease: called before each call to SnapInspect."""
-        self.write(lease_until=Now() + LEASE)
+        self.write(lease_until=Now() + leases.LEASE)
 
     def write(self, **changes: Any) -> None:
         """Changes the row."""
@@ -163,7 +160,7 @@ class LeasedPair(Leased[TokenPair]):
             raise NoDiskSpace from None
         try:
             self.write(
-                lease_until=Now() + LEASE,
+                lease_until=Now() + leases.LEASE,
                 exchange_sent_at=Now(),
                 exchange_sends=F("exchange_sends") + 1,
                 room=secrets.token_bytes(FILLER_BYTES),

@@ -12,14 +12,14 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts import audit
-from integrations.models import Connection, State, TokenPair, backoff
+from integrations.models import Connection, State, TokenPair, backoff, leases
 from integrations.tokens import circuit_breaker, custody, exchange, lease, proof
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.exchange import Outcome
 from integrations.tokens.lease import LeasedPair, PairVersion
 
 # Longer than a lease: if its holder dies, a caller that waits takes over.
-WAIT_FOR_OTHERS = lease.LEASE.total_seconds() + 15.0  # seconds
+WAIT_FOR_OTHERS = leases.LEASE.total_seconds() + 15.0  # seconds
 POLL_INTERVAL = (0.05, 0.15)  # seconds, from and to
 # A pair from an exchange that has never worked is not exchanged again sooner: that would only invalidate another pair.
 UNPROVED_FOR = timedelta(hours=6)

@@ -30,7 +30,7 @@ def own(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
 
 @require_POST
 def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """A new address for the connection; the one before it stays good for two weeks."""
+    """A new address for the connection; the one before stays valid for `OLD_STAYS_VALID`."""
     customer = customer_for(request, code, roles=OWNERS)
     connection = get_object_or_404(customer.connections, code=connection_code)
     webhook_addresses.rotate(connection, by=current_user(request))

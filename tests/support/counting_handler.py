@@ -9,12 +9,13 @@ from django.db import connection as database
 from accounts.models import AuditEntry
 from integrations.events import queue
 from integrations.events.handlers import Happening, on
+from integrations.models import leases
 from tests.support.webhook_load import NO_SOCKET_HERE
 
-if os.environ.get("QUEUE_LEASE"):
-    # The short forms do not wait the product's 45 seconds for what a killed worker held.
-    queue.LEASE = timedelta(seconds=float(os.environ["QUEUE_LEASE"]))
-    queue.RENEW_AFTER = float(os.environ["QUEUE_LEASE"]) / 5
+if os.environ.get("LEASE_SECONDS"):
+    # The short forms do not wait the product's lease for what a killed worker held.
+    leases.LEASE = timedelta(seconds=float(os.environ["LEASE_SECONDS"]))
+    queue.RENEW_AFTER = float(os.environ["LEASE_SECONDS"]) / 5
 
 
 def notice(audited: str, arguments: tuple[object, ...]) -> None:

@@ -48,6 +48,7 @@ from integrations.models import (  # noqa: E402
     Purpose,
     State,
     TokenPair,
+    leases,
 )
 from integrations.snapinspect import exchange_call, token_pair  # noqa: E402
 from integrations.tokens import guest_tokens, lease, spool  # noqa: E402
@@ -258,7 +259,7 @@ def run(job: dict[str, Any], go: Go) -> Any:
     if "at" in job:
         stop_at(job["at"], job["then"])
     if "lease" in job:
-        lease.LEASE = timedelta(seconds=job["lease"])
+        leases.LEASE = timedelta(seconds=job["lease"])
     if "skew" in job:
         set_clock(job["skew"])
     if "spool" in job:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django_tasks_db.models import DBTaskResult
 
-from integrations.events import queue
+from integrations.models import leases
 from tests.support import secret_scan
 from tests.support.clients import OTHER
 from tests.support.fork_server import Nursery, job
@@ -18,7 +18,7 @@ from tests.support.sizes import size
 from tests.support.troubled_connections import FIRST_COMPANY
 from tests.support.webhook_load import SETTINGS, Sender, Stage
 
-LEASE = float(SETTINGS.get("QUEUE_LEASE", queue.LEASE.total_seconds()))
+LEASE = float(SETTINGS.get("LEASE_SECONDS", leases.LEASE.total_seconds()))
 TASKS = DBTaskResult._meta.db_table
 STUCK = f"SELECT count(*) FROM {TASKS} WHERE status = 'RUNNING' AND started_at < '2021-01-01 00:00:00'"
 

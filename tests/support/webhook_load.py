@@ -22,11 +22,11 @@ from tests.support.running_app import World, wait_until
 from tests.support.sizes import size
 
 # Seconds; the product's own under `make soak`. See tests.support.counting_handler.
-QUEUE_LEASE = {} if size(0, 1) else {"QUEUE_LEASE": "6"}
+LEASE_SECONDS = {} if size(0, 1) else {"LEASE_SECONDS": "6"}
 # Printed by tests.support.counting_handler, which is not imported here: that would register its handler with the tests.
 NO_SOCKET_HERE = "A socket is used inside a transaction."
 TIMEOUT_STOP = 40  # seconds, of deploy/systemd
-SETTINGS = {"EVENT_HANDLERS": "tests.support.counting_handler", **QUEUE_LEASE}
+SETTINGS = {"EVENT_HANDLERS": "tests.support.counting_handler", **LEASE_SECONDS}
 
 
 class Sender:
