@@ -20,7 +20,7 @@ django.setup()
 from bench.processes import megabytes, processor_seconds  # noqa: E402
 from tests.support import postgres  # noqa: E402
 from tests.support.cluster import Cluster  # noqa: E402
-from tests.support.fork_server import Nursery  # noqa: E402
+from tests.support.fork_server import ForkServer  # noqa: E402
 from tests.support.running_app import wait_until  # noqa: E402
 from tests.support.troubled_connections import FIRST_COMPANY  # noqa: E402
 from tests.support.webhook_load import Sender  # noqa: E402
@@ -68,9 +68,9 @@ def measure(cluster: Cluster, database: int) -> Iterator[Row]:
     cluster.start_sandbox()
     web = cluster.start_web()
     visitor, sender = cluster.visitor().sign_up(), Sender(cluster)
-    sender.url = sender.url.replace(cluster.app, f"http://localhost:{cluster.port}/")  # past the proxy
-    with Nursery(cluster) as nursery:
-        connections = nursery.do("make", number=COMPANIES, code=visitor.code)
+    sender.url = sender.url.replace(cluster.url, f"http://localhost:{cluster.port}/")  # past the proxy
+    with ForkServer(cluster) as fork_server:
+        connections = fork_server.do("make", number=COMPANIES, code=visitor.code)
     cluster.rows("UPDATE integrations_connection SET next_check_at = now() + interval '1 day' RETURNING id")
     cluster.sandbox.control("POST", "webhooks/pause")
     inspections = [

@@ -20,9 +20,9 @@ from integrations.tokens import proof
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
 from tests.support.deployment import Deployment, deployed
-from tests.support.running_app import Blank, World
+from tests.support.running_app import DatabaseTemplate, RunningApp
 from tests.support.sizes import size
-from tests.support.webhook_load import SETTINGS, Stage
+from tests.support.webhook_load import SETTINGS, ConnectedApp
 
 FORGET = """
 from django.core.cache import cache; from accounts.models import Customer
@@ -34,8 +34,8 @@ cache.clear(); Customer.objects.all().delete()
 DATABASE = {"db", "transactional_db", "live_server"}
 
 
-class OpenWorld(Protocol):
-    def __call__(self, **settings: str) -> World: ...
+class AppFactory(Protocol):
+    def __call__(self, **settings: str) -> RunningApp: ...
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within one process nothing happens during a pause. Worlds, which are processes, keep the product's own."""
+    """Within one process nothing happens during a pause. Processes keep the product's own pauses."""
     monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
 
@@ -137,17 +137,17 @@ def stranger() -> Client:
 
 
 @pytest.fixture(scope="session")
-def made_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
-    """Makes worlds of real processes on a fresh database of the kind this run is about, to be entered.
+def app_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppFactory]:
+    """Makes apps of real processes on a new database of this run's kind. The caller enters them.
 
     Row T1: when all tests are done, whatever they wrote is searched for secrets.
     """
     folders: list[Path] = []
-    blank = Blank(tmp_path_factory.mktemp("blank"))
+    template = DatabaseTemplate(tmp_path_factory.mktemp("template"))
 
-    def make(**settings: str) -> World:
-        folders.append(tmp_path_factory.mktemp("world"))
-        return World(folders[-1], blank.copied(folders[-1]), **settings)
+    def make(**settings: str) -> RunningApp:
+        folders.append(tmp_path_factory.mktemp("app"))
+        return RunningApp(folders[-1], template.copy(folders[-1]), **settings)
 
     yield make
     leaks = secret_scan.leaks(folders)
@@ -155,34 +155,34 @@ def made_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorld]:
 
 
 @pytest.fixture
-def open_world(made_world: OpenWorld) -> Iterator[OpenWorld]:
-    """Opens a world that ends with the test: a worker that nobody needs any more would go on looking for work."""
+def new_app(app_factory: AppFactory) -> Iterator[AppFactory]:
+    """Makes apps that end with the test: a worker that nobody needs would go on looking for work."""
     with ExitStack() as opened:
-        yield lambda **settings: opened.enter_context(made_world(**settings))
+        yield lambda **settings: opened.enter_context(app_factory(**settings))
 
 
 @pytest.fixture(scope="session")
-def stage(made_world: OpenWorld) -> Iterator[Stage]:
+def connected_app(app_factory: AppFactory) -> Iterator[ConnectedApp]:
     """Shared by the tests that kill what runs on it: each finds it running, and connected."""
-    with made_world(**SETTINGS) as world:
-        yield Stage(world)
+    with app_factory(**SETTINGS) as running_app:
+        yield ConnectedApp(running_app)
 
 
 @pytest.fixture(scope="session")
-def shared_world(made_world: OpenWorld) -> Iterator[World]:
-    with made_world() as world:
-        yield world.start_all()
+def shared_app(app_factory: AppFactory) -> Iterator[RunningApp]:
+    with app_factory() as running_app:
+        yield running_app.start_all()
 
 
 @pytest.fixture
-def world(shared_world: World) -> Iterator[World]:
+def running_app(shared_app: RunningApp) -> Iterator[RunningApp]:
     """Web, worker and stand-in, running; shared by the tests that leave them running."""
     # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens. Limits
     # on signing in are counted for the one address that all tests come from.
-    shared_world.manage("shell", "--verbosity", "0", "-c", FORGET)
-    shared_world.sandbox.reset()
-    yield shared_world
-    shared_world.sandbox.clear_faults()
+    shared_app.manage("shell", "--verbosity", "0", "-c", FORGET)
+    shared_app.sandbox.reset()
+    yield shared_app
+    shared_app.sandbox.clear_faults()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.test_main_path import CHROMIUM, badge, chromium, playwright, sign_up
 from tests.support.clients import COMPANY_OF_PAT
-from tests.support.running_app import World
+from tests.support.running_app import RunningApp
 
 pytestmark = [
     pytest.mark.browser,
@@ -42,28 +42,28 @@ def button(page: Page, name: str) -> Locator:
 
 
 @pytest.fixture
-def connected(chromium: Browser, world: World) -> Page:
+def connected(chromium: Browser, running_app: RunningApp) -> Page:
     """The dashboard of somebody who has connected, without ever touching a mouse."""
     page = chromium.new_context(viewport={"width": 1100, "height": 800}).new_page()
-    sign_up(page, world)
+    sign_up(page, running_app)
     press(page, button(page, "Connect with SnapInspect"))
     press(page, button(page, "Allow"))
     badge(page, "Connected")
     return page
 
 
-def upload(page: Page, world: World) -> None:
+def upload(page: Page, running_app: RunningApp) -> None:
     """An inspection is uploaded at SnapInspect; returns on the list of events when it was processed."""
-    world.sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT), "title": "Harbour Street 7"})
+    running_app.sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT), "title": "Harbour Street 7"})
     press(page, page.get_by_role("link", name="Events", exact=True).first)
     badge(page, "Done")
 
 
-def test_connect_replay_and_disconnect_with_the_keyboard_alone(connected: Page, world: World) -> None:
+def test_connect_replay_and_disconnect_with_the_keyboard_alone(connected: Page, running_app: RunningApp) -> None:
     page = connected
     press(page, page.get_by_role("link", name="Skip to the content"))
     assert page.evaluate("document.activeElement.id") == "main"
-    upload(page, world)
+    upload(page, running_app)
     press(page, page.get_by_role("link", name="Inspection uploaded"))
     press(page, button(page, "Replay"))
     expect(page.get_by_text("This event is being processed again.")).to_be_visible()
@@ -77,8 +77,8 @@ def test_connect_replay_and_disconnect_with_the_keyboard_alone(connected: Page, 
 
 
 @pytest.mark.slow
-def test_at_200_percent_nothing_is_cut_off(connected: Page, world: World, chromium: Browser) -> None:
-    upload(connected, world)
+def test_at_200_percent_nothing_is_cut_off(connected: Page, running_app: RunningApp, chromium: Browser) -> None:
+    upload(connected, running_app)
     state = connected.context.storage_state()
     addresses = [connected.url, connected.url.replace("events/", ""), connected.url.replace("events/", "connections/")]
     event = connected.get_by_role("link", name="Inspection uploaded").get_attribute("href") or ""
@@ -87,7 +87,7 @@ def test_at_200_percent_nothing_is_cut_off(connected: Page, world: World, chromi
     enlarged = chromium.new_context(
         storage_state=state, viewport={"width": 550, "height": 400}, device_scale_factor=2
     ).new_page()
-    for address in [*addresses, world.app.rstrip("/") + event]:
+    for address in [*addresses, running_app.url.rstrip("/") + event]:
         enlarged.goto(address, wait_until="networkidle")
         assert enlarged.evaluate("document.documentElement.scrollWidth") <= 550, f"{address} scrolls sideways"
         for control in enlarged.get_by_role("main").get_by_role("button").all():
@@ -107,9 +107,11 @@ def test_a_state_is_told_by_a_word_and_an_icon_and_a_time_is_exact_on_hover(conn
 
 
 @pytest.mark.slow
-def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(connected: Page, world: World) -> None:
+def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(
+    connected: Page, running_app: RunningApp
+) -> None:
     page = connected
-    world.sandbox.control("POST", "revoke_all", {})
+    running_app.sandbox.control("POST", "revoke_all", {})
     button(page, "Test connection").click()
     page.get_by_role("link", name="Dashboard").click()
     badge(page, "Needs reconnect")
@@ -121,13 +123,13 @@ def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(conne
 
 
 @pytest.mark.slow
-def test_connect_replay_and_disconnect_without_javascript(chromium: Browser, world: World) -> None:
+def test_connect_replay_and_disconnect_without_javascript(chromium: Browser, running_app: RunningApp) -> None:
     page = chromium.new_context(java_script_enabled=False).new_page()
-    sign_up(page, world)
+    sign_up(page, running_app)
     button(page, "Connect with SnapInspect").click()
     button(page, "Allow").click()
     reload_until(page, "Connected")
-    world.sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT), "title": "Harbour Street 7"})
+    running_app.sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT), "title": "Harbour Street 7"})
     page.get_by_role("link", name="Events", exact=True).first.click()
     reload_until(page, "Done")
     page.get_by_role("link", name="Inspection uploaded").click()

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.measurements import record
-from tests.support.running_app import ROOT, World
+from tests.support.running_app import ROOT, RunningApp
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -62,8 +62,8 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert complaints == []
 
 
-def sign_up(page: Page, world: World, company: str = "Harbour PM") -> None:
-    page.goto(world.app)
+def sign_up(page: Page, running_app: RunningApp, company: str = "Harbour PM") -> None:
+    page.goto(running_app.url)
     page.get_by_role("link", name="Sign up").click()
     page.get_by_label("Company name").fill(company)
     page.get_by_label("Email").fill(f"{abs(hash(page))}@example.com")
@@ -91,12 +91,12 @@ def badge(page: Page, word: str) -> None:
 
 @pytest.mark.parametrize("same_site", ["Lax", "Strict"])
 def test_H3_the_session_comes_along_on_the_way_back_from_snapinspect_and_would_not_if_it_were_strict(
-    same_site: Literal["Lax", "Strict"], chromium: Browser, world: World
+    same_site: Literal["Lax", "Strict"], chromium: Browser, running_app: RunningApp
 ) -> None:
     """The stand-in is another site than the app, in a browser's eyes: 127.0.0.1 and localhost."""
     context = chromium.new_context()
     page = context.new_page()
-    sign_up(page, world)
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     (session,) = [cookie for cookie in context.cookies() if cookie["name"] == "sessionid"]
     assert (session["sameSite"], session["httpOnly"]) == ("Lax", True)
@@ -105,7 +105,7 @@ def test_H3_the_session_comes_along_on_the_way_back_from_snapinspect_and_would_n
           "sameSite": same_site}]
     )  # fmt: skip
     page.get_by_role("button", name="Allow").click()
-    arrived = re.fullmatch(rf"{world.app}c/\w+/", page.url) is not None
+    arrived = re.fullmatch(rf"{running_app.url}c/\w+/", page.url) is not None
     context.close()
 
     record("H3", f"a real return from another site, cookies {same_site}", "signed in" if arrived else "not signed in")
@@ -113,18 +113,18 @@ def test_H3_the_session_comes_along_on_the_way_back_from_snapinspect_and_would_n
 
 
 def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
-    page: Page, world: World, scheme: Scheme, context: BrowserContext
+    page: Page, running_app: RunningApp, scheme: Scheme, context: BrowserContext
 ) -> None:
-    sign_up(page, world)
+    sign_up(page, running_app)
     picture(page, "1-first-page", scheme)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     expect(page.get_by_role("button", name="Allow")).to_be_visible()
-    assert page.url.startswith(world.sandbox.url)
+    assert page.url.startswith(running_app.sandbox.url)
     page.screenshot(path=PICTURES / f"2-consent-{scheme}.png")
-    world.sandbox.fault("/user", delay=1.0, times=1)
+    running_app.sandbox.fault("/user", delay=1.0, times=1)
     page.get_by_role("button", name="Allow").click()
 
-    assert re.fullmatch(rf"{world.app}c/\w+/", page.url)
+    assert re.fullmatch(rf"{running_app.url}c/\w+/", page.url)
     # Only a look: it reloads by itself at any moment. tests/browser/test_screens.py has one that stands still.
     page.screenshot(path=PICTURES / f"3-connecting-{scheme}.png", full_page=True)
     badge(page, "Connected")
@@ -140,9 +140,9 @@ def test_sign_up_connect_allow_and_see_live_data_with_a_clean_address(
 
 @pytest.mark.slow
 def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
-    page: Page, world: World, scheme: Scheme
+    page: Page, running_app: RunningApp, scheme: Scheme
 ) -> None:
-    sign_up(page, world)
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
     badge(page, "Connected")
@@ -156,20 +156,20 @@ def test_test_connection_shows_what_snapinspect_answered_on_a_page_that_reloads(
 
 
 @pytest.mark.slow
-def test_denying_saves_nothing_and_says_so(page: Page, world: World, scheme: Scheme) -> None:
-    sign_up(page, world)
+def test_denying_saves_nothing_and_says_so(page: Page, running_app: RunningApp, scheme: Scheme) -> None:
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Deny").click()
 
     expect(page.get_by_text("You chose not to allow access. Nothing was saved")).to_be_visible()
-    assert re.fullmatch(rf"{world.app}c/\w+/", page.url)
+    assert re.fullmatch(rf"{running_app.url}c/\w+/", page.url)
     expect(page.locator("[data-badge]")).to_have_count(0)
     picture(page, "6-denied", scheme)
 
 
 @pytest.mark.slow
-def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World, scheme: Scheme) -> None:
-    sign_up(page, world)
+def test_disconnecting_asks_once_and_says_what_was_done(page: Page, running_app: RunningApp, scheme: Scheme) -> None:
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
     badge(page, "Connected")
@@ -183,23 +183,25 @@ def test_disconnecting_asks_once_and_says_what_was_done(page: Page, world: World
 
 
 @pytest.mark.slow
-def test_trouble_says_that_nothing_is_lost_and_ends_by_itself(page: Page, world: World, scheme: Scheme) -> None:
-    world.sandbox.fault("/user", "status", status=503, times=None)
-    sign_up(page, world)
+def test_trouble_says_that_nothing_is_lost_and_ends_by_itself(
+    page: Page, running_app: RunningApp, scheme: Scheme
+) -> None:
+    running_app.sandbox.fault("/user", "status", status=503, times=None)
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
     badge(page, "Having trouble")
     expect(page.get_by_text("Nothing is lost")).to_be_visible()
     picture(page, "9-trouble", scheme)
 
-    world.sandbox.clear_faults()
+    running_app.sandbox.clear_faults()
     badge(page, "Connected")
 
 
-def test_everything_works_without_javascript(chromium: Browser, world: World) -> None:
+def test_everything_works_without_javascript(chromium: Browser, running_app: RunningApp) -> None:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
-    sign_up(page, world)
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
     for _ in range(200):
@@ -219,26 +221,26 @@ def test_everything_works_without_javascript(chromium: Browser, world: World) ->
 
 @pytest.mark.slow
 def test_the_history_on_disk_keeps_no_token_that_still_works(
-    playwright: Playwright, world: World, tmp_path: Path
+    playwright: Playwright, running_app: RunningApp, tmp_path: Path
 ) -> None:
     context = playwright.chromium.launch_persistent_context(tmp_path / "profile", executable_path=CHROMIUM, args=QUIET)
     page = context.pages[0]
-    sign_up(page, world)
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
     badge(page, "Connected")
     context.close()
     on_disk = b"".join(path.read_bytes() for path in (tmp_path / "profile").rglob("*") if path.is_file())
 
-    live = [token["token"] for token in world.sandbox.tokens() if token["live"]]
+    live = [token["token"] for token in running_app.sandbox.tokens() if token["live"]]
     assert live
     assert not [token for token in live if token.encode() in on_disk]
 
 
 def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
-    page: Page, world: World, scheme: Scheme, context: BrowserContext
+    page: Page, running_app: RunningApp, scheme: Scheme, context: BrowserContext
 ) -> None:
-    sign_up(page, world)
+    sign_up(page, running_app)
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Allow").click()
     badge(page, "Connected")
@@ -247,7 +249,7 @@ def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
     picture(page, "10-no-events", scheme)
 
     standin = context.new_page()
-    standin.goto(f"{world.sandbox.url}sandbox/inspections")
+    standin.goto(f"{running_app.sandbox.url}sandbox/inspections")
     standin.get_by_label("Title").fill("Harbour Street 7")
     standin.get_by_role("button", name="Upload").first.click()
 
@@ -259,11 +261,11 @@ def test_an_upload_at_snapinspect_appears_on_the_open_events_page_by_itself(
 
 
 @pytest.mark.slow
-def test_a_personal_access_token_connects(page: Page, world: World, scheme: Scheme) -> None:
-    sign_up(page, world)
+def test_a_personal_access_token_connects(page: Page, running_app: RunningApp, scheme: Scheme) -> None:
+    sign_up(page, running_app)
     page.get_by_role("button", name="Use a personal access token").click()
     picture(page, "13-personal-token", scheme)
-    token = world.sandbox.control("POST", "personal", {"account": "601"})["token"]
+    token = running_app.sandbox.control("POST", "personal", {"account": "601"})["token"]
     page.get_by_label("Personal access token").fill(token)
     page.get_by_role("button", name="Save token").click()
 
@@ -275,12 +277,12 @@ def test_a_personal_access_token_connects(page: Page, world: World, scheme: Sche
 
 @pytest.mark.slow
 def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
-    page: Page, world: World, scheme: Scheme, chromium: Browser
+    page: Page, running_app: RunningApp, scheme: Scheme, chromium: Browser
 ) -> None:
-    sign_up(page, world, "Harbour PM")
+    sign_up(page, running_app, "Harbour PM")
     at_home = chromium.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 800})
     dora = at_home.new_page()
-    sign_up(dora, world, "Dora's Flats")
+    sign_up(dora, running_app, "Dora's Flats")
     address = f"{abs(hash(dora))}@example.com"
 
     page.get_by_role("link", name="People").click()
@@ -289,8 +291,10 @@ def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
     page.get_by_role("button", name="Send invitation").click()
     expect(page.get_by_text(f"We have sent an invitation to {address}")).to_be_visible()
 
-    # The world is shared: others are invited in it, too.
-    (mail,) = [text for path in (world.folder / "mail").iterdir() if f"To: {address}" in (text := path.read_text())]
+    # The app is shared: others are invited to it, too.
+    (mail,) = [
+        text for path in (running_app.folder / "mail").iterdir() if f"To: {address}" in (text := path.read_text())
+    ]
     (link,) = re.findall(r"http://\S+/accounts/invitations/\S+", mail)
     dora.goto(link)
     picture(dora, "15-invitation", scheme)

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright, Request, expec
 
 from tests.browser.test_main_path import CHROMIUM, PICTURES, QUIET, badge, picture, playwright, sign_up
 from tests.support.measurements import record
-from tests.support.running_app import World
+from tests.support.running_app import RunningApp
 
 __all__ = ["playwright"]  # the fixture
 pytestmark = [
@@ -60,47 +60,51 @@ def watched(playwright: Playwright, tmp_path: Path) -> Iterator[Watched]:
     context.close()
 
 
-def allow(page: Page, world: World, account: int) -> None:
+def allow(page: Page, running_app: RunningApp, account: int) -> None:
     expect(page.get_by_role("button", name="Allow")).to_be_visible()
-    assert page.url.startswith(world.sandbox.url)
+    assert page.url.startswith(running_app.sandbox.url)
     page.locator(f'input[name="account"][value="{account}"]').check()
     page.get_by_role("button", name="Allow").click()
 
 
 @pytest.mark.slow
-def test_C11_connecting_linking_and_signing_in_leave_no_token_in_the_browser(watched: Watched, world: World) -> None:
+def test_C11_connecting_linking_and_signing_in_leave_no_token_in_the_browser(
+    watched: Watched, running_app: RunningApp
+) -> None:
     page = watched.page
-    # A SnapInspect user of this run's own: the world is shared, and a user can be linked once.
-    account = world.sandbox.control("POST", "accounts", {"company": 6847, "account": secrets.randbelow(10**8) + 10**6})
-    sign_up(page, world)
+    # A SnapInspect user of this run's own: the app is shared, and a user can be linked once.
+    account = running_app.sandbox.control(
+        "POST", "accounts", {"company": 6847, "account": secrets.randbelow(10**8) + 10**6}
+    )
+    sign_up(page, running_app)
     person = page.locator("header").get_by_text("@example.com").first.inner_text()
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Deny").click()
     expect(page.get_by_text("You chose not to allow access")).to_be_visible()
     page.get_by_role("button", name="Connect with SnapInspect").click()
-    allow(page, world, account["account"])
+    allow(page, running_app, account["account"])
     badge(page, "Connected")
 
-    page.goto(f"{world.app}accounts/snapinspect/")
+    page.goto(f"{running_app.url}accounts/snapinspect/")
     page.get_by_role("button", name="Link your SnapInspect user").click()
-    if page.url.startswith(f"{world.app}accounts/reauthenticate/"):
+    if page.url.startswith(f"{running_app.url}accounts/reauthenticate/"):
         page.get_by_label("Password").fill(PASSWORD)
         page.locator("main").get_by_role("button").first.click()
-    allow(page, world, account["account"])
+    allow(page, running_app, account["account"])
     expect(page.get_by_text("You are linked with the SnapInspect user")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="Sign out").click()
-    page.goto(f"{world.app}accounts/login/")
+    page.goto(f"{running_app.url}accounts/login/")
     picture(page, "11-sign-in-page", "light")
     page.get_by_role("link", name="Sign in with SnapInspect").click()
     page.get_by_role("button", name="Continue to SnapInspect").click()
-    allow(page, world, account["account"])
+    allow(page, running_app, account["account"])
     badge(page, "Connected")  # signed in, on the dashboard
     expect(page.locator("header").get_by_text(person).first).to_be_visible()
 
     back_list, travelled, referers = watched.back_list, watched.travelled, watched.referers
-    homes = {urlsplit(home).netloc for home in (world.app, world.sandbox.url)}
+    homes = {urlsplit(home).netloc for home in (running_app.url, running_app.sandbox.url)}
     strangers = {urlsplit(asked.url).netloc for asked in watched.requests} - homes
-    alive = [token for token in travelled if world.sandbox.accepts(token)]
+    alive = [token for token in travelled if running_app.sandbox.accepts(token)]
     with_token = [place for place in (*watched.addresses, *back_list, *referers) if "token=" in place]
     at_callback = [place for place in back_list if urlsplit(place).path.startswith("/connect/callback")]
     record(

@@ -18,7 +18,7 @@ django.setup()
 
 from tests.browser.test_main_path import CHROMIUM, QUIET  # noqa: E402
 from tests.support.clients import COMPANY_OF_PAT  # noqa: E402
-from tests.support.running_app import ROOT, World, wait_until  # noqa: E402
+from tests.support.running_app import ROOT, RunningApp, wait_until  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, TALLEST = 1100, 1400  # pixels
@@ -29,7 +29,7 @@ TITLES = (
     "Fire safety, 40 Mill Road, stairwell",
     "Routine inspection, 15 Bridge Street",
 )
-# Run by `manage.py shell` in the world: what no page can do is to have happened earlier.
+# Run by `manage.py shell` in the app: what no page can do is to have happened earlier.
 THE_PAST = """
 from datetime import timedelta
 from django.utils import timezone
@@ -95,18 +95,18 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        World(Path(folder), LOG_LEVEL="INFO") as world,
+        RunningApp(Path(folder), LOG_LEVEL="INFO") as app,
         sync_playwright() as playwright,
     ):
-        password = world.prepare().manage("demo").split()[-1]
-        world.start_all()
+        password = app.prepare().manage("demo").split()[-1]
+        app.start_all()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        take_all(browser, world, staff_password=password)
+        take_all(browser, app, staff_password=password)
         browser.close()
 
 
-def take_all(browser: Browser, world: World, *, staff_password: str) -> None:
-    owner = open_page(browser, world)
+def take_all(browser: Browser, app: RunningApp, *, staff_password: str) -> None:
+    owner = open_page(browser, app)
     owner.get_by_role("link", name="Sign up").click()
     owner.get_by_label("Company name").fill("Harbour Property Management")
     owner.get_by_label("Email").fill("dana@harbour.example")
@@ -116,8 +116,8 @@ def take_all(browser: Browser, world: World, *, staff_password: str) -> None:
     owner.get_by_role("button", name="Allow").click()
     owner.locator("[data-badge]", has_text="Connected").wait_for()
     dashboard = owner.url
-    receive_inspections(owner, world, dashboard)
-    world.manage("shell", "--verbosity", "0", "-c", THE_PAST)
+    receive_inspections(owner, app, dashboard)
+    app.manage("shell", "--verbosity", "0", "-c", THE_PAST)
 
     owner.goto(dashboard)
     owner.get_by_role("button", name="Test connection").click()
@@ -129,7 +129,7 @@ def take_all(browser: Browser, world: World, *, staff_password: str) -> None:
     owner.goto(dashboard)
     connection = owner.get_by_role("link", name="Details").get_attribute("href") or ""
 
-    staff = open_page(browser, world)
+    staff = open_page(browser, app)
     staff.get_by_role("link", name="Sign in").click()
     staff.get_by_label("Email").fill("staff@example.com")
     staff.get_by_label("Password").fill(staff_password)
@@ -137,23 +137,23 @@ def take_all(browser: Browser, world: World, *, staff_password: str) -> None:
     for shot in SHOTS:
         page = staff if shot.staff else owner
         path = shot.path.format(event=event, connection=connection)
-        take(page, shot, f"{world.app.rstrip('/')}{path}" if path.startswith("/") else dashboard + path)
+        take(page, shot, f"{app.url.rstrip('/')}{path}" if path.startswith("/") else dashboard + path)
 
 
-def open_page(browser: Browser, world: World) -> Page:
+def open_page(browser: Browser, app: RunningApp) -> Page:
     context = browser.new_context(viewport={"width": WIDTH, "height": 800}, timezone_id="Europe/London", locale="en-GB")
     page = context.new_page()
-    page.goto(world.app)
+    page.goto(app.url)
     return page
 
 
-def receive_inspections(owner: Page, world: World, dashboard: str) -> None:
+def receive_inspections(owner: Page, app: RunningApp, dashboard: str) -> None:
     """Inspections are uploaded, changed and reviewed at the stand-in's own page; returns when all have arrived."""
-    standin = f"{world.sandbox.url}sandbox/inspections"
+    standin = f"{app.sandbox.url}sandbox/inspections"
     ask = owner.context.request
     for title in TITLES:
         ask.post(standin, form={"action": "upload", "company": COMPANY_OF_PAT, "title": title})
-    known = world.sandbox.control("GET", "events")["events"]
+    known = app.sandbox.control("GET", "events")["events"]
     newest = [each["payload"]["iInspectionID"] for each in known]
     for number in newest[:4]:
         ask.post(standin, form={"action": "status", "inspection": str(number), "status": "Completed"})

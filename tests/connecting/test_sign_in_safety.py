@@ -14,7 +14,7 @@ from accounts.models import User
 from integrations import checks
 from tests.support.clients import Visitor
 from tests.support.measurements import record
-from tests.support.running_app import World
+from tests.support.running_app import RunningApp
 
 PASSWORD = "correct horse battery"
 Visit = Callable[[User], Visitor]
@@ -91,11 +91,11 @@ def test_H4_a_new_password_ends_all_other_sessions(alice: User, visit: Visit) ->
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(world: World) -> None:
-    owner = world.visitor()
+def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(running_app: RunningApp) -> None:
+    owner = running_app.visitor()
     email = f"{secrets.token_hex(5)}@example.com"
     owner.sign_up(email=email)
-    guesser = world.visitor()
+    guesser = running_app.visitor()
     statuses = []
     for number in range(100):
         page = guesser.post("accounts/login/", {"login": email, "password": f"guess {number}"}, allow_redirects=False)

@@ -32,7 +32,7 @@ from integrations.models import CircuitBreaker, Connection, Delivery, Event, Eve
 from integrations.operations import status
 from integrations.snapinspect import client
 from integrations.tokens import proof
-from tests.conftest import OpenWorld
+from tests.conftest import AppFactory
 from tests.operations.test_metrics import BEARER, TOKEN
 from tests.processes.test_webhooks import without_database
 from tests.support import troubled_connections
@@ -335,17 +335,17 @@ def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
 @pytest.mark.django_db
 @pytest.mark.slow
 def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_that_was_done_is_counted(
-    open_world: OpenWorld,
+    new_app: AppFactory,
 ) -> None:
-    world = open_world(METRICS_TOKEN=TOKEN)
-    world.environment["METRICS_DIR"] = str(world.folder / "metrics")
-    world.start_sandbox()
-    web, worker = world.start_web(), world.start_worker()
+    running_app = new_app(METRICS_TOKEN=TOKEN)
+    running_app.environment["METRICS_DIR"] = str(running_app.folder / "metrics")
+    running_app.start_sandbox()
+    web, worker = running_app.start_web(), running_app.start_worker()
     prometheus = Prometheus()
 
     def scrape() -> str | None:
         try:
-            answer = requests.get(f"{world.app}metrics", headers=BEARER, timeout=30)
+            answer = requests.get(f"{running_app.url}metrics", headers=BEARER, timeout=30)
         except requests.ConnectionError:
             return None
         assert answer.status_code == 200
@@ -362,10 +362,10 @@ def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_
     def counted(name: str, **labels: str) -> float:
         return samples(scrape() or "")[f"connect_{name}", frozenset(labels.items())]
 
-    Visitor(world).sign_up().connect()
+    Visitor(running_app).sign_up().connect()
     for number in range(20):
         assert requests.post(
-            f"{world.app}webhooks/snapinspect/{NEW}/", json=payload(f"O12_{number}"), timeout=30
+            f"{running_app.url}webhooks/snapinspect/{NEW}/", json=payload(f"O12_{number}"), timeout=30
         ).ok  # fmt: skip
     done = {"state": "done"}
     wait_until(lambda: counted("event_tries_total", **done) + counted("event_tries_total", state="joined") >= 20)
@@ -375,18 +375,18 @@ def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_
     wait_until(lambda: counted("workers") == 1)  # its first sweep
     assert watch() == (set(), 0.0)
 
-    with without_database(world):
+    with without_database(running_app):
         gone = watch()
     assert watch()[0] == set()
-    world.kill(worker)
-    world.kill(web)
+    running_app.kill(worker)
+    running_app.kill(web)
     down = watch()
-    world.start_web()
-    world.start_worker()
+    running_app.start_web()
+    running_app.start_worker()
     wait_until(lambda: counted("workers") >= 1)
 
     assert (counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) == (1, 20)
-    files = len(list((world.folder / "metrics").glob("*.db")))
+    files = len(list((running_app.folder / "metrics").glob("*.db")))
     record("O12", "the database is gone", told(*gone))
     record("O12", "kill -9 of web and worker", told(*down))
     assert (gone[0], down[0]) == ({"ConnectDatabaseGone"}, {"ConnectDown"})

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import OpenWorld
+from tests.conftest import AppFactory
 from tests.support.postgres import binaries
-from tests.support.running_app import ROOT, World, fresh_database
+from tests.support.running_app import ROOT, RunningApp, fresh_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture
-def own_world(open_world: OpenWorld) -> Iterator[World]:
+def own_app(new_app: AppFactory) -> Iterator[RunningApp]:
     """A deployment that nobody else uses: this test takes its database away."""
-    yield open_world().start_all()
+    yield new_app().start_all()
 
 
 def run(recipe: str, **names: str) -> None:
@@ -32,26 +32,26 @@ def path_with_postgres() -> str:
     return f"{os.environ['PATH']}:{binaries() or ''}"
 
 
-def test_a_restored_backup_works_on(own_world: World, tmp_path: Path) -> None:
-    visitor = own_world.visitor().sign_up().connect()
-    database_url = own_world.environment["DATABASE_URL"]
+def test_a_restored_backup_works_on(own_app: RunningApp, tmp_path: Path) -> None:
+    visitor = own_app.visitor().sign_up().connect()
+    database_url = own_app.environment["DATABASE_URL"]
     backup = str(tmp_path / "backup")
     if database_url.startswith("postgres"):
         run("postgresql", DATABASE_URL=database_url, BACKUP=backup)
     else:
         run("sqlite", DATABASE=database_url.removeprefix("sqlite:///"), BACKUP=backup)
 
-    for process in own_world.processes[1:]:
-        own_world.kill(process)
+    for process in own_app.processes[1:]:
+        own_app.kill(process)
     if database_url.startswith("postgres"):
-        own_world.environment["DATABASE_URL"] = fresh_database()
-        run("postgresql-restore", DATABASE_URL=own_world.environment["DATABASE_URL"], BACKUP=backup)
+        own_app.environment["DATABASE_URL"] = fresh_database()
+        run("postgresql-restore", DATABASE_URL=own_app.environment["DATABASE_URL"], BACKUP=backup)
     else:
         file = Path(database_url.removeprefix("sqlite:///"))
         file.unlink()
         run("sqlite-restore", DATABASE=str(file), BACKUP=backup)
-    own_world.start_web()
-    own_world.start_worker()
+    own_app.start_web()
+    own_app.start_worker()
 
     assert visitor.badges() == ["Connected"]
     code = re.findall(rf"c/{visitor.code}/connections/(\w+)/test/", visitor.dashboard())[0]

@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from integrations.snapinspect import token_pair
-from tests.support import kill_trials, postgres, secret_scan
+from tests.support import kill_scenarios, postgres, secret_scan
 from tests.support.cluster import Cluster
-from tests.support.fork_server import Nursery, job
+from tests.support.fork_server import ForkServer, job
 from tests.support.measurements import record
 from tests.support.running_app import Visitor, wait_until
 from tests.support.sizes import size
-from tests.support.webhook_load import SETTINGS, Stage
+from tests.support.webhook_load import SETTINGS, ConnectedApp
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,31 +40,31 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def cluster_stage(cluster: Cluster) -> Stage:
-    return Stage(cluster, webs=2)
+def connected_cluster(cluster: Cluster) -> ConnectedApp:
+    return ConnectedApp(cluster, webs=2)
 
 
 @pytest.fixture(scope="module")
-def nursery(cluster_stage: Stage) -> Iterator[Nursery]:
-    with Nursery(cluster_stage.world) as nursery:
-        yield nursery
+def fork_server(connected_cluster: ConnectedApp) -> Iterator[ForkServer]:
+    with ForkServer(connected_cluster.app) as fork_server:
+        yield fork_server
 
 
 def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
-    cluster: Cluster, cluster_stage: Stage, nursery: Nursery
+    cluster: Cluster, connected_cluster: ConnectedApp, fork_server: ForkServer
 ) -> None:
     """Beside them the webs answer pages, and the workers check: they meet the same 401."""
     rounds, sandbox = size(3, 20), cluster.sandbox
     ((connection, code),) = cluster.rows("SELECT id, code FROM integrations_connection WHERE company_id = '6847'")
     hosts = [*cluster.web_hosts, *cluster.worker_hosts]
-    exchanges, outcomes, explorer = [], Counter[str](), Explorer(cluster_stage.visitor)
+    exchanges, outcomes, explorer = [], Counter[str](), Explorer(connected_cluster.visitor)
     for _ in range(rounds):
         refuse(cluster, [connection])
         before = sandbox.exchanges()
         cluster.rows(f"UPDATE integrations_connection SET next_check_at = now() WHERE id = {connection} RETURNING id")
         with ThreadPoolExecutor(2) as beside:
             pages = [beside.submit(explorer.ask, code) for _ in range(2)]
-            ends = nursery.run(
+            ends = fork_server.run(
                 *[job("call", connection=connection, threads=THREADS, spool=cluster.spool(host)) for host in hosts]
             )
             assert {page.result() for page in pages} == {302}
@@ -85,20 +85,22 @@ def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
 
 
 def test_R4_what_a_host_has_on_its_disk_comes_home_when_that_host_is_back(
-    cluster: Cluster, cluster_stage: Stage, nursery: Nursery
+    cluster: Cluster, connected_cluster: ConnectedApp, fork_server: ForkServer
 ) -> None:
     """A web host is lost between an answer and its commit. No worker can see its disk: it looks itself."""
-    (connection,) = nursery.do("make", number=1, bystanders=60, first=40_000)
-    with cluster_stage.without_web():
+    (connection,) = fork_server.do("make", number=1, bystanders=60, first=40_000)
+    with connected_cluster.without_web():
         host = cluster.idle(cluster.web_hosts)
         refuse(cluster, [connection])
         before = cluster.sandbox.exchanges()
-        (end,) = nursery.run(job("call", connection=connection, at="before commit", lease=1, spool=cluster.spool(host)))
+        (end,) = fork_server.run(
+            job("call", connection=connection, at="before commit", lease=1, spool=cluster.spool(host))
+        )
         assert end.status == -9
         # The others can only find the old tokens dead, and say so.
         wait_until(lambda: _state(cluster, connection) == "needs_reconnect")
     wait_until(lambda: _state(cluster, connection) == "connected")
-    (state,) = nursery.do("look", at_connections=[connection])
+    (state,) = fork_server.do("look", at_connections=[connection])
 
     record(
         "R4",
@@ -116,24 +118,24 @@ def _state(cluster: Cluster, connection: int) -> str:
     return str(state)
 
 
-def test_W1_deliveries_survive_kill_minus_9_of_hosts_with_one_effect_each(cluster_stage: Stage) -> None:
-    kill_trials.kill_while_posting(cluster_stage, f"kill -9 of webs and workers, again and again: {HOSTS}")
+def test_W1_deliveries_survive_kill_minus_9_of_hosts_with_one_effect_each(connected_cluster: ConnectedApp) -> None:
+    kill_scenarios.kill_while_posting(connected_cluster, f"kill -9 of webs and workers, again and again: {HOSTS}")
 
 
-def test_O2_what_killed_hosts_held_is_done_by_others_and_no_task_stays_running(cluster_stage: Stage) -> None:
-    kill_trials.kill_workers_at_work(cluster_stage, f"kill -9 of workers in the middle of tasks: {HOSTS}")
+def test_O2_what_killed_hosts_held_is_done_by_others_and_no_task_stays_running(connected_cluster: ConnectedApp) -> None:
+    kill_scenarios.kill_workers_at_work(connected_cluster, f"kill -9 of workers in the middle of tasks: {HOSTS}")
 
 
-def test_O13_sweeps_on_several_hosts_do_nothing_twice(cluster_stage: Stage) -> None:
-    kill_trials.schedule_beside_each_other(cluster_stage, f"four schedulers at once: {HOSTS}")
+def test_O13_sweeps_on_several_hosts_do_nothing_twice(connected_cluster: ConnectedApp) -> None:
+    kill_scenarios.schedule_beside_each_other(connected_cluster, f"four schedulers at once: {HOSTS}")
 
 
 def test_R16_restarts_under_constant_refresh_lose_no_connection(
-    cluster: Cluster, cluster_stage: Stage, nursery: Nursery
+    cluster: Cluster, connected_cluster: ConnectedApp, fork_server: ForkServer
 ) -> None:
     rounds, companies = size(2, 25), range(30_000, 30_008)
-    visitor, sender, asked = cluster.visitor().sign_up("Charlie's Lettings"), cluster_stage.sender(), Counter[int]()
-    connections = nursery.do("make", number=len(companies), bystanders=200, code=visitor.code, first=companies[0])
+    visitor, sender, asked = cluster.visitor().sign_up("Charlie's Lettings"), connected_cluster.sender(), Counter[int]()
+    connections = fork_server.do("make", number=len(companies), bystanders=200, code=visitor.code, first=companies[0])
     ours = ", ".join(map(str, connections))
     codes = [code for (code,) in cluster.rows(f"SELECT code FROM integrations_connection WHERE id IN ({ours})")]
     explorer, before = Explorer(visitor), cluster.sandbox.exchanges()
@@ -151,9 +153,9 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
 
     with meanwhile(look, deliver, refuse_what_works):
         for _ in range(rounds):
-            cluster_stage.restart()
+            connected_cluster.restart()
     exchanges = cluster.sandbox.exchanges() - before
-    found = nursery.do("look", at_connections=connections)
+    found = fork_server.do("look", at_connections=connections)
     works = sum(state["works"] and state["state"] == "connected" for state in found)
     entries = cluster.rows("SELECT subject, detail FROM accounts_auditentry WHERE kind = 'connection.needs_reconnect'")
     told = [detail for code, detail in entries if code in codes]
@@ -172,7 +174,7 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
 
 
 def refuse(cluster: Cluster, connections: list[int], pairs: str = "true") -> None:
-    """Ends the access tokens of these connections, and of no other that shares the stage; `pairs`: which, in SQL."""
+    """Ends the access tokens of these connections, and of no other in the same app; `pairs`: which, in SQL."""
     doomed = cluster.rows(
         f"SELECT fingerprint FROM integrations_tokenpair WHERE role = 'current' AND {pairs}"
         f" AND connection_id IN ({', '.join(map(str, connections))})"

@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from tests.commands.production import ENVIRONMENT
-from tests.conftest import OpenWorld
+from tests.conftest import AppFactory
 from tests.settings import SENTINEL
 from tests.support import secret_scan
 from tests.support.measurements import record
-from tests.support.running_app import World, wait_until
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
 
 pytestmark = pytest.mark.processes
@@ -31,25 +31,25 @@ def travelled(address: str) -> str:
     return parse_qs(urlsplit(address).query)["access_token"][0]
 
 
-def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(world: World) -> None:
-    visitor = world.visitor().sign_up()
+def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(running_app: RunningApp) -> None:
+    visitor = running_app.visitor().sign_up()
     with ThreadPoolExecutor(REPLAYS) as pool:
         for _ in range(REPLAY_ROUNDS):
-            address = world.sandbox.decide(visitor.leave())
+            address = running_app.sandbox.decide(visitor.leave())
             answers = list(pool.map(lambda _, address=address: visitor.come_back(address), range(REPLAYS)))
             assert {answer.status_code for answer in answers} == {303}
             assert {answer.headers["Location"] for answer in answers} == {f"/c/{visitor.code}/"}
 
     wait_until(lambda: visitor.badges() == ["Connected"])
-    exchanges = world.sandbox.exchanges()
+    exchanges = running_app.sandbox.exchanges()
     record("C3", f"the same callback {REPLAYS} times in parallel", f"{exchanges} exchanges in {REPLAY_ROUNDS} rounds")
     assert exchanges == REPLAY_ROUNDS
 
 
-def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> None:
-    world.sandbox.control("POST", "token_settings", {"length": 3500})
-    visitor = world.visitor().sign_up()
-    address = world.sandbox.decide(visitor.leave())
+def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(running_app: RunningApp) -> None:
+    running_app.sandbox.control("POST", "token_settings", {"length": 3500})
+    visitor = running_app.visitor().sign_up()
+    address = running_app.sandbox.decide(visitor.leave())
     assert len(address) > 7_100
 
     assert visitor.come_back(address).status_code == 303
@@ -58,18 +58,18 @@ def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(world: World) -> N
 
 
 @pytest.mark.slow
-def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work(world: World) -> None:
-    visitor = world.visitor().sign_up()
+def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work(running_app: RunningApp) -> None:
+    visitor = running_app.visitor().sign_up()
     in_addresses = []
     for _ in range(CONNECTS):
-        address = world.sandbox.decide(visitor.leave())
+        address = running_app.sandbox.decide(visitor.leave())
         in_addresses.append(travelled(address))
         assert visitor.come_back(address).status_code == 303
     wait_until(lambda: visitor.badges() == ["Connected"], seconds=120)
 
-    live = {token["token"] for token in world.sandbox.tokens() if token["live"] and token["kind"] == "access"}
-    dead = sum(not world.sandbox.accepts(token) for token in in_addresses)
-    working = sum(world.sandbox.accepts(token) for token in live)
+    live = {token["token"] for token in running_app.sandbox.tokens() if token["live"] and token["kind"] == "access"}
+    dead = sum(not running_app.sandbox.accepts(token) for token in in_addresses)
+    working = sum(running_app.sandbox.accepts(token) for token in live)
     record(
         "C12",
         "the tokens of the callback's address are used after the connect",
@@ -80,20 +80,20 @@ def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work
 
 
 @pytest.mark.slow
-def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(open_world: OpenWorld) -> None:
-    world = open_world(WEB_WORKERS="1", WEB_THREADS="4")
-    world.start_sandbox()
-    world.start_web("tests.support.kill_points:application", KILL_FOLDER=str(world.folder))
-    world.start_worker()
-    visitor = world.visitor().sign_up()
+def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(new_app: AppFactory) -> None:
+    running_app = new_app(WEB_WORKERS="1", WEB_THREADS="4")
+    running_app.start_sandbox()
+    running_app.start_web("tests.support.kill_points:application", KILL_FOLDER=str(running_app.folder))
+    running_app.start_worker()
+    visitor = running_app.visitor().sign_up()
     connected = 0
     for point in KILL_POINTS:
         for _ in range(KILLS_PER_POINT):
-            address = world.sandbox.decide(visitor.leave())
-            (world.folder / "point").write_text(point)
+            address = running_app.sandbox.decide(visitor.leave())
+            (running_app.folder / "point").write_text(point)
             with pytest.raises(requests.ConnectionError):
                 visitor.come_back(address)
-            wait_until(lambda: _is_up(world))
+            wait_until(lambda: _is_up(running_app))
             # Either nothing came of it, or a worker finishes it: never a connection without a usable token.
             wait_until(lambda: set(visitor.badges()) <= {"Connected"})
             visitor.connect()
@@ -101,18 +101,18 @@ def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(open_
     tried = len(KILL_POINTS) * KILLS_PER_POINT
     record("C13", "kill -9 of the web process at 5 points", f"{connected} of {tried} connected at the second try")
     # A worker may be replacing the last pair at this moment: what counts is that a usable one remains.
-    wait_until(lambda: world.sandbox.accepts(_newest_live_token(world)))
+    wait_until(lambda: running_app.sandbox.accepts(_newest_live_token(running_app)))
 
 
 @pytest.mark.parametrize("browser", ["plain http", "behind a TLS proxy"])
-def test_C14_over_plain_http_the_callback_answers_400_and_repeats_nothing(browser: str, production: World) -> None:
+def test_C14_over_plain_http_the_callback_answers_400_and_repeats_nothing(browser: str, production: RunningApp) -> None:
     query = f"access_token={SENTINEL}-a&refresh_token={SENTINEL}-r&token_type=Bearer&state=x"
     headers = {"Host": "app.example.com"}
     if browser == "behind a TLS proxy":
         headers |= {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
 
     answer = requests.get(
-        f"{production.app}connect/callback/?{query}", headers=headers, allow_redirects=False, timeout=30
+        f"{production.url}connect/callback/?{query}", headers=headers, allow_redirects=False, timeout=30
     )
 
     if browser == "plain http":
@@ -126,62 +126,63 @@ def test_C14_over_plain_http_the_callback_answers_400_and_repeats_nothing(browse
 
 
 @pytest.fixture(scope="module")
-def production(made_world: OpenWorld) -> Iterator[World]:
-    with made_world(
+def production(app_factory: AppFactory) -> Iterator[RunningApp]:
+    with app_factory(
         **{name: value for name, value in ENVIRONMENT.items() if name not in {"DATABASE_URL", "EMAIL_URL"}},
         TRUSTED_PROXIES="1",
         ALLOW_INSECURE_LOOPBACK="true",
-    ) as world:
-        world.manage("collectstatic", "--noinput", "--verbosity", "0")
-        world.start_web()
-        yield world
+    ) as running_app:
+        running_app.manage("collectstatic", "--noinput", "--verbosity", "0")
+        running_app.start_web()
+        yield running_app
 
 
 @pytest.mark.slow
-def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(open_world: OpenWorld) -> None:
-    world = open_world(WEB_WORKERS="1")
-    world.start_sandbox()
-    patient = world.start_web()
-    visitor = world.visitor().sign_up()
-    address = world.sandbox.decide(visitor.leave())
-    world.kill(patient)
-    world.start_web(
+def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(new_app: AppFactory) -> None:
+    running_app = new_app(WEB_WORKERS="1")
+    running_app.start_sandbox()
+    patient = running_app.start_web()
+    visitor = running_app.visitor().sign_up()
+    address = running_app.sandbox.decide(visitor.leave())
+    running_app.kill(patient)
+    running_app.start_web(
         "tests.support.kill_points:application", "--worker-class", "sync", "--threads", "1", "--timeout", "2",
-        KILL_FOLDER=str(world.folder),
+        KILL_FOLDER=str(running_app.folder),
     )  # fmt: skip
-    (world.folder / "point").write_text("hang")
+    (running_app.folder / "point").write_text("hang")
 
     with suppress(requests.ConnectionError):
         assert visitor.come_back(address).status_code == 500
 
-    wait_until(lambda: "WORKER TIMEOUT" in world.log("web"))
-    wait_until(lambda: _is_up(world))
-    leaks = secret_scan.leaks([world.folder])
+    wait_until(lambda: "WORKER TIMEOUT" in running_app.log("web"))
+    wait_until(lambda: _is_up(running_app))
+    leaks = secret_scan.leaks([running_app.folder])
     record("T2", "a sync worker is aborted in the callback", f"{len(leaks)} files with a token")
     assert leaks == []
 
 
-def test_T3_with_every_logger_at_debug_no_call_writes_a_token(world: World) -> None:
-    visitor = world.visitor().sign_up().connect()
+def test_T3_with_every_logger_at_debug_no_call_writes_a_token(running_app: RunningApp) -> None:
+    visitor = running_app.visitor().sign_up().connect()
     code = visitor.dashboard().split("/panels/account/")[0].rsplit("/", 1)[1]
     live = f"c/{visitor.code}/connections/{code}/panels/account/"
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: visitor.get(live).status_code, range(API_CALLS)))
 
-    leaks = secret_scan.leaks([world.folder])
+    leaks = secret_scan.leaks([running_app.folder])
 
     record(
         "T3",
         "every logger at DEBUG",
-        f"{len(leaks)} files with a token after {answers.count(200)} calls, {world.sandbox.exchanges()} exchanges",
+        f"{len(leaks)} files with a token after {answers.count(200)} calls,"
+        f" {running_app.sandbox.exchanges()} exchanges",
     )
     assert answers == [200] * API_CALLS
-    assert "DEBUG" in world.log("web")
+    assert "DEBUG" in running_app.log("web")
     assert leaks == []
 
 
-def test_T1_no_secret_stands_in_the_arguments_of_a_process(world: World) -> None:
-    for process in world.processes:
+def test_T1_no_secret_stands_in_the_arguments_of_a_process(running_app: RunningApp) -> None:
+    for process in running_app.processes:
         assert SENTINEL.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
@@ -205,13 +206,13 @@ def test_T1_the_sweep_finds_what_is_planted(spelling: Callable[[str], bytes], tm
     assert secret_scan.leaks([tmp_path], planted) == [f"{tmp_path.name}/log"]
 
 
-def _is_up(world: World) -> bool:
+def _is_up(running_app: RunningApp) -> bool:
     try:
-        return requests.get(world.app, timeout=5).status_code == 200
+        return requests.get(running_app.url, timeout=5).status_code == 200
     except requests.RequestException:
         return False
 
 
-def _newest_live_token(world: World) -> str:
-    tokens = world.sandbox.tokens()
+def _newest_live_token(running_app: RunningApp) -> str:
+    tokens = running_app.sandbox.tokens()
     return str([token["token"] for token in tokens if token["live"] and token["kind"] == "access"][-1])

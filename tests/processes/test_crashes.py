@@ -9,60 +9,62 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from django.db import connection as database
 
-from tests.conftest import OpenWorld
+from tests.conftest import AppFactory
 from tests.support import postgres, secret_scan
-from tests.support.fork_server import Nursery, freeze, job, kill, thaw
+from tests.support.fork_server import ForkServer, freeze, job, kill, thaw
 from tests.support.measurements import record
-from tests.support.running_app import World, database_file, wait_until
+from tests.support.running_app import RunningApp, database_file, wait_until
 from tests.support.sizes import size
 from tests.support.troubled_connections import newest_live, refuse
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 EXCHANGE = "/integration/ExchangeToken"
 PROCESSES, THREADS = 4, 25
-LEASE = 3.0  # seconds: longer than the work that it is for, shorter than the patience of a test
+LEASE = 3.0  # seconds: longer than the work that it is for, shorter than a test's time-out
 HOUR = 3600.0
 
 
 @pytest.fixture(scope="module")
-def standin_world(made_world: OpenWorld) -> Iterator[World]:
-    """A database and a stand-in; the processes are the nursery's."""
-    with made_world() as world:
-        world.start_sandbox()
-        yield world
+def module_app(app_factory: AppFactory) -> Iterator[RunningApp]:
+    """A database and a stand-in; the fork server starts the processes."""
+    with app_factory() as running_app:
+        running_app.start_sandbox()
+        yield running_app
 
 
 @pytest.fixture(scope="module")
-def module_nursery(standin_world: World) -> Iterator[Nursery]:
-    with Nursery(standin_world) as nursery:
-        yield nursery
+def module_fork_server(module_app: RunningApp) -> Iterator[ForkServer]:
+    with ForkServer(module_app) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture
-def world(standin_world: World, module_nursery: Nursery) -> Iterator[World]:
-    standin_world.sandbox.reset()
-    module_nursery.do("clear")
-    yield standin_world
-    standin_world.sandbox.clear_faults()
+def running_app(module_app: RunningApp, module_fork_server: ForkServer) -> Iterator[RunningApp]:
+    module_app.sandbox.reset()
+    module_fork_server.do("clear")
+    yield module_app
+    module_app.sandbox.clear_faults()
 
 
 @pytest.fixture
-def nursery(world: World, module_nursery: Nursery) -> Nursery:
-    return module_nursery
+def fork_server(running_app: RunningApp, module_fork_server: ForkServer) -> ForkServer:
+    return module_fork_server
 
 
-def test_R1_a_hundred_callers_in_four_processes_share_one_exchange(world: World, nursery: Nursery) -> None:
+def test_R1_a_hundred_callers_in_four_processes_share_one_exchange(
+    running_app: RunningApp, fork_server: ForkServer
+) -> None:
     rounds = size(3, 20)
-    (connection,) = nursery.do("make", number=1)
-    world.sandbox.control("DELETE", "log")
+    (connection,) = fork_server.do("make", number=1)
+    running_app.sandbox.control("DELETE", "log")
     exchanges, outcomes = [], Counter[str]()
     for _ in range(rounds):
-        refuse(world.sandbox)
-        before = world.sandbox.exchanges()
-        ends = nursery.run(*[job("call", connection=connection, threads=THREADS) for _ in range(PROCESSES)])
+        refuse(running_app.sandbox)
+        before = running_app.sandbox.exchanges()
+        ends = fork_server.run(*[job("call", connection=connection, threads=THREADS) for _ in range(PROCESSES)])
         for end in ends:
             outcomes.update(end.found)
-        exchanges.append(world.sandbox.exchanges() - before)
+        exchanges.append(running_app.sandbox.exchanges() - before)
 
     record(
         "R1",
@@ -76,29 +78,30 @@ def test_R1_a_hundred_callers_in_four_processes_share_one_exchange(world: World,
 
 @pytest.mark.parametrize("mode", ["strict", "grace"])
 def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_dead(
-    mode: str, world: World, nursery: Nursery
+    mode: str, running_app: RunningApp, fork_server: ForkServer
 ) -> None:
     places = ["before journal", "before send", "sent, answer not read", "before commit", "after commit"]
     rounds, seen = size(1, 20), {place: Counter[str]() for place in places}
     for _ in range(rounds):
-        world.sandbox.reset()
-        world.sandbox.mode(mode)
-        nursery.do("clear")
-        made = dict(zip(places, nursery.do("make", number=len(places), bystanders=60), strict=True))
-        refuse(world.sandbox)
-        world.sandbox.control("DELETE", "log")
+        running_app.sandbox.reset()
+        running_app.sandbox.mode(mode)
+        fork_server.do("clear")
+        made = dict(zip(places, fork_server.do("make", number=len(places), bystanders=60), strict=True))
+        refuse(running_app.sandbox)
+        running_app.sandbox.control("DELETE", "log")
         in_flight = made["sent, answer not read"]
-        (pid,) = _in_flight(world, nursery, in_flight)
+        (pid,) = _in_flight(running_app, fork_server, in_flight)
         kill(pid)
-        assert [end.status for end in nursery.ends()] == [-9]
-        world.sandbox.clear_faults()
+        assert [end.status for end in fork_server.ends()] == [-9]
+        running_app.sandbox.clear_faults()
         others = [place for place in places if made[place] != in_flight]
-        ends = nursery.run(*[job("call", connection=made[place], at=place, lease=LEASE) for place in others])
+        ends = fork_server.run(*[job("call", connection=made[place], at=place, lease=LEASE) for place in others])
         assert [end.status for end in ends] == [-9] * len(others)
 
-        nursery.do("recover", lease=LEASE)
+        fork_server.do("recover", lease=LEASE)
         found = {
-            state["connection"]: state for state in nursery.do("look", at_connections=list(made.values()), lease=LEASE)
+            state["connection"]: state
+            for state in fork_server.do("look", at_connections=list(made.values()), lease=LEASE)
         }
         for place in places:
             state = found[made[place]]
@@ -113,20 +116,20 @@ def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_d
     assert seen == expected
 
 
-def _in_flight(world: World, nursery: Nursery, connection: int) -> list[int]:
+def _in_flight(running_app: RunningApp, fork_server: ForkServer, connection: int) -> list[int]:
     """A process whose exchange SnapInspect has carried out, and whose answer is on its way."""
-    world.sandbox.fault(EXCHANGE, times=1, delay=60, work=True)
-    before = world.sandbox.exchanges()
-    pids = nursery.start(job("call", connection=connection, lease=LEASE))
-    wait_until(lambda: world.sandbox.exchanges() == before + 1)
+    running_app.sandbox.fault(EXCHANGE, times=1, delay=60, work=True)
+    before = running_app.sandbox.exchanges()
+    pids = fork_server.start(job("call", connection=connection, lease=LEASE))
+    wait_until(lambda: running_app.sandbox.exchanges() == before + 1)
     return pids
 
 
-class Fuse:
-    """A world whose database can be taken away: PostgreSQL is stopped at once, SQLite is locked against every write."""
+class FailingDatabase:
+    """Takes an app's database away: PostgreSQL is stopped at once, SQLite is locked against every write."""
 
-    def __init__(self, world: World, server: postgres.Server | None) -> None:
-        self.world = world
+    def __init__(self, running_app: RunningApp, server: postgres.Server | None) -> None:
+        self.app = running_app
         self._server = server
 
     @contextmanager
@@ -136,7 +139,7 @@ class Fuse:
             yield
             self._server.start()
             return
-        holder = sqlite3.connect(database_file(self.world.folder), isolation_level=None)
+        holder = sqlite3.connect(database_file(self.app.folder), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         yield
         holder.execute("ROLLBACK")
@@ -144,121 +147,125 @@ class Fuse:
 
 
 @pytest.fixture(scope="module")
-def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuse]:
-    folder = tmp_path_factory.mktemp("world")
+def failing_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingDatabase]:
+    folder = tmp_path_factory.mktemp("app")
     with ExitStack() as opened:
         durable = ("-c", "fsync=on")
         server = opened.enter_context(postgres.running(*durable)) if database.vendor == "postgresql" else None
-        world = opened.enter_context(World(folder, server.url if server else "").prepare())
-        world.start_sandbox()
-        yield Fuse(world, server)
+        running_app = opened.enter_context(RunningApp(folder, server.url if server else "").prepare())
+        running_app.start_sandbox()
+        yield FailingDatabase(running_app, server)
     assert secret_scan.leaks([folder]) == []
 
 
-def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(fuse: Fuse) -> None:
-    world, times = fuse.world, size(2, 20)
+def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(failing_database: FailingDatabase) -> None:
+    running_app, times = failing_database.app, size(2, 20)
     recovered = 0
-    with Nursery(world) as nursery:
-        nursery.do("clear")
-        (connection,) = nursery.do("make", number=1)
+    with ForkServer(running_app) as fork_server:
+        fork_server.do("clear")
+        (connection,) = fork_server.do("make", number=1)
         for _ in range(times):
-            refuse(world.sandbox)
-            before = world.sandbox.exchanges()
-            _lose_database(fuse, nursery, connection, "before spool")
-            nursery.do("recover", lease=LEASE)
-            (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
-            recovered += state["works"] and world.sandbox.exchanges() == before + 1
+            refuse(running_app.sandbox)
+            before = running_app.sandbox.exchanges()
+            _lose_database(failing_database, fork_server, connection, "before spool")
+            fork_server.do("recover", lease=LEASE)
+            (state,) = fork_server.do("look", at_connections=[connection], lease=LEASE)
+            recovered += state["works"] and running_app.sandbox.exchanges() == before + 1
     record("R4", "the database dies between sending and saving", f"{recovered} of {times} recovered from the spool")
     assert recovered == times
 
 
-def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(fuse: Fuse) -> None:
-    world, times = fuse.world, size(1, 20)
-    with Nursery(world) as nursery:
-        nursery.do("clear")
-        (connection,) = nursery.do("make", number=1)
-        refuse(world.sandbox)
-        world.sandbox.control("DELETE", "log")
+def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(failing_database: FailingDatabase) -> None:
+    running_app, times = failing_database.app, size(1, 20)
+    with ForkServer(running_app) as fork_server:
+        fork_server.do("clear")
+        (connection,) = fork_server.do("make", number=1)
+        refuse(running_app.sandbox)
+        running_app.sandbox.control("DELETE", "log")
         for _ in range(times):
-            _lose_database(fuse, nursery, connection, "before journal")
-            nursery.do("recover", lease=LEASE)
-        sent = world.sandbox.exchanges()
-        (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
+            _lose_database(failing_database, fork_server, connection, "before journal")
+            fork_server.do("recover", lease=LEASE)
+        sent = running_app.sandbox.exchanges()
+        (state,) = fork_server.do("look", at_connections=[connection], lease=LEASE)
     record("R4", "the database dies before sending", f"{sent} exchanges sent in {times}")
     assert sent == 0
     assert state["works"]
 
 
-def _lose_database(fuse: Fuse, nursery: Nursery, connection: int, at: str) -> None:
-    (pid,) = nursery.start(job("call", connection=connection, at=at, then="wait", lease=LEASE, busy=0.2))
-    nursery.has_reached(pid)
-    with fuse.blown():
-        nursery.go_on(pid)
-        (end,) = nursery.ends()
+def _lose_database(failing_database: FailingDatabase, fork_server: ForkServer, connection: int, at: str) -> None:
+    (pid,) = fork_server.start(job("call", connection=connection, at=at, then="wait", lease=LEASE, busy=0.2))
+    fork_server.has_reached(pid)
+    with failing_database.blown():
+        fork_server.go_on(pid)
+        (end,) = fork_server.ends()
     assert end.found in ({"OperationalError": 1}, {"InterfaceError": 1}), end
 
 
 @pytest.mark.parametrize("mode", ["strict", "grace"])
 def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing(
-    mode: str, world: World, nursery: Nursery
+    mode: str, running_app: RunningApp, fork_server: ForkServer
 ) -> None:
-    world.sandbox.mode(mode)
-    (connection,) = nursery.do("make", number=1)
-    refuse(world.sandbox)
-    (pid,) = _in_flight(world, nursery, connection)
+    running_app.sandbox.mode(mode)
+    (connection,) = fork_server.do("make", number=1)
+    refuse(running_app.sandbox)
+    (pid,) = _in_flight(running_app, fork_server, connection)
     freeze(pid)
     try:
-        with Nursery(world) as another:
+        with ForkServer(running_app) as another:
             (taken_over,) = another.run(job("call", connection=connection, lease=LEASE))
     finally:
-        world.sandbox.clear_faults()
+        running_app.sandbox.clear_faults()
         thaw(pid)
-    (late,) = nursery.ends()
-    nursery.do("recover", lease=LEASE)
-    (state,) = nursery.do("look", at_connections=[connection], lease=LEASE)
+    (late,) = fork_server.ends()
+    fork_server.do("recover", lease=LEASE)
+    (state,) = fork_server.do("look", at_connections=[connection], lease=LEASE)
 
+    newest = newest_live(running_app.sandbox)
     fenced = "kept aside" if state["kept_aside"] else "not kept"
     record(
         "R10",
         f"SIGSTOP past the lease, another takes over, SIGCONT; {mode}",
-        f"late pair {fenced}, {'newest' if state['fingerprint'] == newest_live(world.sandbox) else 'old'} token in use,"
-        f" {state['state']}",
+        f"late pair {fenced}, {'newest' if state['fingerprint'] == newest else 'old'} token in use, {state['state']}",
     )
     assert (taken_over.status, late.status) == (0, 0)
     assert state["kept_aside"] == 1
-    assert state["fingerprint"] == newest_live(world.sandbox)
+    assert state["fingerprint"] == newest
     assert (state["state"], state["works"], state["pairs"]) == ("connected", True, 1)
 
 
-def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(world: World, nursery: Nursery) -> None:
+def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(
+    running_app: RunningApp, fork_server: ForkServer
+) -> None:
     rounds = size(1, 20)
-    (connection,) = nursery.do("make", number=1)
+    (connection,) = fork_server.do("make", number=1)
     exchanges = []
     for _ in range(rounds):
-        refuse(world.sandbox)
+        refuse(running_app.sandbox)
         # Long enough for the one whose clock is ahead to look at the lease many times.
-        world.sandbox.fault(EXCHANGE, times=1, delay=1.0, work=True)
-        before = world.sandbox.exchanges()
-        ends = nursery.run(*[job("call", connection=connection, skew=skew) for skew in (HOUR, -HOUR)])
+        running_app.sandbox.fault(EXCHANGE, times=1, delay=1.0, work=True)
+        before = running_app.sandbox.exchanges()
+        ends = fork_server.run(*[job("call", connection=connection, skew=skew) for skew in (HOUR, -HOUR)])
         assert [end.found for end in ends] == [{"answered 200": 1}] * 2
-        exchanges.append(world.sandbox.exchanges() - before)
+        exchanges.append(running_app.sandbox.exchanges() - before)
     record("R11", "two hosts, clocks one hour ahead and behind", f"{sum(exchanges)} exchanges in {rounds} rounds")
     assert exchanges == [1] * rounds
 
 
-def test_T9_a_killed_disconnect_is_finished_by_the_sweep(world: World, nursery: Nursery) -> None:
-    (connection,) = nursery.do("make", number=1)
+def test_T9_a_killed_disconnect_is_finished_by_the_sweep(running_app: RunningApp, fork_server: ForkServer) -> None:
+    (connection,) = fork_server.do("make", number=1)
 
-    (end,) = nursery.run(job("disconnect", connection=connection, at="after revoke"))
-    nursery.do("recover", passed=60)
-    (state,) = nursery.do("look", at_connections=[connection])
+    (end,) = fork_server.run(job("disconnect", connection=connection, at="after revoke"))
+    fork_server.do("recover", passed=60)
+    (state,) = fork_server.do("look", at_connections=[connection])
 
     record("T9", "kill -9 during a disconnect", f"{state['state']}, {state['pairs']} pairs kept after the sweep")
     assert end.status == -9
     assert (state["state"], state["pairs"]) == ("disconnected", 0)
 
 
-def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(world: World, nursery: Nursery) -> None:
+def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(
+    running_app: RunningApp, fork_server: ForkServer
+) -> None:
     # Whoever finds an exchange that was sent and not answered cannot know more than that.
     expected = {
         "before send": "unreachable",
@@ -268,11 +275,11 @@ def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(world: Wo
     }
     seen = {}
     for place in expected:
-        introduction = nursery.do("guest")
-        (end,) = nursery.run(job("hear", introduction=introduction, at=place, lease=LEASE))
+        introduction = fork_server.do("guest")
+        (end,) = fork_server.run(job("hear", introduction=introduction, at=place, lease=LEASE))
         assert end.status == -9
-        nursery.do("recover", lease=LEASE)
-        found = nursery.do("what_came_of", introduction=introduction)
+        fork_server.do("recover", lease=LEASE)
+        found = fork_server.do("what_came_of", introduction=introduction)
         seen[place] = "kept" if found["kept"] else found["outcome"]
 
     record("sign-in", "kill -9 of the worker at 4 points", f"{list(seen.values()).count('kept')} pairs left behind")

@@ -13,9 +13,9 @@ from django_tasks_db.models import DBTaskResult
 
 from tests.support import postgres, secret_scan
 from tests.support.measurements import record
-from tests.support.running_app import World, wait_until
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
-from tests.support.webhook_load import SETTINGS, Stage
+from tests.support.webhook_load import SETTINGS, ConnectedApp
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,24 +36,24 @@ def test_O1_when_postgresql_has_crashed_the_same_workers_work_on_by_themselves(t
     with (
         postgres.running(*DURABLE) as database,
         # Under the product's own lease, which is longer than what is allowed here.
-        World(tmp_path, database.url, EVENT_HANDLERS=SETTINGS["EVENT_HANDLERS"]).prepare() as world,
+        RunningApp(tmp_path, database.url, EVENT_HANDLERS=SETTINGS["EVENT_HANDLERS"]).prepare() as running_app,
     ):
-        stage = Stage(world)
-        began, sender, down, back = list(world.processes), stage.sender(), set(), []
+        connected_app = ConnectedApp(running_app)
+        began, sender, down, back = list(running_app.processes), connected_app.sender(), set(), []
         with sender.steadily("O1", PER_SECOND):
             for _ in range(STOPS):
-                until_one_more_is_done(world)
+                until_one_more_is_done(running_app)
                 database.stop(signal.SIGQUIT)
-                down.add((health(world, "ready"), health(world, "live")))
+                down.add((health(running_app, "ready"), health(running_app, "live")))
                 database.start()
                 returned = time.monotonic()
-                until_one_more_is_done(world)
+                until_one_more_is_done(running_app)
                 back.append(time.monotonic() - returned)
-        found = stage.wait_until_done("O1", len(sender.acknowledged), seconds=900)
+        found = connected_app.wait_until_done("O1", len(sender.acknowledged), seconds=900)
         alive = [process for process in began if process.poll() is None]
-        world.rows(f"UPDATE {TASKS} SET started_at = '2020-01-01' WHERE status = 'RUNNING' RETURNING id")
-        wait_until(lambda: world.rows(STUCK) == [(0,)])
-        log = world.log("worker")
+        running_app.rows(f"UPDATE {TASKS} SET started_at = '2020-01-01' WHERE status = 'RUNNING' RETURNING id")
+        wait_until(lambda: running_app.rows(STUCK) == [(0,)])
+        log = running_app.log("worker")
 
     record(
         "O1",
@@ -71,10 +71,10 @@ def test_O1_when_postgresql_has_crashed_the_same_workers_work_on_by_themselves(t
     assert secret_scan.leaks([tmp_path]) == []
 
 
-def health(world: World, question: str) -> int:
-    return requests.get(f"{world.app}health/{question}", timeout=30).status_code
+def health(running_app: RunningApp, question: str) -> int:
+    return requests.get(f"{running_app.url}health/{question}", timeout=30).status_code
 
 
-def until_one_more_is_done(world: World) -> None:
-    before = world.rows(DONE)
-    wait_until(lambda: world.rows(DONE) != before, every=0.1)
+def until_one_more_is_done(running_app: RunningApp) -> None:
+    before = running_app.rows(DONE)
+    wait_until(lambda: running_app.rows(DONE) != before, every=0.1)

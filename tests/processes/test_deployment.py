@@ -53,14 +53,14 @@ def test_a_stranger_who_follows_the_guide_gets_a_connected_account_and_a_process
 
     wait_until(processed)
     assert "__Host-sessionid" in visitor.http.cookies
-    ready = requests.get(f"{deployment.app}health/ready", verify=str(deployment.certificate), timeout=10)
+    ready = requests.get(f"{deployment.url}health/ready", verify=str(deployment.certificate), timeout=10)
     assert (ready.status_code, ready.json()["database"]) == (200, "ok")
 
 
 @pytest.mark.slow
 def test_metrics_are_told_to_this_machine_with_the_token_and_leave_no_line(deployment: Deployment) -> None:
     def ask(**headers: str) -> requests.Response:
-        return requests.get(f"{deployment.app}metrics", headers=headers, verify=str(deployment.certificate), timeout=30)
+        return requests.get(f"{deployment.url}metrics", headers=headers, verify=str(deployment.certificate), timeout=30)
 
     told = ask(Authorization=f"Bearer {deployment.machine.settings()['METRICS_TOKEN']}")
 
@@ -93,7 +93,7 @@ def test_T10_nothing_that_is_sent_through_the_proxy_leaves_a_secret_in_its_logs(
 
     def attack() -> None:
         for path in paths:
-            for base in (deployment.app, deployment.plain):
+            for base in (deployment.url, deployment.plain):
                 requests.get(
                     base + path, headers={"Referer": f"{base}?{query}"}, verify=str(deployment.certificate),
                     allow_redirects=False, timeout=30,
@@ -215,7 +215,7 @@ def test_compose_starts_what_the_procfile_names_and_the_image_holds_what_they_ne
 
 
 def _door(deployment: Deployment) -> str:
-    return f"{deployment.app}webhooks/snapinspect/{deployment.webhook_secret}/"
+    return f"{deployment.url}webhooks/snapinspect/{deployment.webhook_secret}/"
 
 
 def _connect(deployment: Deployment) -> ssl.SSLSocket:

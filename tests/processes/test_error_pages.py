@@ -110,7 +110,7 @@ def test_H8_every_error_of_the_app_names_the_request_and_nothing_of_ours(deploym
     page = f"c/{visitor.code}/"
     seen = {
         "400": (send(deployment, b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"), 400),
-        "403": (answer(stranger.http.post(f"{deployment.app}accounts/login/", {"login": "x"}, timeout=60)), 403),
+        "403": (answer(stranger.http.post(f"{deployment.url}accounts/login/", {"login": "x"}, timeout=60)), 403),
         "404": (answer(visitor.get("nowhere/")), 404),
         "404 of another customer": (answer(visitor.get("c/nosuchcode22/")), 404),
     }
@@ -139,7 +139,7 @@ def test_H8_who_signs_in_too_often_is_told_so_by_every_process_with_the_number(d
     guesser = deployment.visitor()
     token = guesser.csrf_token("accounts/password/reset/")
     fields = {"email": "nobody@example.com", "csrfmiddlewaretoken": token}
-    address = f"{deployment.app}accounts/password/reset/"
+    address = f"{deployment.url}accounts/password/reset/"
 
     def ask() -> Answer:
         return answer(guesser.http.post(address, fields, headers={"Referer": address}, timeout=60))

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from integrations.events import parked, routing
-from tests.conftest import OpenWorld
-from tests.support.many_customers import TOWN, Flood, Town, p95
+from tests.conftest import AppFactory
+from tests.support.many_customers import MANY_CUSTOMERS, Flood, ManyCustomers, p95
 from tests.support.measurements import record
 from tests.support.sizes import size
 
@@ -24,32 +24,34 @@ words = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def town(made_world: OpenWorld) -> Iterator[Town]:
-    with made_world(**TOWN) as world:
-        yield Town(world, TROUBLED + OTHERS)
+def many_customers(app_factory: AppFactory) -> Iterator[ManyCustomers]:
+    with app_factory(**MANY_CUSTOMERS) as running_app:
+        yield ManyCustomers(running_app, TROUBLED + OTHERS)
 
 
 @pytest.fixture(scope="module")
-def baseline(town: Town) -> float:
+def baseline(many_customers: ManyCustomers) -> float:
     """p95 of the others' delays while everybody is answered, the second time: caches are warm."""
     for _ in range(2):
-        quiet = p95(others_delays(town))
+        quiet = p95(others_delays(many_customers))
     return quiet
 
 
 @pytest.fixture(autouse=True)
-def no_faults(town: Town) -> Iterator[None]:
+def no_faults(many_customers: ManyCustomers) -> Iterator[None]:
     yield
-    town.world.sandbox.clear_faults()
-    town.world.rows("UPDATE integrations_eventqueue SET paused_until = NULL, pauses = 0 RETURNING connection_id")
+    many_customers.app.sandbox.clear_faults()
+    many_customers.app.rows(
+        "UPDATE integrations_eventqueue SET paused_until = NULL, pauses = 0 RETURNING connection_id"
+    )
 
 
-def others_delays(town: Town, *, troubled: int = 0) -> list[float]:
+def others_delays(many_customers: ManyCustomers, *, troubled: int = 0) -> list[float]:
     """Inspections are announced, first those of so many troubled companies, then the others'; the others' delays."""
-    word = f"Town{next(words)}"
-    town.post(f"{word}first", town.companies[:troubled], each=5, per_second=50)
-    posted = town.post(word, town.companies[TROUBLED:], each=EACH, per_second=PER_SECOND)
-    return town.delays(word, events=posted)
+    word = f"ManyCustomers{next(words)}"
+    many_customers.post(f"{word}first", many_customers.companies[:troubled], each=5, per_second=50)
+    posted = many_customers.post(word, many_customers.companies[TROUBLED:], each=EACH, per_second=PER_SECOND)
+    return many_customers.delays(word, events=posted)
 
 
 def show(row: str, injected: str, delays: list[float], baseline: float) -> None:
@@ -63,29 +65,35 @@ def show(row: str, injected: str, delays: list[float], baseline: float) -> None:
 
 
 @pytest.mark.parametrize("hanging", [1, TROUBLED], ids=["one", "several"])
-def test_A11_while_customers_apis_hang_the_others_go_on(hanging: int, town: Town, baseline: float) -> None:
-    for company in town.companies[:hanging]:
-        town.world.sandbox.fault("/*", "hang", times=None, delay=30, company=company)
+def test_A11_while_customers_apis_hang_the_others_go_on(
+    hanging: int, many_customers: ManyCustomers, baseline: float
+) -> None:
+    for company in many_customers.companies[:hanging]:
+        many_customers.app.sandbox.fault("/*", "hang", times=None, delay=30, company=company)
     who = "one customer's API hangs" if hanging == 1 else "the API hangs for six customers"
-    show("A11", who, others_delays(town, troubled=hanging), baseline)
+    show("A11", who, others_delays(many_customers, troubled=hanging), baseline)
 
 
-def test_A6_while_one_customer_is_asked_for_fewer_calls_the_others_go_on(town: Town, baseline: float) -> None:
-    company, sandbox = town.companies[0], town.world.sandbox
+def test_A6_while_one_customer_is_asked_for_fewer_calls_the_others_go_on(
+    many_customers: ManyCustomers, baseline: float
+) -> None:
+    company, sandbox = many_customers.companies[0], many_customers.app.sandbox
     sandbox.fault("/*", "status", times=None, status=429, headers={"Retry-After": "86400"}, company=company)
     sandbox.control("DELETE", "log")
-    delays = others_delays(town, troubled=1)
+    delays = others_delays(many_customers, troubled=1)
     calls = sum(call["company"] == company for call in sandbox.calls("/inspections/"))
     show("A6", "429 with Retry-After: 86400 for one customer", delays, baseline)
     assert calls <= 1, "none if it is still left alone for what an earlier test has done to it"
 
 
-def test_W16_a_flood_with_the_right_secret_is_capped_and_the_others_go_on(town: Town, baseline: float) -> None:
-    before = town.size()
-    with Flood(town, town.companies[0], per_minute=10_000) as flood:
-        delays = others_delays(town)
-    ((kept,),), ((events,),) = town.world.rows(PARKED), town.world.rows(OPEN)
-    grown = (town.size() - before) / 1e6
+def test_W16_a_flood_with_the_right_secret_is_capped_and_the_others_go_on(
+    many_customers: ManyCustomers, baseline: float
+) -> None:
+    before = many_customers.size()
+    with Flood(many_customers, many_customers.companies[0], per_minute=10_000) as flood:
+        delays = others_delays(many_customers)
+    ((kept,),), ((events,),) = many_customers.app.rows(PARKED), many_customers.app.rows(OPEN)
+    grown = (many_customers.size() - before) / 1e6
     record(
         "W16",
         "10,000 deliveries a minute with the right secret, half of them about a known company",

@@ -17,9 +17,9 @@ from django.db import connection as database
 
 from tests.support import postgres, secret_scan, small_disk
 from tests.support.deliveries import NEW, payload
-from tests.support.fork_server import Nursery, job
+from tests.support.fork_server import ForkServer, job
 from tests.support.measurements import record
-from tests.support.running_app import World, wait_until
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
 from tests.support.troubled_connections import refuse
 
@@ -37,15 +37,15 @@ print(*Connection.objects.values_list("pk", flat=True))
 
 
 @contextmanager
-def deployment(folder: Path) -> Iterator[tuple[World, small_disk.SmallDisk]]:
-    """A world whose database lies on a small disk; what it logs, and mails, lies elsewhere."""
+def deployment(folder: Path) -> Iterator[tuple[RunningApp, small_disk.SmallDisk]]:
+    """A running app whose database is on a small disk; its logs and mail are elsewhere."""
     with ExitStack() as opened:
         disk = opened.enter_context(small_disk.small_disk())
         url = f"sqlite:///{disk.folder / 'db.sqlite3'}"
         if database.vendor == "postgresql":
             url = _on_tablespace(opened.enter_context(postgres.running("-c", "fsync=on")).url, disk.folder)
-        world = opened.enter_context(World(folder, url, SPOOL_DIR=str(disk.folder / "spool")).prepare())
-        yield world.start_all(), disk
+        running_app = opened.enter_context(RunningApp(folder, url, SPOOL_DIR=str(disk.folder / "spool")).prepare())
+        yield running_app.start_all(), disk
         leaks = secret_scan.leaks([folder, disk.folder])
     assert leaks == []
 
@@ -60,9 +60,9 @@ def _on_tablespace(server: str, folder: Path) -> str:
     return server.rsplit("/", 1)[0] + "/on_small_disk"
 
 
-def integrity(world: World) -> str:
+def integrity(running_app: RunningApp) -> str:
     """What the database itself says about its files."""
-    url = world.environment["DATABASE_URL"]
+    url = running_app.environment["DATABASE_URL"]
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return "integrity_check " + str(connection.execute("PRAGMA integrity_check").fetchone()[0])
@@ -82,56 +82,56 @@ def integrity(world: World) -> str:
     return "amcheck " + ("ok" if corrupt[0] == 0 else f"{corrupt[0]} corrupt")
 
 
-def children(world: World) -> set[int]:
+def children(running_app: RunningApp) -> set[int]:
     """The processes of web and worker."""
-    parents = [process.pid for process in world.processes]
+    parents = [process.pid for process in running_app.processes]
     return set(parents) | {
         int(child) for parent in parents for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     }
 
 
-def knock(world: World) -> int:
-    answer = requests.post(f"{world.app}webhooks/snapinspect/{NEW}/", json=payload(), timeout=60)
+def knock(running_app: RunningApp) -> int:
+    answer = requests.post(f"{running_app.url}webhooks/snapinspect/{NEW}/", json=payload(), timeout=60)
     return answer.status_code
 
 
-def ready(world: World) -> int:
-    return requests.get(f"{world.app}health/ready", timeout=60).status_code
+def ready(running_app: RunningApp) -> int:
+    return requests.get(f"{running_app.url}health/ready", timeout=60).status_code
 
 
 def test_O4_a_full_disk_is_told_costs_no_exchange_and_is_over_when_it_has_room(tmp_path: Path) -> None:
-    with deployment(tmp_path) as (world, disk):
-        visitor = world.visitor().sign_up().connect()
-        assert [knock(world) for _ in range(KNOCKS)] == [200] * KNOCKS
-        assert ready(world) == 200
-        processes, acknowledged = children(world), KNOCKS
-        connection = int(world.manage("shell", "--verbosity", "0", "-c", STATE).split()[-1])
+    with deployment(tmp_path) as (running_app, disk):
+        visitor = running_app.visitor().sign_up().connect()
+        assert [knock(running_app) for _ in range(KNOCKS)] == [200] * KNOCKS
+        assert ready(running_app) == 200
+        processes, acknowledged = children(running_app), KNOCKS
+        connection = int(running_app.manage("shell", "--verbosity", "0", "-c", STATE).split()[-1])
 
-        with Nursery(world) as nursery:
+        with ForkServer(running_app) as fork_server:
             disk.fill()
-            refuse(world.sandbox)
-            world.sandbox.control("DELETE", "log")
+            refuse(running_app.sandbox)
+            running_app.sandbox.control("DELETE", "log")
             # What room the database has within its own files is used up first, and what is stored then counts.
             at_the_door = [200]
             while 200 in at_the_door:
-                at_the_door = [knock(world) for _ in range(KNOCKS)]
+                at_the_door = [knock(running_app) for _ in range(KNOCKS)]
                 acknowledged += at_the_door.count(200)
-            wait_until(lambda: ready(world) == 503)
-            alive = requests.get(f"{world.app}health/live", timeout=60).status_code
-            (call,) = nursery.run(job("call", connection=connection))
-            exchanged = world.sandbox.exchanges()
+            wait_until(lambda: ready(running_app) == 503)
+            alive = requests.get(f"{running_app.url}health/live", timeout=60).status_code
+            (call,) = fork_server.run(job("call", connection=connection))
+            exchanged = running_app.sandbox.exchanges()
             disk.free()
 
-            wait_until(lambda: ready(world) == 200)
-            assert [knock(world) for _ in range(KNOCKS)] == [200] * KNOCKS
-            (again,) = nursery.run(job("call", connection=connection))
+            wait_until(lambda: ready(running_app) == 200)
+            assert [knock(running_app) for _ in range(KNOCKS)] == [200] * KNOCKS
+            (again,) = fork_server.run(job("call", connection=connection))
         visitor.wait_for("Connected")
 
         def counts() -> list[str]:
-            return world.manage("shell", "--verbosity", "0", "-c", STATE).split()[:2]
+            return running_app.manage("shell", "--verbosity", "0", "-c", STATE).split()[:2]
 
         wait_until(lambda: counts()[1] == "0", seconds=120)
-        checked, same = integrity(world), children(world) == processes
+        checked, same = integrity(running_app), children(running_app) == processes
         stored = int(counts()[0])
 
     record(

@@ -20,7 +20,7 @@ import pytest
 from tests.support.clients import Sandbox
 from tests.support.measurements import record
 from tests.support.postgres import free_port
-from tests.support.running_app import LONG_ENOUGH, ROOT, Visitor, World, wait_until
+from tests.support.running_app import LONG_ENOUGH, ROOT, RunningApp, Visitor, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.once]
 NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pycache__", ".hypothesis")
@@ -29,7 +29,7 @@ NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pyca
 class Checkout:
     """What a developer has after `git clone`, and the addresses that it is asked to run at."""
 
-    session, certificate = World.session, None  # as far as a visitor's browser goes
+    session, certificate = RunningApp.session, None  # as far as a visitor's browser goes
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder  # where the visitor keeps the pages
@@ -37,7 +37,7 @@ class Checkout:
         shutil.copytree(ROOT, self.root, ignore=NOT_CLONED)
         (self.root / ".venv").symlink_to(ROOT / ".venv")
         self.ports = {"PORT": str(free_port()), "SANDBOX_PORT": str(free_port())}
-        self.app = f"http://localhost:{self.ports['PORT']}/"
+        self.url = f"http://localhost:{self.ports['PORT']}/"
         self.sandbox = Sandbox(f"http://127.0.0.1:{self.ports['SANDBOX_PORT']}/")
         self.said = folder / "said.log"
 
@@ -51,7 +51,7 @@ class Checkout:
                 start_new_session=True,
             )  # fmt: skip
         try:
-            wait_until(lambda: f"Open {self.app}" in self.said.read_text() or make.poll() is not None, LONG_ENOUGH * 3)
+            wait_until(lambda: f"Open {self.url}" in self.said.read_text() or make.poll() is not None, LONG_ENOUGH * 3)
             assert make.poll() is None, self.said.read_text()
             yield
         finally:
@@ -73,7 +73,7 @@ class Checkout:
 
 def test_one_command_runs_it_all_ctrl_c_ends_it_all_and_a_second_run_keeps_the_data(tmp_path: Path) -> None:
     checkout: Any = Checkout(tmp_path)
-    visitor = Visitor(cast(World, checkout))
+    visitor = Visitor(cast(RunningApp, checkout))
     began = time.monotonic()
     with checkout.running():
         visitor.sign_up().connect()

@@ -3,10 +3,10 @@
 import pytest
 
 from integrations.events import replays
-from tests.conftest import OpenWorld
-from tests.support.many_customers import TOWN, Town
+from tests.conftest import AppFactory
+from tests.support.many_customers import MANY_CUSTOMERS, ManyCustomers
 from tests.support.measurements import record
-from tests.support.mixed_load import Crowd, Scales
+from tests.support.mixed_load import MemorySampler, MixedLoad
 from tests.support.running_app import wait_until
 from tests.support.sizes import size
 
@@ -17,24 +17,24 @@ SECONDS = size(8, 20 * 60)
 MOST_GROWTH = size(100, 15)
 
 
-def test_O15_under_mixed_load_memory_and_queue_stay_flat_and_nothing_fails(open_world: OpenWorld) -> None:
-    town = Town(open_world(**TOWN), size(3, 20))
-    crowd = Crowd(town)
-    scales = Scales(web=town.web, worker=town.worker)
-    with scales.weighing():
-        crowd.live(SECONDS, at_least=size(1, 100))
-    left = crowd.waiting()
-    wait_until(lambda: crowd.waiting() == 0, seconds=180, every=0.5)
+def test_O15_under_mixed_load_memory_and_queue_stay_flat_and_nothing_fails(new_app: AppFactory) -> None:
+    many_customers = ManyCustomers(new_app(**MANY_CUSTOMERS), size(3, 20))
+    load = MixedLoad(many_customers)
+    memory = MemorySampler(web=many_customers.web, worker=many_customers.worker)
+    with memory.weighing():
+        load.live(SECONDS, at_least=size(1, 100))
+    left = load.waiting()
+    wait_until(lambda: load.waiting() == 0, seconds=180, every=0.5)
 
-    growth = {name: scales.growth(name) for name in scales.weights}
+    growth = {name: memory.growth(name) for name in memory.weights}
     weights = ", ".join(f"{name} {middle:.0f} MB {more:+.1f}" for name, (middle, more) in growth.items())
-    did = ", ".join(f"{number} {what}" for what, number in sorted(crowd.done.items()))
+    did = ", ".join(f"{number} {what}" for what, number in sorted(load.done.items()))
     record(
         "O15",
         "mixed load on one web process group and one worker (20 minutes in full)",
-        f"{did}; memory: {weights}; {left} waited at the end, all done; {len(crowd.failures)} wrong answers, "
-        f"{len(crowd.errors())} errors logged",
+        f"{did}; memory: {weights}; {left} waited at the end, all done; {len(load.failures)} wrong answers, "
+        f"{len(load.errors())} errors logged",
     )
-    assert (crowd.failures, crowd.errors()) == ([], [])
+    assert (load.failures, load.errors()) == ([], [])
     assert left <= replays.MOST_WAITING + replays.STEP + 100, "more waits than a replay keeps waiting"
     assert max(more for _, more in growth.values()) <= MOST_GROWTH

@@ -19,7 +19,7 @@ from django.db import connection as database
 
 from tests.support import postgres, secret_scan
 from tests.support.measurements import record
-from tests.support.running_app import World, database_file, wait_until
+from tests.support.running_app import RunningApp, database_file, wait_until
 from tests.support.sizes import size
 from tests.support.webhook_load import Sender
 
@@ -40,21 +40,21 @@ def server() -> Iterator[postgres.Server | None]:
 
 
 @pytest.fixture(scope="module")
-def one_world(server: postgres.Server | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    with World(folder, server.url if server else "", WEB_WORKERS="1").prepare() as opened:
+def module_app(server: postgres.Server | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
+    folder = tmp_path_factory.mktemp("app")
+    with RunningApp(folder, server.url if server else "", WEB_WORKERS="1").prepare() as opened:
         opened.start_sandbox()
         yield opened
     assert secret_scan.leaks([folder]) == []
 
 
 @pytest.fixture
-def world(one_world: World) -> Iterator[World]:
+def running_app(module_app: RunningApp) -> Iterator[RunningApp]:
     """Each test starts what it needs beside the stand-in."""
-    before = len(one_world.processes)
-    yield one_world
-    for process in one_world.processes[before:]:
-        one_world.kill(process)
+    before = len(module_app.processes)
+    yield module_app
+    for process in module_app.processes[before:]:
+        module_app.kill(process)
 
 
 def stored(rows: list[tuple[bytes]]) -> set[str]:
@@ -110,11 +110,11 @@ def states(group: int) -> list[str]:
 
 
 def test_O5_at_whatever_moment_the_power_goes_every_acknowledged_delivery_is_there(
-    world: World, server: postgres.Server | None, tmp_path: Path
+    running_app: RunningApp, server: postgres.Server | None, tmp_path: Path
 ) -> None:
     times = size(4, 100)
-    web, worker = world.start_web(), world.start_worker()
-    sender, lost, unclean = Sender(world), 0, 0
+    web, worker = running_app.start_web(), running_app.start_worker()
+    sender, lost, unclean = Sender(running_app), 0, 0
     with posting(sender):
         for moment in range(times):
             threading.Event().wait(random.uniform(0.05, 0.3))
@@ -123,11 +123,11 @@ def test_O5_at_whatever_moment_the_power_goes_every_acknowledged_delivery_is_the
                 server.stop(signal.SIGQUIT)
                 acknowledged = set(sender.acknowledged)
                 server.start()
-                found = stored(world.rows(BODIES))
+                found = stored(running_app.rows(BODIES))
             else:
                 with frozen(web, worker):
                     acknowledged = set(sender.acknowledged)
-                    copy = shutil.copytree(database_file(world.folder).parent, tmp_path / str(moment))
+                    copy = shutil.copytree(database_file(running_app.folder).parent, tmp_path / str(moment))
                 with closing(sqlite3.connect(copy / "db.sqlite3")) as opened:
                     unclean += opened.execute("PRAGMA integrity_check").fetchall() != [("ok",)]
                     found = stored(opened.execute(BODIES).fetchall())
@@ -142,19 +142,19 @@ def test_O5_at_whatever_moment_the_power_goes_every_acknowledged_delivery_is_the
     assert (lost, unclean) == (0, 0)
 
 
-def test_O5_the_database_is_told_to_wait_for_the_disk(world: World) -> None:
+def test_O5_the_database_is_told_to_wait_for_the_disk(running_app: RunningApp) -> None:
     ask = (
         "import json; from django.db import connection; c = connection.cursor(); print(json.dumps({name: "
         "[c.execute(f'{ask} {name}'), c.fetchone()[0]][1] for ask, names in [%r] for name in names}))"
     )
     wanted: dict[str, object]
-    if world.is_on_postgresql:
+    if running_app.is_on_postgresql:
         wanted = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
         question = ("SHOW", list(wanted))
     else:
         wanted = {"journal_mode": "wal", "synchronous": 2}
         question = ("PRAGMA", list(wanted))
-    found = json.loads(world.manage("shell", "--verbosity", "0", "-c", ask % (question,)))
+    found = json.loads(running_app.manage("shell", "--verbosity", "0", "-c", ask % (question,)))
     record("O5", "the database's settings, in a process of the app", str(found))
     assert found == wanted
 
@@ -166,20 +166,24 @@ DELIVERIES = 10
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is missing (apt-get install strace)")
-def test_O5_the_disk_has_a_delivery_before_its_200_leaves(world: World, server: postgres.Server | None) -> None:
-    trace, said = world.folder / "strace.log", world.folder / "strace.err"
+def test_O5_the_disk_has_a_delivery_before_its_200_leaves(
+    running_app: RunningApp, server: postgres.Server | None
+) -> None:
+    trace, said = running_app.folder / "strace.log", running_app.folder / "strace.err"
     # Cut short: no line of it is long enough to hold a secret.
     command = (str(STRACE), "-f", "-s", "24", "-e", "trace=network,read,write,fsync,fdatasync", "-o", str(trace))
     if server is None:
-        world.under = command
-        world.start_web()
-        world.under = ()
+        running_app.command_prefix = command
+        running_app.start_web()
+        running_app.command_prefix = ()
     else:
         with said.open("wb") as errors:
-            world.processes.append(Popen([*command, "-p", str(server.pid)], stderr=errors, start_new_session=True))
+            running_app.processes.append(
+                Popen([*command, "-p", str(server.pid)], stderr=errors, start_new_session=True)
+            )
         wait_until(lambda: "attached" in said.read_text())
-        world.start_web()
-    sender = Sender(world)
+        running_app.start_web()
+    sender = Sender(running_app)
     for number in range(DELIVERIES):
         sender.post(f"O5_{number}")
 

@@ -15,15 +15,15 @@ import psycopg
 import pytest
 import requests
 
-from tests.conftest import OpenWorld
-from tests.support import kill_trials, secret_scan
+from tests.conftest import AppFactory
+from tests.support import kill_scenarios, secret_scan
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import INSPECTION, NEW
 from tests.support.measurements import record
 from tests.support.postgres import free_port
-from tests.support.running_app import World, wait_until
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
-from tests.support.webhook_load import SETTINGS, Sender, Stage
+from tests.support.webhook_load import SETTINGS, ConnectedApp, Sender
 
 pytestmark = pytest.mark.processes
 
@@ -31,8 +31,10 @@ PER_SECOND = 50
 REDIS = shutil.which("redis-server")
 
 
-def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_each(stage: Stage) -> None:
-    kill_trials.kill_while_posting(stage, "kill -9 of gunicorn and of a worker, again and again")
+def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_each(
+    connected_app: ConnectedApp,
+) -> None:
+    kill_scenarios.kill_while_posting(connected_app, "kill -9 of gunicorn and of a worker, again and again")
 
 
 # More than may wait at a time (integrations.events.replays), so that the replay has to come back for the rest.
@@ -54,17 +56,17 @@ PROGRESS = "SELECT matched, replayed, skipped, finished_at FROM integrations_rep
 
 
 @pytest.mark.slow
-def test_a_replay_of_many_survives_kill_minus_9_of_the_workers(stage: Stage) -> None:
-    world, kills = stage.world, 0
-    world.manage("shell", "--verbosity", "0", "-c", REPLAY)
-    while world.rows(PROGRESS)[0][3] is None and kills < size(6, 40):
-        kills += stage.kill_workers()
+def test_a_replay_of_many_survives_kill_minus_9_of_the_workers(connected_app: ConnectedApp) -> None:
+    running_app, kills = connected_app.app, 0
+    running_app.manage("shell", "--verbosity", "0", "-c", REPLAY)
+    while running_app.rows(PROGRESS)[0][3] is None and kills < size(6, 40):
+        kills += connected_app.kill_workers()
         threading.Event().wait(random.uniform(0.5, 3))  # on their way, wherever that is
 
-    found = stage.wait_until_done("Replayed", TO_REPLAY)
-    wait_until(lambda: world.rows(PROGRESS)[0][3] is not None)
+    found = connected_app.wait_until_done("Replayed", TO_REPLAY)
+    wait_until(lambda: running_app.rows(PROGRESS)[0][3] is not None)
 
-    matched, replayed, skipped, _ = world.rows(PROGRESS)[0]
+    matched, replayed, skipped, _ = running_app.rows(PROGRESS)[0]
     assert kills
     assert (matched, replayed, skipped) == (TO_REPLAY, TO_REPLAY, 0)
     assert (len(found.effects), found.most_effects) == (TO_REPLAY, 1)
@@ -90,11 +92,13 @@ class Redis:
 @pytest.mark.skipif(REDIS is None, reason="Redis is missing (apt-get install redis-server)")
 @pytest.mark.slow
 def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
-    open_world: OpenWorld, tmp_path: Path
+    new_app: AppFactory, tmp_path: Path
 ) -> None:
     deliveries, kills = size(60, 1000), size(2, 20)
     redis = Redis(tmp_path)
-    stage = Stage(open_world(**SETTINGS, TASKS_ENGINE="huey", REDIS_URL=f"redis://127.0.0.1:{redis.port}/0"))
+    connected_app = ConnectedApp(
+        new_app(**SETTINGS, TASKS_ENGINE="huey", REDIS_URL=f"redis://127.0.0.1:{redis.port}/0")
+    )
 
     def redis_goes(turn: int) -> None:
         if turn == kills // 2 - 1:
@@ -103,11 +107,11 @@ def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
             redis.start()
 
     try:
-        sender = kill_trials.storm(stage, "Huey", deliveries=deliveries, kills=kills, before_kill=redis_goes)
-        kill_trials.show(
+        sender = kill_scenarios.storm(connected_app, "Huey", deliveries=deliveries, kills=kills, before_kill=redis_goes)
+        kill_scenarios.show(
             "W1",
             "the same with huey; Redis is killed too, and started empty in the middle",
-            stage,
+            connected_app,
             "Huey",
             sender,
             deliveries,
@@ -117,8 +121,8 @@ def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
 
 
 @pytest.mark.slow
-def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(stage: Stage) -> None:
-    sandbox, sender = stage.world.sandbox, stage.sender()
+def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(connected_app: ConnectedApp) -> None:
+    sandbox, sender = connected_app.app.sandbox, connected_app.sender()
     sandbox.fault("/inspections*", "hang", times=None, delay=20)
     sandbox.control("DELETE", "log")
     try:
@@ -144,32 +148,32 @@ def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(stage: Stage
 
 
 @pytest.mark.slow
-def test_W2_nothing_is_asked_of_snapinspect_before_the_answer(open_world: OpenWorld) -> None:
-    world = open_world()
-    world.start_sandbox()
-    world.start_web()
-    world.sandbox.control("DELETE", "log")
-    sender = Sender(world)
+def test_W2_nothing_is_asked_of_snapinspect_before_the_answer(new_app: AppFactory) -> None:
+    running_app = new_app()
+    running_app.start_sandbox()
+    running_app.start_web()
+    running_app.sandbox.control("DELETE", "log")
+    sender = Sender(running_app)
     sender.post_all(f"W2_{number}" for number in range(50))
-    calls = len(world.sandbox.calls())
+    calls = len(running_app.sandbox.calls())
     record("W2", "deliveries to a web process that no worker stands behind", f"{calls} outbound calls before the ack")
     assert calls == 0
 
 
 @pytest.mark.slow
 def test_W3_every_delivery_five_times_at_once_is_one_event_with_one_effect_and_at_most_two_look_ups(
-    stage: Stage,
+    connected_app: ConnectedApp,
 ) -> None:
-    sandbox, sender = stage.world.sandbox, stage.sender()
-    inspections = stage.missed(size(10, 200))
+    sandbox, sender = connected_app.app.sandbox, connected_app.sender()
+    inspections = connected_app.missed(size(10, 200))
     sandbox.control("DELETE", "log")
 
     with ThreadPoolExecutor(10) as pool:
         for job in [pool.submit(sender.post, f"W3_{one}", iInspectionID=one) for one in inspections for _ in range(5)]:
             job.result()
-    stage.wait_until_done("W3", len(inspections))
-    stage.until_nothing_waits()
-    found = stage.found("W3")
+    connected_app.wait_until_done("W3", len(inspections))
+    connected_app.until_nothing_waits()
+    found = connected_app.found("W3")
     looks = [len(sandbox.calls(f"/inspections/{inspection}")) for inspection in inspections]
     sandbox.control("POST", "webhooks/resume")
 
@@ -185,10 +189,10 @@ def test_W3_every_delivery_five_times_at_once_is_one_event_with_one_effect_and_a
 
 
 @contextmanager
-def without_database(world: World) -> Iterator[None]:
-    """The world's database is gone, for every process, and comes back unharmed."""
-    url = world.environment["DATABASE_URL"]
-    if not world.is_on_postgresql:
+def without_database(running_app: RunningApp) -> Iterator[None]:
+    """Makes the app's database unreachable for every process; it comes back unharmed."""
+    url = running_app.environment["DATABASE_URL"]
+    if not running_app.is_on_postgresql:
         home = Path(urlsplit(url).path[1:]).parent
         away = home.rename(home.with_name("away"))
         yield
@@ -204,17 +208,17 @@ def without_database(world: World) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_W10_while_the_database_is_down_nothing_is_acknowledged_and_all_is_in_after_the_retries(
-    stage: Stage,
+    connected_app: ConnectedApp,
 ) -> None:
-    sender = stage.sender()
+    sender = connected_app.sender()
     with ThreadPoolExecutor(8) as pool:
-        with without_database(stage.world):
+        with without_database(connected_app.app):
             jobs = [pool.submit(sender.post, f"W10_{number}") for number in range(100)]
             wait_until(lambda: len(sender.statuses) >= 100)
             while_down = list(sender.statuses)
         for job in jobs:
             job.result()
-    found = stage.wait_until_done("W10", 100)
+    found = connected_app.wait_until_done("W10", 100)
 
     record(
         "W10",
@@ -225,9 +229,9 @@ def test_W10_while_the_database_is_down_nothing_is_acknowledged_and_all_is_in_af
     assert len(sender.acknowledged) == found.done == len(found.effects) == 100
 
 
-def test_W8_W14_gunicorn_takes_chunks_caps_bodies_and_writes_no_secret(stage: Stage) -> None:
-    world = stage.world
-    url = f"{world.app}webhooks/snapinspect/{NEW}"
+def test_W8_W14_gunicorn_takes_chunks_caps_bodies_and_writes_no_secret(connected_app: ConnectedApp) -> None:
+    running_app = connected_app.app
+    url = f"{running_app.url}webhooks/snapinspect/{NEW}"
 
     def chunks(size: int) -> Iterator[bytes]:
         for _ in range(size // 1024):
@@ -240,6 +244,6 @@ def test_W8_W14_gunicorn_takes_chunks_caps_bodies_and_writes_no_secret(stage: St
     assert requests.get(url, timeout=30, allow_redirects=False).status_code == 405
     assert requests.post(url + "wrong/", data=b"{}", timeout=30).status_code == 404
 
-    wait_until(lambda: "W8_chunks" in stage.found("W8").stored)
-    assert "/webhooks/snapinspect/[redacted]" in world.log("web")
-    assert secret_scan.leaks([world.folder]) == []
+    wait_until(lambda: "W8_chunks" in connected_app.found("W8").stored)
+    assert "/webhooks/snapinspect/[redacted]" in running_app.log("web")
+    assert secret_scan.leaks([running_app.folder]) == []

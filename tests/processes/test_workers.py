@@ -7,29 +7,29 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.conftest import OpenWorld
-from tests.support import kill_trials
+from tests.conftest import AppFactory
+from tests.support import kill_scenarios
 from tests.support.measurements import record
 from tests.support.sizes import size
-from tests.support.webhook_load import NO_SOCKET_HERE, SETTINGS, Stage
+from tests.support.webhook_load import NO_SOCKET_HERE, SETTINGS, ConnectedApp
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
-def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running(stage: Stage) -> None:
-    kill_trials.kill_workers_at_work(stage, "kill -9 of workers in the middle of tasks")
+def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running(connected_app: ConnectedApp) -> None:
+    kill_scenarios.kill_workers_at_work(connected_app, "kill -9 of workers in the middle of tasks")
 
 
-def test_O13_schedulers_beside_each_other_do_nothing_twice(stage: Stage) -> None:
+def test_O13_schedulers_beside_each_other_do_nothing_twice(connected_app: ConnectedApp) -> None:
     """Two workers sweep already; two more processes do nothing else."""
-    kill_trials.schedule_beside_each_other(stage, "four schedulers at once")
+    kill_scenarios.schedule_beside_each_other(connected_app, "four schedulers at once")
 
 
-def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_locked(open_world: OpenWorld) -> None:
-    stage = Stage(open_world(**SETTINGS))
-    sender, statuses, seconds = stage.sender(), list[int](), size(4, 600)
-    visitors = [stage.world.visitor().sign_up(f"Writer {number}").connect() for number in range(2)]
-    stage.world.sandbox.fault("/integration/ExchangeToken", "hang", times=None, delay=15)
+def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_locked(new_app: AppFactory) -> None:
+    connected_app = ConnectedApp(new_app(**SETTINGS))
+    sender, statuses, seconds = connected_app.sender(), list[int](), size(4, 600)
+    visitors = [connected_app.app.visitor().sign_up(f"Writer {number}").connect() for number in range(2)]
+    connected_app.app.sandbox.fault("/integration/ExchangeToken", "hang", times=None, delay=15)
     ends_at = time.monotonic() + seconds
     pause = threading.Event()
 
@@ -49,16 +49,16 @@ def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_
         statuses.append(visitor.post(f"c/{visitor.code}/connect/", allow_redirects=False).status_code)
 
     def exchange(turn: int) -> None:
-        with_hanging = stage.visitor
-        statuses.append(with_hanging.come_back(stage.world.sandbox.decide(with_hanging.leave())).status_code)
+        with_hanging = connected_app.visitor
+        statuses.append(with_hanging.come_back(connected_app.app.sandbox.decide(with_hanging.leave())).status_code)
         pause.wait(min(5, seconds / 2))
 
     with ThreadPoolExecutor(8) as pool:
         for write in [pool.submit(until_the_end, one) for one in [*[deliver] * 6, press, exchange]]:
             write.result()
-    exchanges = stage.world.sandbox.exchanges()
-    stage.world.sandbox.clear_faults()
-    written = stage.world.log("web") + stage.world.log("worker")
+    exchanges = connected_app.app.sandbox.exchanges()
+    connected_app.app.sandbox.clear_faults()
+    written = connected_app.app.log("web") + connected_app.app.log("worker")
     locked, sockets = written.count("database is locked"), written.count(NO_SOCKET_HERE)
 
     record(

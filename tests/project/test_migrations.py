@@ -33,8 +33,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from accounts.online_indexes import AddIndexOnline, RemoveIndexOnline
-from tests.conftest import OpenWorld
-from tests.support.running_app import World, wait_until
+from tests.conftest import AppFactory
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.versions import FIRST_VERSION, follows
 
 # Tables that grow with what happens; all others hold a few rows for each customer, or are kept short.
@@ -231,29 +231,29 @@ JOIN accounts_user ON actor_id = accounts_user.id
 """
 
 
-def schema(world: World) -> set[tuple[object, ...]]:
-    if world.is_on_postgresql:
+def schema(running_app: RunningApp) -> set[tuple[object, ...]]:
+    if running_app.is_on_postgresql:
         columns = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
         return {
-            *world.rows(f"{columns} WHERE table_schema = 'public'"),
-            *world.rows("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"),
-            *world.rows("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname !~ '^pg_'"),
+            *running_app.rows(f"{columns} WHERE table_schema = 'public'"),
+            *running_app.rows("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"),
+            *running_app.rows("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname !~ '^pg_'"),
         }
-    return set(world.rows("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+    return set(running_app.rows("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
 
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_O11_they_can_be_taken_back_and_run_again_with_rows_in_the_tables(open_world: OpenWorld) -> None:
-    world = open_world()
-    whole = schema(world)
+def test_O11_they_can_be_taken_back_and_run_again_with_rows_in_the_tables(new_app: AppFactory) -> None:
+    running_app = new_app()
+    whole = schema(running_app)
     back = "".join(f"migrate({app!r}, {name!r})\n" for app, name in reversed(FIRST_VERSION.items()))
-    world.manage("shell", "--verbosity", "0", "-c", MIGRATE + ROWS + back)
-    stays = world.rows(STAY)
+    running_app.manage("shell", "--verbosity", "0", "-c", MIGRATE + ROWS + back)
+    stays = running_app.rows(STAY)
     assert stays == [("Harbour", "1001", "customer.started", "alice@example.com")]
 
-    world.manage("migrate", "--verbosity", "0")
-    assert (world.rows(STAY), schema(world)) == (stays, whole)
+    running_app.manage("migrate", "--verbosity", "0")
+    assert (running_app.rows(STAY), schema(running_app)) == (stays, whole)
 
 
 def run(operation: Operation, *, back: bool = False, atomic: bool = False) -> None:

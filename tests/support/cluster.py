@@ -15,7 +15,7 @@ from tests.support.systemd_machine import WEB, WORKER, Machine
 
 
 class Cluster(Deployment):
-    """`settings` go to every machine. Stages start and kill its units like any world's processes."""
+    """`settings` go to every machine. Its units start and end like the processes of any running app."""
 
     when_away = "fail_timeout=1s"  # docs/scaling.md
 

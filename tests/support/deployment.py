@@ -17,7 +17,7 @@ from typing import Self
 from tests.settings import SENTINEL
 from tests.support import postgres
 from tests.support.postgres import free_port
-from tests.support.running_app import ROOT, World
+from tests.support.running_app import ROOT, RunningApp
 from tests.support.systemd_machine import WEB, WORKER, Machine
 
 GUIDE = ROOT / "docs" / "deploy.md"
@@ -35,7 +35,7 @@ def brief(script: str) -> str:
     return re.sub(r"^\.venv/bin/python manage\.py (check|registration_email)\b.*\n", "", script, flags=re.M)
 
 
-class Deployment(World):
+class Deployment(RunningApp):
     """The guide followed in `folder`, with this PostgreSQL; the stand-in plays SnapInspect.
 
     `fresh_packages` installs the pinned packages anew, as the guide says; otherwise this environment's are used.
@@ -51,7 +51,7 @@ class Deployment(World):
         self.machine = Machine(folder / "srv", folder / "etc" / "environment")
         self.settings_files = [f"{folder.name}/etc/environment"]
         self.https_port, self.http_port = free_port(), free_port()
-        self.app = f"https://localhost:{self.https_port}/"
+        self.url = f"https://localhost:{self.https_port}/"
         self.plain = f"http://localhost:{self.http_port}/"
         self._fresh_packages = fresh_packages
         self.web_ports = [self.port, free_port()]
@@ -98,9 +98,9 @@ class Deployment(World):
         names = ["SNAPINSPECT_CLIENT_ID", "SNAPINSPECT_CLIENT_SECRET", "SNAPINSPECT_CONNECT_URL",
                  "SNAPINSPECT_EXCHANGE_URL", "SNAPINSPECT_API_URL", "SNAPINSPECT_INSPECTION_PATH"]  # fmt: skip
         lines = {name: self.environment[name] for name in names} | {
-            "SNAPINSPECT_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SNAPINSPECT_REDIRECT_URI": f"{self.url}connect/callback/",
             "SNAPINSPECT_WEBHOOK_SECRETS": self.webhook_secret,
-            "CSRF_TRUSTED_ORIGINS": self.app.rstrip("/"),
+            "CSRF_TRUSTED_ORIGINS": self.url.rstrip("/"),
             "ALLOW_INSECURE_LOOPBACK": "true",
             "SIGNUP_OPEN": "true",
             "EMAIL_VERIFICATION": "none",

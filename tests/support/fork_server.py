@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.running_app import ROOT, World, wait_until
+from tests.support.running_app import ROOT, RunningApp, wait_until
 
 Job = dict[str, Any]
 
@@ -39,13 +39,13 @@ def job(
     return {"do": do, "with": of} | {name: value for name, value in options.items() if value}
 
 
-class Nursery:
-    def __init__(self, world: World) -> None:
-        self._folder = world.folder
-        with (world.folder / "callers.log").open("ab") as log:
+class ForkServer:
+    def __init__(self, app: RunningApp) -> None:
+        self._folder = app.folder
+        with (app.folder / "fork_server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.fork_server_jobs"],
-                cwd=ROOT, env=world.environment | {"CALLERS_FOLDER": str(world.folder)}, text=True,
+                cwd=ROOT, env=app.environment | {"FORK_SERVER_FOLDER": str(app.folder)}, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
 
@@ -77,7 +77,7 @@ class Nursery:
     def do(self, do: str, **how: Any) -> Any:
         """What one process found, which must not fail."""
         (end,) = self.run(job(do, **how))
-        assert end.status == 0, f"{do} failed; see callers.log"
+        assert end.status == 0, f"{do} failed; see fork_server.log"
         return end.found
 
     def has_reached(self, pid: int) -> None:
@@ -90,7 +90,7 @@ class Nursery:
     def _answer(self) -> Any:
         assert self._process.stdout
         line = self._process.stdout.readline()
-        assert line, f"the nursery ended ({self._process.wait(60)}); see callers.log"
+        assert line, f"the fork server ended ({self._process.wait(60)}); see fork_server.log"
         return json.loads(line)
 
 

@@ -1,8 +1,8 @@
-"""A nursery of real processes: it loads Django once, then forks a process for every job, all let go at one moment.
+"""Loads Django once, then forks a process for every job; all jobs of a line start at the same moment.
 
-`python -m tests.support.fork_server_jobs`, with a world's environment; `tests.support.fork_server` talks to it. It
-reads lines of JSON, each a list of jobs, and answers each with two lines: the process ids when all are ready and let
-go; and, when all have ended, how each ended (its exit status, negative for a signal) and what it found.
+`python -m tests.support.fork_server_jobs`, with the environment of a running app; `tests.support.fork_server` talks to
+it. It reads lines of JSON, each a list of jobs, and answers each with two lines: the process ids, when all have
+started; and, when all have ended, how each ended (its exit status, negative for a signal) and what it returned.
 
 A job names a function below in `do`, with its arguments in `with`. Beside them it may say
 
@@ -226,7 +226,7 @@ def stop_at(place: str, then: str) -> None:
     """Has this process die, or wait until it may go on, the first time it comes to that place."""
     where, name, side = PLACES[place]
     inner = getattr(where, name)
-    here = Path(os.environ["CALLERS_FOLDER"], str(os.getpid()))
+    here = Path(os.environ["FORK_SERVER_FOLDER"], str(os.getpid()))
     for left in (".reached", ".go"):  # by an earlier process that had the same id
         here.with_suffix(left).unlink(missing_ok=True)
 
@@ -282,7 +282,7 @@ def fork(job: dict[str, Any], gate: tuple[int, int]) -> tuple[int, int]:
 
         def go() -> None:
             os.write(writing, b"!")
-            os.read(gate[0], 1)  # comes to an end when the nursery lets go
+            os.read(gate[0], 1)  # comes to an end when the parent closes its end
 
         os.write(writing, json.dumps(run(job, go)).encode())
         connections.close_all()

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from tests.support.fork_server import Nursery
-from tests.support.running_app import World, wait_until
+from tests.support.fork_server import ForkServer
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.webhook_load import SETTINGS, Sender
 
-TOWN = SETTINGS | {"LOG_LEVEL": "INFO"}
+MANY_CUSTOMERS = SETTINGS | {"LOG_LEVEL": "INFO"}
 # With DEBUG, Django would keep the last 9,000 statements of every thread in memory.
 AS_IN_PRODUCTION = {
     "DEBUG": "false",
@@ -25,26 +25,26 @@ AS_IN_PRODUCTION = {
 FINISHED = "SELECT type, received_at, finished_at FROM integrations_event WHERE state = 'done'"
 
 
-class Town:
-    """A world with so many customers, each connected to a company of its own; one web process group, one worker."""
+class ManyCustomers:
+    """A running app with many customers, each connected to its own company; one web process group, one worker."""
 
-    def __init__(self, world: World, customers: int) -> None:
-        self.world = world
-        world.start_sandbox()
-        self.web = world.start_web()
-        self.worker = world.start_worker(**AS_IN_PRODUCTION)
-        with Nursery(world) as nursery:
-            self.companies: list[int] = nursery.do("settle", customers=customers)
-        world.sandbox.control("POST", "webhooks/pause")
+    def __init__(self, app: RunningApp, customers: int) -> None:
+        self.app = app
+        app.start_sandbox()
+        self.web = app.start_web()
+        self.worker = app.start_worker(**AS_IN_PRODUCTION)
+        with ForkServer(app) as fork_server:
+            self.companies: list[int] = fork_server.do("settle", customers=customers)
+        app.sandbox.control("POST", "webhooks/pause")
         self.inspections = {company: self.upload(company) for company in self.companies}
 
     def upload(self, company: int) -> int:
-        made: dict[str, int] = self.world.sandbox.control("POST", "inspections", {"company": company})
+        made: dict[str, int] = self.app.sandbox.control("POST", "inspections", {"company": company})
         return made["iInspectionID"]
 
     def post(self, word: str, companies: Iterable[int], *, each: int, per_second: float) -> int:
         """So many deliveries about each company, evenly spread in time; returns how many those were."""
-        sender, about = Sender(self.world), [company for _ in range(each) for company in companies]
+        sender, about = Sender(self.app), [company for _ in range(each) for company in companies]
         with ThreadPoolExecutor(8) as pool:
             jobs = []
             for number, company in enumerate(about):
@@ -59,7 +59,7 @@ class Town:
         """From arrival to the end, once so many events of this word are done; in order."""
 
         def found() -> list[float]:
-            rows = [row for row in self.world.rows(FINISHED) if row[0].startswith(f"{word}_")]
+            rows = [row for row in self.app.rows(FINISHED) if row[0].startswith(f"{word}_")]
             return sorted((moment(finished) - moment(received)).total_seconds() for _, received, finished in rows)
 
         wait_until(lambda: len(found()) >= events, seconds=seconds, every=0.5)
@@ -67,17 +67,17 @@ class Town:
 
     def size(self) -> int:
         """Bytes that the database takes."""
-        if self.world.is_on_postgresql:
-            return int(self.world.rows("SELECT pg_database_size(current_database())")[0][0])
+        if self.app.is_on_postgresql:
+            return int(self.app.rows("SELECT pg_database_size(current_database())")[0][0])
         pages, length = "SELECT page_count FROM pragma_page_count", "SELECT page_size FROM pragma_page_size"
-        return int(self.world.rows(pages)[0][0]) * int(self.world.rows(length)[0][0])
+        return int(self.app.rows(pages)[0][0]) * int(self.app.rows(length)[0][0])
 
 
 class Flood:
     """Somebody who knows the secret posts as fast as told, until the end of the `with` block."""
 
-    def __init__(self, town: Town, company: int, *, per_minute: int) -> None:
-        self._town, self._company, self._pause = town, company, 60 / per_minute
+    def __init__(self, customers: ManyCustomers, company: int, *, per_minute: int) -> None:
+        self._customers, self._company, self._pause = customers, company, 60 / per_minute
         self.sent, self.seconds = 0, 0.0
         self._ended = threading.Event()
 
@@ -99,7 +99,7 @@ class Flood:
 
     def _pour(self) -> None:
         """Turn by turn about a company that nobody has, and with guessed IDs about one that somebody has."""
-        sender, waiting = Sender(self._town.world), []
+        sender, waiting = Sender(self._customers.app), []
         while not self._ended.is_set():
             company = self._company if self.sent % 2 else 424242
             fields = {"iInspectionID": 9_000_000 + self.sent, "iCompanyID": company}

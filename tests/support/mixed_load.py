@@ -16,28 +16,28 @@ from pathlib import Path
 import requests
 
 from tests.support.clients import OTHER
-from tests.support.many_customers import Town
+from tests.support.many_customers import ManyCustomers
 from tests.support.running_app import Visitor
 from tests.support.webhook_load import Sender
 
 MEGABYTE = 2**20
 
 
-class Crowd:
+class MixedLoad:
     """People, SnapInspect and whoever looks after the deployment, each in a thread of its own.
 
     done: how often each kind of thing was done. failures: what was answered otherwise than it should be.
     """
 
-    def __init__(self, town: Town) -> None:
-        self.town, self.world = town, town.world
+    def __init__(self, customers: ManyCustomers) -> None:
+        self.customers, self.app = customers, customers.app
         self.done: Counter[str] = Counter()
         self.failures: list[str] = []
         self._ended = threading.Event()
         self._numbers = itertools.count()
-        self._sender = Sender(self.world)
+        self._sender = Sender(self.app)
         self._reader, self._owner = self._somebody("Reading Homes"), self._somebody("Other Homes")
-        self._own = [town.upload(7001) for _ in range(5)]
+        self._own = [customers.upload(7001) for _ in range(5)]
         found = re.search(r"/connections/(\w{12})/", self._owner.get(f"c/{self._owner.code}/connections/").text)
         assert found is not None
         self._connection = found[1]
@@ -60,8 +60,8 @@ class Crowd:
 
     def deliver(self) -> None:
         number = next(self._numbers)
-        company = random.choice(self.town.companies)
-        inspection = self.town.upload(company) if number % 10 == 0 else self.town.inspections[company]
+        company = random.choice(self.customers.companies)
+        inspection = self.customers.upload(company) if number % 10 == 0 else self.customers.inspections[company]
         fields = {"iInspectionID": inspection, "iCompanyID": company}
         if number % 4 == 0:
             fields = {"iInspectionID": random.choice(self._own), "iCompanyID": 7001}
@@ -79,7 +79,7 @@ class Crowd:
         who = self._owner
         answer = who.post(f"c/{who.code}/connections/{self._connection}/reconnect/", allow_redirects=False)
         if self._check(answer, 302):
-            answer = who.come_back(self.world.sandbox.decide(answer.headers["Location"], account=OTHER))
+            answer = who.come_back(self.app.sandbox.decide(answer.headers["Location"], account=OTHER))
             self._check(answer, 303)
 
     def exchange(self) -> None:
@@ -99,7 +99,7 @@ class Crowd:
 
     def sweep(self) -> None:
         """Beside the worker's own: whoever watches the deployment asks what is due."""
-        self._check(requests.get(f"{self.world.app}health/ready", timeout=60))
+        self._check(requests.get(f"{self.app.url}health/ready", timeout=60))
 
     def waiting(self) -> int:
         """Deliveries and events that are not finished."""
@@ -107,15 +107,15 @@ class Crowd:
             "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
             " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
         )
-        return int(self.world.rows(counted)[0][0])
+        return int(self.app.rows(counted)[0][0])
 
     def errors(self) -> list[str]:
         """What the processes wrote about trouble of their own."""
-        lines = [line for name in ("web", "worker") for line in self.world.log(name).splitlines()]
+        lines = [line for name in ("web", "worker") for line in self.app.log(name).splitlines()]
         return [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", "Traceback"))]
 
     def _somebody(self, company: str) -> Visitor:
-        visitor = self.world.visitor().sign_up(company).connect(OTHER)
+        visitor = self.app.visitor().sign_up(company).connect(OTHER)
         visitor.http.hooks["response"] = []  # twenty minutes of pages: others are searched for secrets
         # A kept connection may be closed at the moment of its next use, which no browser would take for an answer.
         visitor.http.headers["Connection"] = "close"
@@ -140,7 +140,7 @@ class Crowd:
             self._ended.wait(pause * random.uniform(0.5, 1.5))
 
 
-class Scales:
+class MemorySampler:
     """Weighs processes, with all their children, once a second."""
 
     def __init__(self, **processes: subprocess.Popen[bytes]) -> None:

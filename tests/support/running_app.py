@@ -1,6 +1,6 @@
 """A whole deployment of the tests' own: stand-in, web and worker as real processes, with a database of their own.
 
-Everything they write (logs, mail, the database) lands in one folder, which the sentinel sweep reads at the end.
+Everything they write (logs, mail, the database) lands in one folder, which the secret scan reads at the end.
 """
 
 import os
@@ -28,52 +28,52 @@ from tests.support.clients import PAT, Sandbox
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-LONG_ENOUGH = 60.0  # seconds that nothing here should ever need
+LONG_ENOUGH = 60.0  # seconds; nothing here should need as many
 
 
 def fresh_database(how: str = "") -> str:
     """The URL of a new database beside the one this run tests with: empty, or as `how` says in SQL."""
-    url, name = os.environ["DATABASE_URL"], f"world_{secrets.token_hex(4)}"
+    url, name = os.environ["DATABASE_URL"], f"app_{secrets.token_hex(4)}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} {how}")
     return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
-class Blank:
-    """A migrated, empty database of the kind this run is about; worlds begin with a copy, which saves them seconds."""
+class DatabaseTemplate:
+    """A migrated, empty database of this run's kind. A copy of it is seconds faster than migrating a new one."""
 
     def __init__(self, folder: Path) -> None:
         on_server = os.environ.get("DATABASE_URL", "").startswith("postgres")
-        self._world = World(folder, fresh_database() if on_server else "").prepare()
+        self._app = RunningApp(folder, fresh_database() if on_server else "").prepare()
 
-    def copied(self, folder: Path) -> str:
-        """The URL of a copy, which is a file in this folder or beside the blank one on its server."""
-        if self._world.is_on_postgresql:
-            return fresh_database(f"TEMPLATE {self._world.environment['DATABASE_URL'].rsplit('/', 1)[1]}")
+    def copy(self, folder: Path) -> str:
+        """The URL of a copy, which is a file in this folder, or a database on the same server."""
+        if self._app.is_on_postgresql:
+            return fresh_database(f"TEMPLATE {self._app.environment['DATABASE_URL'].rsplit('/', 1)[1]}")
         copy = database_file(folder)
         copy.parent.mkdir()
-        shutil.copy(database_file(self._world.folder), copy)
+        shutil.copy(database_file(self._app.folder), copy)
         return f"sqlite:///{copy}"
 
 
 def database_file(folder: Path) -> Path:
-    """Where a world on SQLite has its database: in a folder that can be taken away from it."""
+    """The SQLite file of a running app. It has its own folder, which tests rename to take the database away."""
     return folder / "data" / "db.sqlite3"
 
 
-class World:
+class RunningApp:
     """`database_url` empty means a SQLite file in `folder`; what is in that database stays as it is."""
 
     def __init__(self, folder: Path, database_url: str = "", **settings: str) -> None:
         self.folder = folder
         self.port, sandbox_port = free_port(), free_port()
-        self.app = f"http://localhost:{self.port}/"
+        self.url = f"http://localhost:{self.port}/"
         self.sandbox = Sandbox(f"http://127.0.0.1:{sandbox_port}/")
         self._sandbox_port = sandbox_port
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.under: tuple[str, ...] = ()  # the command that starts what is started, if any
-        self.certificate: Path | None = None  # what its https is proven by, if it has any
-        self.settings_files: list[str] = []  # where its secrets have to stand, as `sweep.leaks` names them
+        self.command_prefix: tuple[str, ...] = ()  # such as strace, for what is started from now on
+        self.certificate: Path | None = None  # of its https, if it has any
+        self.settings_files: list[str] = []  # where its secrets have to stand, as `secret_scan.leaks` names them
         self.environment = {
             **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH"}},
             "DEBUG": "true",
@@ -84,7 +84,7 @@ class World:
             "EMAIL_URL": f"filemail:///{folder / 'mail'}",
             "SNAPINSPECT_CLIENT_ID": "test-client",
             "SNAPINSPECT_CLIENT_SECRET": f"{SENTINEL}-client-secret",
-            "SNAPINSPECT_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SNAPINSPECT_REDIRECT_URI": f"{self.url}connect/callback/",
             "SNAPINSPECT_CONNECT_URL": f"{self.sandbox.url}integration/SnapInspectConnect",
             "SNAPINSPECT_EXCHANGE_URL": f"{self.sandbox.url}integration/ExchangeToken",
             "SNAPINSPECT_API_URL": self.sandbox.url,
@@ -98,17 +98,17 @@ class World:
             "PYTHONUNBUFFERED": "1",
             "SANDBOX_CLIENT_ID": "test-client",
             "SANDBOX_CLIENT_SECRET": f"{SENTINEL}-client-secret",
-            "SANDBOX_REDIRECT_URI": f"{self.app}connect/callback/",
+            "SANDBOX_REDIRECT_URI": f"{self.url}connect/callback/",
             "SANDBOX_APP_NAME": "Connect",
             "SANDBOX_TOKEN_PREFIX": SENTINEL,
-            "SANDBOX_WEBHOOK_URL": f"{self.app}webhooks/snapinspect/{SENTINEL}-webhook-new/",
+            "SANDBOX_WEBHOOK_URL": f"{self.url}webhooks/snapinspect/{SENTINEL}-webhook-new/",
             **settings,
         }
 
-    def __enter__(self) -> "World":
+    def __enter__(self) -> "RunningApp":
         return self
 
-    def prepare(self) -> "World":
+    def prepare(self) -> "RunningApp":
         """Makes the tables of a database that has none."""
         for command in ("migrate", "createcachetable"):
             self.manage(command, "--verbosity", "0")
@@ -162,10 +162,10 @@ class World:
         return finished.stdout
 
     def start(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """A process of this world; what it prints goes to `<name>.log` in the folder."""
+        """Starts a process of this app; what it prints goes to `<name>.log` in the folder."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*self.under, sys.executable, *arguments],
+                [*self.command_prefix, sys.executable, *arguments],
                 cwd=ROOT, env=self.environment | environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.processes.append(process)
@@ -181,13 +181,13 @@ class World:
             "web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "debug", "--access-logfile", "-",
             *options, **environment,
         )  # fmt: skip
-        self._wait_until_answers(self.app, process)
+        self._wait_until_answers(self.url, process)
         return process
 
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         return self.start("worker", "manage.py", "worker", **environment)
 
-    def start_all(self) -> "World":
+    def start_all(self) -> "RunningApp":
         self.start_sandbox()
         self.start_web()
         self.start_worker()
@@ -201,7 +201,7 @@ class World:
         process.wait(20)
 
     def session(self) -> requests.Session:
-        """Whoever speaks to this world over HTTP: trusts its certificate, and nothing of this machine's environment."""
+        """An HTTP session that trusts the app's certificate and ignores proxies and .netrc of this machine."""
         session = requests.Session()
         session.trust_env = False
         session.verify = str(self.certificate) if self.certificate else True
@@ -228,9 +228,9 @@ class World:
 class Visitor:
     """A browser without JavaScript: keeps cookies, reads forms, presses buttons."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.http = world.session()
+    def __init__(self, app: RunningApp) -> None:
+        self.app = app
+        self.http = app.session()
         self.http.hooks["response"] = self._keep
         self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
         self.code = ""
@@ -245,7 +245,7 @@ class Visitor:
         return self
 
     def get(self, path: str = "", **options: Any) -> requests.Response:
-        return self.http.get(self.world.app + path.lstrip("/"), timeout=60, **options)
+        return self.http.get(self.app.url + path.lstrip("/"), timeout=60, **options)
 
     def post(
         self, path: str, fields: dict[str, str] | None = None, *, token: str = "", **options: Any
@@ -253,9 +253,9 @@ class Visitor:
         """Sends a form with its CSRF token, which is taken from the page of that form or the visitor's own page."""
         token = token or self.csrf_token(path)
         return self.http.post(
-            self.world.app + path.lstrip("/"),
+            self.app.url + path.lstrip("/"),
             data={**(fields or {}), "csrfmiddlewaretoken": token},
-            headers={"Referer": self.world.app},
+            headers={"Referer": self.app.url},
             timeout=60,
             **options,
         )
@@ -275,7 +275,7 @@ class Visitor:
         return self.http.get(address, allow_redirects=False, timeout=60)
 
     def connect(self, account: str = PAT) -> "Visitor":
-        answer = self.come_back(self.world.sandbox.decide(self.leave(), account=account))
+        answer = self.come_back(self.app.sandbox.decide(self.leave(), account=account))
         assert answer.status_code == 303, answer.status_code
         self.wait_for("Connected")
         return self
@@ -284,9 +284,9 @@ class Visitor:
         wait_until(lambda: badge in self.badges())
 
     def _keep(self, answer: requests.Response, **_: Any) -> None:
-        """Every page goes into the world's folder, for the sentinel sweep."""
-        if answer.url.startswith(self.world.app):
-            with (self.world.folder / "pages.log").open("a") as pages:
+        """Writes every page to the app's folder, for the secret scan."""
+        if answer.url.startswith(self.app.url):
+            with (self.app.folder / "pages.log").open("a") as pages:
                 print(answer.status_code, dict(answer.headers), answer.text, file=pages)
 
     def csrf_token(self, path: str) -> str:

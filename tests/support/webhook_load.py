@@ -1,6 +1,6 @@
-"""Where processes are killed while SnapInspect posts: a world, whoever posts to it, and what became of it all.
+"""Webhooks under load: posts deliveries to a running app, kills its processes, and reads what was done.
 
-Each test posts types that begin with a word of its own, so that tests can share a stage.
+Each test posts types that begin with a word of its own, so that tests can share an app.
 """
 
 import json
@@ -18,7 +18,7 @@ import requests
 
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import NEW, payload
-from tests.support.running_app import World, wait_until
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
 
 # Seconds; the product's own under `make soak`. See tests.support.counting_handler.
@@ -32,9 +32,9 @@ SETTINGS = {"EVENT_HANDLERS": "tests.support.counting_handler", **LEASE_SECONDS}
 class Sender:
     """SnapInspect's server: posts each message until it is acknowledged with exactly 200."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.url = f"{world.app}webhooks/snapinspect/{NEW}/"
+    def __init__(self, app: RunningApp) -> None:
+        self._app = app
+        self.url = f"{app.url}webhooks/snapinspect/{NEW}/"
         self.acknowledged: set[str] = set()
         self.tries = 0
         self.statuses: list[int] = []
@@ -91,7 +91,7 @@ class Sender:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._kept, "session"):
-            self._kept.session = self._world.session()
+            self._kept.session = self._app.session()
         session: requests.Session = self._kept.session
         return session
 
@@ -113,25 +113,25 @@ class Found:
         return max(self.effects.values(), default=0)
 
 
-class Stage:
-    """A world that is connected, with so many web process groups (one without a proxy before them) and two workers."""
+class ConnectedApp:
+    """A running app with a connection, `webs` web process groups (more than one need a proxy) and two workers."""
 
-    def __init__(self, world: World, *, webs: int = 1) -> None:
-        self.world = world
-        self._sandbox = world.start_sandbox()
-        self._webs = [world.start_web() for _ in range(webs)]
-        self._workers = [world.start_worker(), world.start_worker()]
-        self.visitor = world.visitor().sign_up().connect()
+    def __init__(self, app: RunningApp, *, webs: int = 1) -> None:
+        self.app = app
+        self._sandbox = app.start_sandbox()
+        self._webs = [app.start_web() for _ in range(webs)]
+        self._workers = [app.start_worker(), app.start_worker()]
+        self.visitor = app.visitor().sign_up().connect()
 
     def sender(self) -> Sender:
-        return Sender(self.world)
+        return Sender(self.app)
 
     def kill_web(self) -> None:
         """The one that has run longest."""
-        self.world.kill(self._webs.pop(0))
+        self.app.kill(self._webs.pop(0))
 
     def start_web(self) -> None:
-        self._webs.append(self.world.start_web())
+        self._webs.append(self.app.start_web())
 
     @contextmanager
     def without_web(self) -> Iterator[None]:
@@ -142,8 +142,8 @@ class Stage:
 
     def kill_worker(self) -> None:
         """The one that has run longest; another takes its place at once."""
-        self.world.kill(self._workers.pop(0))
-        self._workers.append(self.world.start_worker())
+        self.app.kill(self._workers.pop(0))
+        self._workers.append(self.app.start_worker())
 
     def restart(self) -> None:
         """What systemd does for a new version: SIGTERM to the process that has run longest, and another in its place.
@@ -151,9 +151,9 @@ class Stage:
         First a web process group, then a worker. Fails when one does not end in good order within its TimeoutStopSec.
         """
         self._end(self._webs.pop(0))
-        self._webs.append(self.world.start_web())
+        self._webs.append(self.app.start_web())
         self._end(self._workers.pop(0))
-        self._workers.append(self.world.start_worker())
+        self._workers.append(self.app.start_worker())
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
@@ -162,20 +162,20 @@ class Stage:
 
     def kill_workers(self) -> int:
         """All of them; others take their place. Returns how many."""
-        killed = [self.world.kill(worker) for worker in self._workers]
-        self._workers = [self.world.start_worker() for _ in killed]
+        killed = [self.app.kill(worker) for worker in self._workers]
+        self._workers = [self.app.start_worker() for _ in killed]
         return len(killed)
 
     def missed(self, number: int) -> list[int]:
         """Inspections that are uploaded while SnapInspect's webhooks pause."""
-        sandbox = self.world.sandbox
+        sandbox = self.app.sandbox
         sandbox.control("POST", "webhooks/pause")
         uploads = [sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT)}) for _ in range(number)]
         return [upload["iInspectionID"] for upload in uploads]
 
     def found(self, word: str) -> Found:
         def ours(sql: str) -> list[tuple[Any, ...]]:
-            return [row for row in self.world.rows(sql) if row[0].startswith(f"{word}_")]
+            return [row for row in self.app.rows(sql) if row[0].startswith(f"{word}_")]
 
         types = [effect["type"] for effect in self._effects()]
         return Found(
@@ -190,7 +190,7 @@ class Stage:
         return Counter(effect["inspection"] for effect in self._effects() if effect["inspection"] in wanted)
 
     def _effects(self) -> list[dict[str, str]]:
-        details = self.world.rows("SELECT detail FROM accounts_auditentry WHERE kind = 'test.effect'")
+        details = self.app.rows("SELECT detail FROM accounts_auditentry WHERE kind = 'test.effect'")
         return [json.loads(kept) if isinstance(kept, str) else kept for (kept,) in details]
 
     def wait_until_done(self, word: str, events: int, *, seconds: float = 150) -> Found:
@@ -204,4 +204,4 @@ class Stage:
             "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
             " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
         )
-        wait_until(lambda: self.world.rows(waiting) == [(0,)], seconds=150, every=0.25)
+        wait_until(lambda: self.app.rows(waiting) == [(0,)], seconds=150, every=0.25)

@@ -1,4 +1,4 @@
-"""Rows W1, O2 and O13 of the score card, as any stage is put through them: one machine, or several."""
+"""Rows W1, O2 and O13 of the score card, for an app on one machine or on several."""
 
 import random
 import threading
@@ -11,63 +11,65 @@ from django_tasks_db.models import DBTaskResult
 from integrations.models import leases
 from tests.support import secret_scan
 from tests.support.clients import OTHER
-from tests.support.fork_server import Nursery, job
+from tests.support.fork_server import ForkServer, job
 from tests.support.measurements import record
-from tests.support.running_app import World, wait_until
+from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
 from tests.support.troubled_connections import FIRST_COMPANY
-from tests.support.webhook_load import SETTINGS, Sender, Stage
+from tests.support.webhook_load import SETTINGS, ConnectedApp, Sender
 
 LEASE = float(SETTINGS.get("LEASE_SECONDS", leases.LEASE.total_seconds()))
 TASKS = DBTaskResult._meta.db_table
 STUCK = f"SELECT count(*) FROM {TASKS} WHERE status = 'RUNNING' AND started_at < '2021-01-01 00:00:00'"
 
 
-def kill_while_posting(stage: Stage, injected: str) -> None:
+def kill_while_posting(connected_app: ConnectedApp, injected: str) -> None:
     """W1: what is acknowledged while processes are killed is not lost, and has its effect once."""
     deliveries, kills = size(120, 1000), size(2, 20)
-    sender = storm(stage, "W1", deliveries=deliveries, kills=kills, before_kill=lambda turn: None)
-    show("W1", injected, stage, "W1", sender, deliveries)
+    sender = storm(connected_app, "W1", deliveries=deliveries, kills=kills, before_kill=lambda turn: None)
+    show("W1", injected, connected_app, "W1", sender, deliveries)
 
 
-def storm(stage: Stage, word: str, *, deliveries: int, kills: int, before_kill: Callable[[int], None]) -> Sender:
+def storm(
+    connected_app: ConnectedApp, word: str, *, deliveries: int, kills: int, before_kill: Callable[[int], None]
+) -> Sender:
     """SnapInspect posts while web and worker are killed, each so many times; the sender, when all is acknowledged."""
-    sender = stage.sender()
+    sender = connected_app.sender()
     turns = [[f"{word}_{number}" for number in range(turn, deliveries, kills)] for turn in range(kills)]
     for turn, types in enumerate(turns):
         with ThreadPoolExecutor(1) as beside:
             posting = beside.submit(sender.post_all, types)
             threading.Event().wait(random.uniform(0, 0.2))
             before_kill(turn)
-            stage.kill_web()
-            stage.kill_worker()
-            stage.start_web()
+            connected_app.kill_web()
+            connected_app.kill_worker()
+            connected_app.start_web()
             posting.result()
     return sender
 
 
-def show(row: str, injected: str, stage: Stage, word: str, sender: Sender, deliveries: int) -> None:
-    found = stage.wait_until_done(word, deliveries)
+def show(row: str, injected: str, connected_app: ConnectedApp, word: str, sender: Sender, deliveries: int) -> None:
+    found = connected_app.wait_until_done(word, deliveries)
     lost = sender.acknowledged - found.stored
     record(
         row,
         injected,
         f"{len(sender.acknowledged)} acknowledged in {sender.tries} tries, {len(lost)} lost, {found.done} done, "
         f"{len(found.effects)} effects, at most {found.most_effects} each",
-        database=stage.world.vendor,
+        database=connected_app.app.vendor,
     )
     assert not lost
     assert len(sender.acknowledged) == found.done == len(found.effects) == deliveries
     assert found.most_effects == 1
-    assert secret_scan.leaks([stage.world.folder]) == stage.world.settings_files
+    assert secret_scan.leaks([connected_app.app.folder]) == connected_app.app.settings_files
 
 
-def kill_workers_at_work(stage: Stage, injected: str) -> None:
+def kill_workers_at_work(connected_app: ConnectedApp, injected: str) -> None:
     """O2: what killed workers held is done by others, and no task stays RUNNING."""
-    sandbox, sender, turns = stage.world.sandbox, stage.sender(), size(3, 50)
+    sandbox, sender, turns = connected_app.app.sandbox, connected_app.sender(), size(3, 50)
     companies = range(FIRST_COMPANY, FIRST_COMPANY + size(6, 40))
-    with Nursery(stage.world) as nursery:
-        nursery.do("make", number=len(companies))
+    with ForkServer(connected_app.app) as fork_server:
+        fork_server.do("make", number=len(companies))
     sandbox.control("POST", "webhooks/pause")
     inspections = {
         company: sandbox.control("POST", "inspections", {"company": company})["iInspectionID"] for company in companies
@@ -83,13 +85,15 @@ def kill_workers_at_work(stage: Stage, injected: str) -> None:
             sender.post(f"O2_{deliveries}", **fields)
         looks = sandbox.control("GET", "log?path=/inspections/*", after=seen, wait=25)
         assert looks["requests"], "no worker is in the middle of a task"
-        kills += stage.kill_workers()
+        kills += connected_app.kill_workers()
     killed_at = time.monotonic()
     sandbox.clear_faults()
-    found = stage.wait_until_done("O2", deliveries, seconds=300)
+    found = connected_app.wait_until_done("O2", deliveries, seconds=300)
     took = time.monotonic() - killed_at
-    stage.world.rows(f"UPDATE {TASKS} SET started_at = '2020-01-01 00:00:00' WHERE status = 'RUNNING' RETURNING id")
-    wait_until(lambda: stage.world.rows(STUCK) == [(0,)])
+    connected_app.app.rows(
+        f"UPDATE {TASKS} SET started_at = '2020-01-01 00:00:00' WHERE status = 'RUNNING' RETURNING id"
+    )
+    wait_until(lambda: connected_app.app.rows(STUCK) == [(0,)])
     sandbox.control("POST", "webhooks/resume")
 
     record(
@@ -97,41 +101,41 @@ def kill_workers_at_work(stage: Stage, injected: str) -> None:
         injected,
         f"{kills} killed, {found.done} of {deliveries} events done {took:.0f} s after the last one "
         f"(lease {LEASE:.0f} s), at most {found.most_effects} effect each, 0 tasks RUNNING beyond their time",
-        database=stage.world.vendor,
+        database=connected_app.app.vendor,
     )
     assert len(found.effects) == deliveries
     assert found.most_effects == 1
 
 
-def schedule_beside_each_other(stage: Stage, injected: str) -> None:
+def schedule_beside_each_other(connected_app: ConnectedApp, injected: str) -> None:
     """O13: two workers sweep already, two more processes do nothing else, and nothing is done twice."""
-    world, sender, deliveries = stage.world, stage.sender(), size(60, 2000)
-    other = world.visitor().sign_up("Charlie's Lettings").connect(OTHER)
-    missed = stage.missed(size(5, 40))
-    mails = mails_about(world, "Charlie's Lettings")
-    with Nursery(world) as nursery, ThreadPoolExecutor(1) as beside:
+    app, sender, deliveries = connected_app.app, connected_app.sender(), size(60, 2000)
+    other = app.visitor().sign_up("Charlie's Lettings").connect(OTHER)
+    missed = connected_app.missed(size(5, 40))
+    mails = mails_about(app, "Charlie's Lettings")
+    with ForkServer(app) as fork_server, ThreadPoolExecutor(1) as beside:
         posting = beside.submit(sender.post_all, [f"O13_{number}" for number in range(deliveries)])
-        world.rows("UPDATE integrations_eventqueue SET gap_since = fine_at RETURNING connection_id")
-        world.rows(
+        app.rows("UPDATE integrations_eventqueue SET gap_since = fine_at RETURNING connection_id")
+        app.rows(
             "UPDATE integrations_connection SET notice = 'broken', next_notice_at = connected_at"
             f" WHERE customer_id = (SELECT id FROM accounts_customer WHERE code = '{other.code}') RETURNING id"
         )
-        ends = nursery.run(*[job("schedule", rounds=size(10, 200)) for _ in range(2)])
+        ends = fork_server.run(*[job("schedule", rounds=size(10, 200)) for _ in range(2)])
         posting.result()
-    found = stage.wait_until_done("O13", deliveries)
-    wait_until(lambda: len(stage.effects_about(missed)) == len(missed), every=0.25)
-    world.sandbox.control("POST", "webhooks/resume")
-    settled = world.sandbox.control("GET", "webhooks", wait=30)
-    stage.until_nothing_waits()
-    found, recovered = stage.found("O13"), stage.effects_about(missed)
-    told = mails_about(world, "Charlie's Lettings") - mails
+    found = connected_app.wait_until_done("O13", deliveries)
+    wait_until(lambda: len(connected_app.effects_about(missed)) == len(missed), every=0.25)
+    app.sandbox.control("POST", "webhooks/resume")
+    settled = app.sandbox.control("GET", "webhooks", wait=30)
+    connected_app.until_nothing_waits()
+    found, recovered = connected_app.found("O13"), connected_app.effects_about(missed)
+    told = mails_about(app, "Charlie's Lettings") - mails
 
     record(
         "O13",
         injected,
         f"{deliveries} deliveries, {len(missed)} inspections to recover and 1 notice: {sum(found.effects.values())}, "
         f"{sum(recovered.values())} and {told} effects",
-        database=stage.world.vendor,
+        database=connected_app.app.vendor,
     )
     assert {end.status for end in ends} == {0}
     assert set(missed) <= set(settled["acknowledged"]), settled["deliveries"]
@@ -140,7 +144,7 @@ def schedule_beside_each_other(stage: Stage, injected: str) -> None:
     assert told == 1
 
 
-def mails_about(world: World, customer: str) -> int:
-    folder = world.folder / "mail"
+def mails_about(app: RunningApp, customer: str) -> int:
+    folder = app.folder / "mail"
     texts = [path.read_text() for path in folder.iterdir()] if folder.exists() else []
     return sum(text.count("Subject:") for text in texts if customer in text)
