@@ -1,28 +1,35 @@
-"""SnapInspect's API, called with a connection's own token.
+"""Calls of SnapInspect's API with a connection's own token.
 
-A refused token is renewed and the call made again, once for all callers. What remains is an answer, or NoAnswer with an
-error kind that pages can put into words.
+A refused token is renewed and the call made again, once for all callers. A call returns an answer or raises NoAnswer,
+whose error kind pages put into words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from integrations.calls import health_check, limits
+from integrations.calls import limits, verdicts
 from integrations.models import Connection
-from integrations.snapinspect.client import Answer, RawAnswer
+from integrations.snapinspect.client import Answer, Client, RawAnswer
 from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
-from integrations.tokens import custody, renewal
+from integrations.tokens import custody, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.proof import Verdict
 
-# Bounds of a call that a person waits for: seconds and bytes.
-LOOK_SECONDS = 10.0
-LOOK_BYTES = 2_000_000
+Result = TypeVar("Result")
+
+# Bounds of a call that a person waits for.
+PERSON_WAITS_SECONDS = 10.0
+PERSON_WAITS_BYTES = 2_000_000
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
 class NoAnswer(Exception):
-    """A call that brought nothing. `error_kind` is fit for data and pages; `is_outage`: the same call may do later,
-    and not before `retry_after` seconds if SnapInspect has said so."""
+    """A call without a result.
+
+    error_kind: fit for data and pages. is_outage: the same call may succeed later, but not before `retry_after` seconds
+    if SnapInspect has said so.
+    """
 
     def __init__(
         self, error_kind: str, *, is_outage: bool, status: int | None = None, retry_after: float = 0.0
@@ -35,7 +42,7 @@ class NoAnswer(Exception):
 
 
 def get(connection: Connection, path: str, *, deadline: float | None = None) -> Answer:
-    """What SnapInspect's API answers at this path, for this connection's customer.
+    """The JSON answer of SnapInspect's API at this path, for this connection's customer.
 
     deadline: seconds for a call, retries included; None for the client's own. Raises NoAnswer; BadPath for a path that
     would leave the API base.
@@ -53,51 +60,79 @@ def get(connection: Connection, path: str, *, deadline: float | None = None) -> 
 
 
 def show(connection: Connection, path: str) -> RawAnswer:
-    """Whatever SnapInspect answers at this path, errors included, for a person who waits.
+    """The answer at this path whatever its status, for a person who waits. Renews a refused token like `get`.
 
-    A 401 is dealt with as in `get`. Raises NoAnswer without an answer (at once, and of the kind "busy", when too
-    many people wait already); BadPath.
+    Raises NoAnswer without an answer (at once, and of the kind "busy", when too many people wait already); BadPath.
     """
+
+    def call(client: Client) -> RawAnswer:
+        return client.get_raw(path, deadline=PERSON_WAITS_SECONDS, max_bytes=PERSON_WAITS_BYTES)
+
     with _as_no_answer(connection), limits.slot(connection.pk):
-        client, in_use = custody.client_and_pair(connection)
-        shown = client.get_raw(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
-        if shown.status == 401:
-            renewal.renew(connection, refused=in_use)
-            client, in_use = custody.client_and_pair(connection)
-            shown = client.get_raw(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
-        if shown.status < 300:
-            custody.mark_proved(in_use)
-        return shown
+        return _renewing(connection, call, refused=lambda it: it.status == 401, proved=lambda it: it.status < 300)
 
 
 def peek(connection: Connection, path: str) -> Answer:
-    """Like `get`, for somebody who only looks: bounded as in `show`, and a refused token is left to a worker."""
+    """Like `get`, for a person who only looks: bounded like `show`, and a refused token is left to a worker."""
     with _as_no_answer(connection), limits.slot(connection.pk):
         try:
-            return custody.client_for(connection).get(path, deadline=LOOK_SECONDS, max_bytes=LOOK_BYTES)
+            return custody.client_for(connection).get(path, deadline=PERSON_WAITS_SECONDS, max_bytes=PERSON_WAITS_BYTES)
         except TokenRefused:
             connection.check_soon()
             raise
 
 
+def ask_user(connection: Connection) -> Verdict:
+    """What `/user` proves about the pair in use, which is renewed if it is refused.
+
+    Raises NotRenewed, NoTokens, CannotUnseal.
+    """
+    return _renewing(connection, proof.check, refused=lambda it: it.refused, proved=lambda it: it.profile is not None)
+
+
+def peek_user(connection: Connection) -> Verdict:
+    """Like `ask_user`, for a person who only looks: nothing is renewed. Raises Busy, NoTokens, CannotUnseal."""
+    with limits.slot(connection.pk):
+        return proof.check(custody.client_for(connection))
+
+
+def _renewing(
+    connection: Connection,
+    call: Callable[[Client], Result],
+    *,
+    refused: Callable[[Result], bool],
+    proved: Callable[[Result], bool],
+) -> Result:
+    """The result of the call; of a second one with a renewed token if the first one was refused."""
+    client, in_use = custody.client_and_pair(connection)
+    result = call(client)
+    if refused(result):
+        renewal.renew(connection, refused=in_use)
+        client, in_use = custody.client_and_pair(connection)
+        result = call(client)
+    if proved(result):
+        custody.mark_proved(in_use)
+    return result
+
+
 @contextmanager
 def _as_no_answer(connection: Connection) -> Iterator[None]:
-    """Turns whatever keeps a call from being answered into NoAnswer."""
+    """Raises NoAnswer in place of every error of a call but BadPath, and records what the error proves."""
     try:
         yield
     except BadPath:
         raise
     except SnapInspectError as error:
-        outage = error.status is None or error.status in {429, 500, 502, 503, 504}
+        is_outage = error.status is None or error.status in TRANSIENT
         wait = error.retry_after or 0.0
-        raise NoAnswer(error.kind, is_outage=outage, status=error.status, retry_after=wait) from None
+        raise NoAnswer(error.kind, is_outage=is_outage, status=error.status, retry_after=wait) from None
     except renewal.NotRenewed as problem:
-        health_check.note_trouble(connection, problem)
+        verdicts.record_failed_renewal(connection, problem)
         raise NoAnswer(problem.error_kind, is_outage=not problem.needs_person) from None
     except limits.Busy:
         raise NoAnswer("busy", is_outage=True) from None
     except custody.NoTokens:
         raise NoAnswer("nothing_kept", is_outage=False) from None
     except CannotUnseal:
-        health_check.conclude(connection, Verdict(error_kind="cannot_unseal"))
+        verdicts.record(connection, Verdict(error_kind="cannot_unseal"))
         raise NoAnswer("cannot_unseal", is_outage=True) from None

@@ -22,7 +22,7 @@ def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
     asked = ExplorerCall(customer=connection.customer, connection=connection, by=by, path=path)
     shown = None
     try:
-        shown = api_client.show(connection, path)
+        shown = api_client.get_raw(connection, path)
     except api_client.NoAnswer as no:
         asked.error_kind, asked.status = no.error_kind, no.status
     else:

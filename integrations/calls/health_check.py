@@ -1,45 +1,38 @@
-"""Asks `/user` with a connection's token, and writes on the connection what the answer proves."""
+"""Health checks: asks `/user` with a connection's token and records the verdict on the connection."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.calls import limits
-from integrations.models import SETUP_ERRORS, Connection, ConnectionTest, State, TokenPair, backoff
-from integrations.tokens import circuit_breaker, custody, proof, renewal
+from integrations.calls import api_client, limits, verdicts
+from integrations.models import Connection, ConnectionTest, TokenPair
+from integrations.tokens import circuit_breaker, custody, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.proof import Verdict
 
-# While one worker asks about a connection, the others leave it alone.
+# For so long after one worker has begun a check, no other worker begins one of the same connection.
 CHECK_CLAIM = timedelta(seconds=50)
 
 
 def check(connection: Connection) -> Verdict:
-    """Asks `/user` with the pair in use, renews it if it is refused, and records on the connection what that proves."""
-    try:
-        client, in_use = custody.client_and_pair(connection)
-        verdict = proof.check(client)
-        if verdict.refused:
-            renewal.renew(connection, refused=in_use)
-            client, in_use = custody.client_and_pair(connection)
-            verdict = proof.check(client)
-        if verdict.profile is not None:
-            custody.mark_proved(in_use)
-    except renewal.NotRenewed as problem:
-        verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
-    except custody.NoTokens:
-        return Verdict(error_kind="nothing_kept")
-    except CannotUnseal:
-        verdict = Verdict(error_kind="cannot_unseal")
-    conclude(connection, verdict)
+    """The verdict on the pair in use, which is renewed if it is refused."""
+    return _recorded(connection, api_client.ask_user)
+
+
+def peek(connection: Connection) -> Verdict:
+    """The verdict for a person who only looks: a refused token is left to a worker. Its kind may be "busy"."""
+    verdict = _recorded(connection, api_client.peek_user)
+    if verdict.refused:
+        connection.check_soon()
     return verdict
 
 
 def routine_check(pk: int) -> None:
-    """Checks one connection that is due, unless another worker is at it, or the breaker lets nobody ask."""
+    """Checks one connection that is due, unless another worker does, or the circuit breaker forbids it."""
     claimed = Connection.objects.due_for_check().filter(pk=pk).update(next_check_at=Now() + CHECK_CLAIM)
     if claimed != 1:
         return
@@ -50,29 +43,11 @@ def routine_check(pk: int) -> None:
         check(connection)
 
 
-def look(connection: Connection) -> Verdict:
-    """What `/user` answers right now, for somebody who only looks, see `peek`; "busy" is one of the kinds of error."""
-    try:
-        with limits.slot(connection.pk):
-            verdict = proof.check(custody.client_for(connection))
-    except limits.Busy:
-        return Verdict(error_kind="busy")
-    except custody.NoTokens:
-        return Verdict(error_kind="nothing_kept")
-    except CannotUnseal:
-        verdict = Verdict(error_kind="cannot_unseal")
-    if verdict.refused:
-        connection.check_soon()
-    else:
-        conclude(connection, verdict)
-    return verdict
-
-
 def test(connection: Connection, *, by: User) -> ConnectionTest | None:
-    """A check that a person asked for, kept with its answer so that its page can be read again.
+    """A check that a person asked for, stored with its answer for its page.
 
-    None, and no call, once people have asked for too many of them within a minute. Of the kind "busy", and no call
-    either, while too many people wait for SnapInspect already.
+    None, and no call, after too many tests within a minute. Of the kind "busy", and no call, while too many people wait
+    for SnapInspect.
     """
     if not connection.claim_test():
         return None
@@ -109,53 +84,24 @@ def replace_tokens(connection: Connection, *, by: User) -> str:
     except limits.Busy:
         return "busy"
     except renewal.NotRenewed as problem:
-        note_trouble(connection, problem)
+        verdicts.record_failed_renewal(connection, problem)
         return problem.error_kind
     except CannotUnseal:
-        conclude(connection, Verdict(error_kind="cannot_unseal"))
+        verdicts.record(connection, Verdict(error_kind="cannot_unseal"))
         return "cannot_unseal"
 
 
-def conclude(connection: Connection, verdict: Verdict) -> None:
-    """Writes down what an answer proves. A proven refusal has been written down by `renewal` already."""
-    connection.refresh_from_db()
-    before = connection.state
-    if before == State.DISCONNECTED or verdict.refused:
-        return
-    if verdict.profile is not None:
-        connection.move_to(
-            State.CONNECTED,
-            proved_at=Now(),
-            failed_checks=0,
-            next_check_at=Now() + backoff.until_idle_check(),
-        )
-        circuit_breaker.record_success(connection)
-    else:
-        _set_back(connection, verdict.error_kind, verdict.retry_after)
-    if connection.state not in {before, State.DISCONNECTED}:
-        audit.record(
-            f"connection.{connection.state}",
-            customer=connection.customer,
-            subject=connection.code,
-            error=verdict.error_kind,
-        )
-
-
-def note_trouble(connection: Connection, problem: renewal.NotRenewed) -> None:
-    """What a call other than a check has learnt: that something is wrong which a person need not mend."""
-    if not problem.needs_person and problem.error_kind not in {"busy", "nothing_kept"}:
-        conclude(connection, Verdict(error_kind=problem.error_kind))
-
-
-def _set_back(connection: Connection, error_kind: str, retry_after: float) -> None:
-    """Having trouble, or a setup problem; a connection that needs a person still does, whatever else is wrong."""
-    state = State.SETUP_PROBLEM if error_kind in SETUP_ERRORS else State.TROUBLE
-    if connection.state == State.NEEDS_RECONNECT:
-        state = State.NEEDS_RECONNECT
-    failures = min(connection.failed_checks + 1, 1000)
-    connection.move_to(
-        state,
-        error_kind=error_kind,
-        failed_checks=failures,
-        next_check_at=Now() + backoff.wait_after_outage(failures, retry_after),
-    )
+def _recorded(connection: Connection, ask: Callable[[Connection], Verdict]) -> Verdict:
+    """The verdict that `ask` returns or raises, recorded on the connection if SnapInspect or our keys decided it."""
+    try:
+        verdict = ask(connection)
+    except limits.Busy:
+        return Verdict(error_kind="busy")
+    except custody.NoTokens:
+        return Verdict(error_kind="nothing_kept")
+    except renewal.NotRenewed as problem:
+        verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
+    except CannotUnseal:
+        verdict = Verdict(error_kind="cannot_unseal")
+    verdicts.record(connection, verdict)
+    return verdict

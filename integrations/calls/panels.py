@@ -104,7 +104,7 @@ def _rows(panel: Panel, connection: Connection) -> Table:
 
 def _account(connection: Connection) -> Table:
     """`/user`, whose answer is not documented: read by what such members are usually called, and shown whole beside."""
-    verdict = health_check.look(connection)
+    verdict = health_check.peek(connection)
     if verdict.profile is None:
         raise FetchFailed(verdict.error_kind, may_show_last=True)
     profile: Profile = verdict.profile

@@ -41,7 +41,7 @@ def staff(db: None) -> User:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_client, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(api_client, "PERSON_WAITS_SECONDS", 0.3)
 
 
 def ask(browser: Visitor, connection: Connection, path: str = "user", *, at: str = "") -> str:
@@ -147,7 +147,7 @@ def test_a_huge_answer_is_cut_and_the_page_says_so(
     page = ask(visit(alice), connection, "huge")
     assert "only its beginning is shown" in page
     assert len(ExplorerAnswer.objects.get().text) == ExplorerAnswer.LONGEST
-    assert ExplorerCall.objects.get().size <= api_client.LOOK_BYTES + 100_000
+    assert ExplorerCall.objects.get().size <= api_client.PERSON_WAITS_BYTES + 100_000
 
 
 @pytest.mark.parametrize(("kind", "sentence"), [("hang", "did not answer in time"), ("close", "broke off")])

@@ -228,7 +228,7 @@ def test_each_customer_sees_its_own_rows_of_the_same_panel(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_client, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(api_client, "PERSON_WAITS_SECONDS", 0.3)
 
 
 @pytest.fixture
