@@ -73,7 +73,7 @@ def load(panel: Panel, connection: Connection) -> PanelContent:
             found = fetch(panel, connection)
         except FetchFailed as failure:
             if failure.error_kind == "busy":
-                kept.let_go()
+                kept.release()
                 return _content(kept, is_waiting=True)
             kept.note_failure(
                 failure.error_kind, status=failure.status, detail=failure.detail, may_show_last=failure.may_show_last

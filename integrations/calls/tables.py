@@ -96,7 +96,9 @@ def parse_path(path: str) -> tuple[str, ...]:
     if not all(found):
         raise BadDefinition(f"“{path}” has a dot too many: write names with one dot between them, such as data.items.")
     if len(found) > _MOST_STEPS or max(map(len, found)) > _LONGEST_STEP or not path.isprintable():
-        raise BadDefinition("A path has at most 20 names of at most 100 printable characters each.")
+        raise BadDefinition(
+            f"A path has at most {_MOST_STEPS} names of at most {_LONGEST_STEP} printable characters each."
+        )
     return found
 
 

@@ -1,9 +1,8 @@
-"""The state parameter: proves that a return from SnapInspect belongs to a Connect that this browser began.
+"""OAuth's state parameter: proves that a callback belongs to an attempt that this browser began.
 
-Threats (RFC 6749 §10.12, RFC 9700 §4.7): login CSRF, replay, a swap between customers or browsers. A signature alone
-stops none of them but forgery: it can be replayed and is not bound to a browser. So the state is a random value that is
-known here by its hash only, bound to the session, to what it is for, and to the person and customer if there are any
-yet, good for ten minutes and for one use.
+Threats (RFC 6749 section 10.12, RFC 9700 section 4.7): login CSRF, replay, a swap between customers or browsers. A
+signature stops forgery only. So the state is a random value, stored as a hash, bound to the session, the purpose, and
+the person and customer if there are any yet, and good for `ConnectAttempt.LIFETIME` and one use.
 """
 
 import hashlib
@@ -18,10 +17,9 @@ from django.utils import timezone
 from accounts.models import Customer, User
 from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Purpose
 
-LIFETIME = timedelta(minutes=10)
-# How far an issuing host's clock may run ahead of the database's.
+# How far the clock of the host that issued the state may run ahead of the database's.
 CLOCK_TOLERANCE = timedelta(minutes=1)
-# "." needs no percent-encoding: the state comes back as it left, even from a sloppy encoder.
+# "." needs no percent-encoding, so a careless encoder does not change the state.
 _signer = Signer(salt="integrations.connecting.state", sep=".")
 
 
@@ -60,21 +58,22 @@ def issue(
 
 
 def find(state: str | None) -> ConnectAttempt | None:
-    """The attempt this state belongs to, or None for one that we never issued. Uses nothing up."""
+    """The attempt this state belongs to, or None for one that we never issued. Does not use it up."""
+    state = state or ""
     try:
-        _signer.unsign(state or "")
+        _signer.unsign(state)
     except BadSignature:
         return None
-    return ConnectAttempt.objects.select_related("user", "customer").filter(state_hash=_hash(state or "")).first()
+    return ConnectAttempt.objects.select_related("user", "customer").filter(state_hash=_hash(state)).first()
 
 
 def redeem(
     state: str | None, *, session_key: str | None, user: User | None
 ) -> tuple[ConnectAttempt | None, Refusal | None]:
-    """The attempt this state was issued for, and why it may not go on, if it may not.
+    """The attempt this state was issued for, and why it is refused, if it is.
 
-    The state is used up before anything else is looked at, whoever brings it: shown in another signed-in person's
-    session it is burnt. One conditional UPDATE decides between racing returns.
+    Uses the state up before anything else is checked, so that showing it in another person's session invalidates it. A
+    conditional UPDATE decides between concurrent callbacks.
     """
     attempt = find(state)
     if attempt is None:
@@ -87,13 +86,13 @@ def redeem(
     if not won:
         return attempt, Refusal.USED
     in_time = ConnectAttempt.objects.filter(
-        pk=attempt.pk, issued_at__gt=Now() - LIFETIME, issued_at__lte=Now() + CLOCK_TOLERANCE
+        pk=attempt.pk, issued_at__gt=Now() - ConnectAttempt.LIFETIME, issued_at__lte=Now() + CLOCK_TOLERANCE
     ).exists()
     return attempt, None if in_time else Refusal.EXPIRED
 
 
 def latest_guest_pair(session_key: str | None, purpose: Purpose) -> GuestTokenPair | None:
-    """What this browser session has brought back last for this purpose, a short while ago."""
+    """The pair that this browser session brought back last for this purpose, if it is recent."""
     recent = GuestTokenPair.objects.recent().filter(
         attempt__purpose=purpose, attempt__session_hash=_hash(session_key or "")
     )

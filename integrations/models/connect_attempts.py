@@ -1,4 +1,6 @@
-"""Departures for SnapInspect's page."""
+"""Attempts to come back from SnapInspect's authorization page."""
+
+from datetime import timedelta
 
 from django.db import models
 from django.db.models import Q
@@ -8,7 +10,7 @@ from integrations.models.connections import Connection
 
 
 class Purpose(models.TextChoices):
-    """What somebody leaves for SnapInspect for."""
+    """Why somebody is sent to SnapInspect's authorization page."""
 
     CONNECT = "connect", "Connect"
     LINK = "link", "Link a SnapInspect user"
@@ -16,9 +18,11 @@ class Purpose(models.TextChoices):
 
 
 class ConnectAttempt(models.Model):
-    """One departure for SnapInspect's page: what the state that travels with the browser is bound to."""
+    """One visit to SnapInspect's authorization page; `connecting.oauth_state` binds its state parameter to it."""
 
-    # Only the hash: who reads the table cannot finish somebody's attempt.
+    LIFETIME = timedelta(minutes=10)
+
+    # Only the hash: a reader of the table cannot finish somebody's attempt.
     state_hash = models.CharField(max_length=64, unique=True)
     session_hash = models.CharField(max_length=64)
     purpose = models.CharField(max_length=10, choices=Purpose, db_default=Purpose.CONNECT, default=Purpose.CONNECT)

@@ -50,7 +50,7 @@ class GuestTokenPairQuerySet(models.QuerySet["GuestTokenPair"]):
 
     def recent(self) -> Self:
         """Those that a browser may still be waiting for."""
-        return self.filter(received_at__gt=Now() - GuestTokenPair.WAITED_FOR)
+        return self.filter(received_at__gt=Now() - ConnectAttempt.LIFETIME)
 
 
 class GuestTokenPair(models.Model):
@@ -60,7 +60,6 @@ class GuestTokenPair(models.Model):
     holds one.
     """
 
-    WAITED_FOR = timedelta(minutes=10)
     # When SnapInspect cannot be reached for so long, the person is asked to try again, and the pair is erased.
     GIVE_UP_AFTER = timedelta(minutes=1)
 

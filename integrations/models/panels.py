@@ -1,4 +1,4 @@
-"""What the operator lets customers see live from the API, what was last seen, and what owners asked it themselves."""
+"""Panels, the answers last shown in them, and calls of the explorer."""
 
 from datetime import timedelta
 from typing import Any, Self
@@ -19,7 +19,7 @@ class PanelQuerySet(models.QuerySet["Panel"]):
 
 
 class Panel(models.Model):
-    """A table on every customer's dashboard, filled live from one path of the API. `shaping` explains the dotted paths.
+    """A table on every customer's dashboard, filled live from one API path. `calls.tables` explains dotted paths.
 
     The built-in one is made by `Panel.built_in()` and is no row: its answers are those without a panel.
     """
@@ -70,36 +70,37 @@ class PanelAnswerQuerySet(models.QuerySet["PanelAnswer"]):
 
 
 class PanelAnswer(models.Model):
-    """What a panel last showed of one connection: the cells, not the answer they were taken from.
+    """What a panel last showed of one connection: the cells, not the answer they were taken from. Stored in clear.
 
-    Why a table and not Django's cache: these are the customer's data. Here a row hangs on its connection by a foreign
-    key, so that no key put together wrongly can show it to another customer, and it goes when the connection is
-    disconnected, when the panel is changed, and KEPT after it was last of use. It is stored in clear, as events are.
+    Not in Django's cache: a foreign key ties the customer's data to their connection, so no wrong cache key can show
+    them to another customer. The row goes when the connection is disconnected, when the panel is changed, and KEPT
+    after somebody last looked.
     """
 
+    LONGEST_DETAIL = 600
     KEPT = timedelta(days=7)
-    # Longer than any call for it may take: who asks and is killed does not keep others from asking.
+    # Longer than any call for it may take. When the process that asks is killed, others may ask after this.
     CLAIM = timedelta(seconds=45)
-    # After a failure, so that everybody who looks while SnapInspect hangs does not make it worse.
+    # The pause after a failure.
     AFTER_FAILURE = timedelta(seconds=15)
 
     panel = models.ForeignKey(Panel, null=True, on_delete=models.CASCADE, related_name="answers")
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="panel_answers")
-    # Moved ahead by who is about to ask: the claim, the refresh time and the pause after a failure in one.
+    # The claim of whoever asks now, the refresh time and the pause after a failure in one.
     next_ask_at = models.DateTimeField(db_default=Now())
     table = models.JSONField(null=True)
     fetched_at = models.DateTimeField(null=True)
-    # Why the last call brought nothing, empty if it did; `detail` says it to staff.
+    # Why the last call failed, empty if it did not; `detail` says it to staff.
     error_kind = models.CharField(max_length=30, blank=True)
     status = models.PositiveSmallIntegerField(null=True)
-    detail = models.CharField(max_length=600, blank=True)
+    detail = models.CharField(max_length=LONGEST_DETAIL, blank=True)
 
     objects = PanelAnswerQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["panel", "connection"], name="one_answer_per_panel"),
-            # Null is unlike null: the built-in panel needs a rule of its own.
+            # NULL is not equal to NULL: the built-in panel needs a constraint of its own.
             models.UniqueConstraint(
                 fields=["connection"], condition=Q(panel=None), name="one_answer_of_the_built_in_panel"
             ),
@@ -110,38 +111,38 @@ class PanelAnswer(models.Model):
         return f"answer {self.pk}"
 
     def claim(self) -> bool:
-        """Whether it is ours to ask: of all who look at the same moment, in any number of processes, one does."""
+        """Whether the caller may ask SnapInspect: of all that look at the same moment, in any process, one may."""
         due = PanelAnswer.objects.due().filter(pk=self.pk)
         return due.update(next_ask_at=Now() + PanelAnswer.CLAIM) == 1
 
     def keep(self, table: dict[str, Any], *, seconds: int) -> None:
-        """Stores what was just fetched, good for so many seconds."""
+        """Stores a table that is fresh for so many seconds."""
         self._write(
             table=table, fetched_at=Now(), error_kind="", status=None, detail="",
             next_ask_at=Now() + timedelta(seconds=seconds),
         )  # fmt: skip
 
     def note_failure(self, error_kind: str, *, status: int | None, detail: str, may_show_last: bool) -> None:
-        """Stores why nothing was fetched. Not `may_show_last`: what was there before is not true any more."""
+        """Stores why nothing was fetched, and deletes the last table unless `may_show_last`."""
         forgotten = {} if may_show_last else {"table": None, "fetched_at": None}
         self._write(
-            error_kind=error_kind, status=status, detail=detail[:600],
+            error_kind=error_kind, status=status, detail=detail[: PanelAnswer.LONGEST_DETAIL],
             next_ask_at=Now() + PanelAnswer.AFTER_FAILURE, **forgotten,
         )  # fmt: skip
 
-    def let_go(self) -> None:
-        """Gives a claim back unused."""
+    def release(self) -> None:
+        """Ends a claim that was not used."""
         self._write(next_ask_at=Now())
 
     def _write(self, **changes: Any) -> None:
-        # A disconnect may have deleted the row while SnapInspect was answering: then nothing is stored any more.
+        # A disconnect may have deleted the row while SnapInspect was answering: then nothing is stored.
         rows = PanelAnswer.objects.filter(pk=self.pk).exclude(connection__state=State.DISCONNECTED)
         if rows.update(**changes):
             self.refresh_from_db()
 
 
 class ExplorerCall(models.Model):
-    """One question that somebody asked the API in the explorer: the record of it, without the answer."""
+    """The record of one call in the explorer, without its answer."""
 
     KEPT_PER_CUSTOMER = 50
 
@@ -176,7 +177,7 @@ class ExplorerAnswerQuerySet(models.QuerySet["ExplorerAnswer"]):
 
 
 class ExplorerAnswer(models.Model):
-    """The last answer a person got in the explorer, so that its page can be reloaded: theirs alone, for minutes."""
+    """The last answer that a person got in the explorer, for that person alone, so that the page can be reloaded."""
 
     KEPT = timedelta(minutes=10)
     LONGEST = 200_000  # characters

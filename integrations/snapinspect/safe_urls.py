@@ -23,7 +23,7 @@ _ESCAPE = rf"(?!%(?:25|2[EeFf]|3[Aa]|40|5[Cc])){_HEX_BUT_CONTROL}"
 _SEGMENT = rf"(?:[A-Za-z0-9_~$!'()*+,=-]|{_ESCAPE})(?:[A-Za-z0-9._~$!'()*+,=-]|{_ESCAPE})*"
 _QUERY = rf"\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|{_HEX_BUT_CONTROL})*"
 _PATH = re.compile(rf"/?{_SEGMENT}(?:/{_SEGMENT})*/?(?:{_QUERY})?")
-_LONGEST_PATH = 4000
+LONGEST_PATH = 4000
 
 
 class Place(NamedTuple):
@@ -76,7 +76,7 @@ def join(base: str, path: str) -> str:
 
 def is_path(path: str) -> bool:
     """Whether this is a path that `join` takes."""
-    return isinstance(path, str) and len(path) <= _LONGEST_PATH and _PATH.fullmatch(path) is not None
+    return isinstance(path, str) and len(path) <= LONGEST_PATH and _PATH.fullmatch(path) is not None
 
 
 def is_below(base: str, url: str) -> bool:

@@ -83,7 +83,12 @@ def change(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
         audit.record("connection.renamed", customer=customer, actor=current_user(request), subject=found.code)
         messages.success(request, f"This connection is called {found.label} now.")
         return redirect("connection_settings", customer.code, found.code)
-    context = {"connection": found, "form": form, "told": mail_preferences.trouble_recipients(customer)}
+    context = {
+        "connection": found,
+        "form": form,
+        "link_lifetime": wording.LINK_LIFETIME,
+        "told": mail_preferences.trouble_recipients(customer),
+    }
     return render(request, "integrations/connection_settings.html", context)
 
 

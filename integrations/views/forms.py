@@ -14,7 +14,6 @@ from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH
 from integrations.snapinspect import safe_urls
 from integrations.snapinspect.token_pair import LONGEST_TOKEN, is_token
 
-LONGEST_PATH = 4000
 NOT_A_PATH = (
     "Only a path below SnapInspect's API address can be asked for, such as user or inspections?page=2: no address of"
     " another host, no “..”, no “//” or “@” at the start of a part, no spaces or line ends; write other characters as"
@@ -57,7 +56,7 @@ class ExplorerForm(forms.Form):
     connection = forms.ModelChoiceField(Connection.objects.none(), to_field_name="code", empty_label=None)
     path = forms.CharField(
         label="Path",
-        max_length=LONGEST_PATH,
+        max_length=safe_urls.LONGEST_PATH,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}),
     )
 

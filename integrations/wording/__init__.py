@@ -1,7 +1,15 @@
 """What people read when something did not go as they wished: one calm sentence each, no jargon, no error text."""
 
 from integrations.wording.audit_trail import ACTIVITY, activity, activity_choices
-from integrations.wording.endings import CONNECTED_BEFORE, ENDINGS, LINK_ENDINGS, NOT_LINKED, NOT_SIGNED_IN, connected
+from integrations.wording.endings import (
+    CONNECTED_BEFORE,
+    ENDINGS,
+    LINK_ENDINGS,
+    LINK_LIFETIME,
+    NOT_LINKED,
+    NOT_SIGNED_IN,
+    connected,
+)
 from integrations.wording.errors import EVENT_TROUBLE, TROUBLE, event_trouble, panel_trouble, trouble
 from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary
 
@@ -12,6 +20,7 @@ __all__ = [
     "EVENT_TROUBLE",
     "EVENT_TYPES",
     "LINK_ENDINGS",
+    "LINK_LIFETIME",
     "NOT_LINKED",
     "NOT_SIGNED_IN",
     "TROUBLE",

@@ -1,4 +1,4 @@
-"""How a way to SnapInspect and back can end."""
+"""How a visit to SnapInspect's authorization page can end."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,11 @@ class Words:
     text: str
 
 
-# How a return from SnapInspect can end without a connection; the keys stand in addresses and in the audit trail.
+# A test compares these with ConnectAttempt.LIFETIME and ConnectLink.LIFETIME.
+STATE_LIFETIME = "ten minutes"
+LINK_LIFETIME = "a day"
+
+# How a callback can end without a connection; the keys stand in addresses and in the audit trail.
 ENDINGS = {
     "declined": Words(
         "Not connected",
@@ -24,8 +28,8 @@ ENDINGS = {
         "It works once. If you have just connected, your dashboard shows the connection; otherwise start again there.",
     ),
     "expired": Words(
-        "That took longer than ten minutes",
-        "For your safety the link to SnapInspect works for ten minutes. Nothing was changed. Please start again.",
+        f"That took longer than {STATE_LIFETIME}",
+        f"For your safety the link to SnapInspect works for {STATE_LIFETIME}. Nothing was changed. Please start again.",
     ),
     "other-person": Words(
         "Somebody else started this connection",
@@ -57,7 +61,8 @@ ENDINGS = {
     ),
     "sign-in-over": Words(
         "This sign-in cannot be finished",
-        "It was started in another browser, was used already, or took longer than ten minutes. Please start again.",
+        f"It was started in another browser, was used already, or took longer than {STATE_LIFETIME}."
+        " Please start again.",
     ),
     "sign-in-declined": Words("You are not signed in", "You chose not to allow access. Nothing was saved."),
     "sign-in-garbled": Words(
@@ -66,8 +71,8 @@ ENDINGS = {
     ),
     "link-over": Words(
         "This link cannot be finished",
-        "It was started by somebody else or in another browser, was used already, or took longer than ten minutes."
-        " Nothing was changed. Start again on your account's SnapInspect page.",
+        "It was started by somebody else or in another browser, was used already, or took longer than"
+        f" {STATE_LIFETIME}. Nothing was changed. Start again on your account's SnapInspect page.",
     ),
     "link-declined": Words("Not linked", "You chose not to allow access. Nothing was saved."),
     "link-garbled": Words(
@@ -102,7 +107,7 @@ NOT_LINKED = {
     "unreachable": "SnapInspect did not answer. Nothing was linked; please try again in a moment.",
     "setup": ENDINGS["setup"].text,
 }
-# Why a colleague's link leads no further.
+# Why a colleague's link cannot be used.
 LINK_ENDINGS = {
     "used": Words(
         "This link was used already",
@@ -110,7 +115,8 @@ LINK_ENDINGS = {
     ),
     "expired": Words(
         "This link is too old",
-        "It works for a day. Whoever sent it to you can make another one, or you connect from the dashboard.",
+        f"It works for {LINK_LIFETIME}. Whoever sent it to you can make another one,"
+        " or you connect from the dashboard.",
     ),
 }
 
@@ -118,6 +124,6 @@ CONNECTED_BEFORE = "This SnapInspect company was connected here before: its conn
 
 
 def connected(company_id: str, *, has_events: bool) -> str:
-    """What a person reads when the connection that they watched has come to its end."""
+    """The message when a connection has been connected."""
     told = f"Connected to company {company_id}." if company_id else "Connected."
     return told if has_events else f"{told} Upload a test inspection at SnapInspect to see your first event."
