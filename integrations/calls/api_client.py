@@ -59,7 +59,7 @@ def get(connection: Connection, path: str, *, deadline: float | None = None) -> 
         return answer
 
 
-def show(connection: Connection, path: str) -> RawAnswer:
+def get_raw(connection: Connection, path: str) -> RawAnswer:
     """The answer at this path whatever its status, for a person who waits. Renews a refused token like `get`.
 
     Raises NoAnswer without an answer (at once, and of the kind "busy", when too many people wait already); BadPath.
@@ -73,7 +73,7 @@ def show(connection: Connection, path: str) -> RawAnswer:
 
 
 def peek(connection: Connection, path: str) -> Answer:
-    """Like `get`, for a person who only looks: bounded like `show`, and a refused token is left to a worker."""
+    """Like `get`, for a person who only looks: bounded like `get_raw`, and a refused token is left to a worker."""
     with _as_no_answer(connection), limits.slot(connection.pk):
         try:
             return custody.client_for(connection).get(path, deadline=PERSON_WAITS_SECONDS, max_bytes=PERSON_WAITS_BYTES)
