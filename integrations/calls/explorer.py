@@ -1,4 +1,4 @@
-"""Any GET of the API, asked by a person who wants to see what it answers. Every question is on record, no answer is."""
+"""The explorer: any GET of the API for a person who wants to see the answer. Calls are on record, answers are not."""
 
 import shlex
 from datetime import timedelta
@@ -15,7 +15,7 @@ from integrations.snapinspect.client import RawAnswer
 
 
 def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
-    """Asks now, and returns the record; the answer is kept for this person for minutes, in place of the one before.
+    """Makes the call and returns its record; the answer replaces this person's last one (`ExplorerAnswer`).
 
     Raises BadPath for a path that would leave the API base: nothing was sent, and nothing is recorded.
     """
@@ -34,49 +34,49 @@ def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
             ExplorerAnswer.objects.filter(by=by).delete()
         else:
             _keep(shown, asked, by)
-        _trim(connection.customer)
+        _delete_old_calls(connection.customer)
     return asked
 
 
 def history(customer: Customer) -> list[ExplorerCall]:
-    """What was asked for this customer, latest first."""
+    """This customer's calls, latest first."""
     calls = ExplorerCall.objects.filter(customer=customer).select_related("connection", "by")
     return list(calls[: ExplorerCall.KEPT_PER_CUSTOMER])
 
 
 def last_call(customer: Customer, *, by: User) -> ExplorerCall | None:
-    """This person's latest question for this customer."""
+    """This person's latest call for this customer."""
     calls = ExplorerCall.objects.filter(customer=customer, by=by)
     return calls.select_related("connection", "by").first()
 
 
 def answer_to(call: ExplorerCall, *, by: User) -> ExplorerAnswer | None:
-    """The answer to it, if this person asked and it is still kept."""
+    """The answer, if this person made the call and it is still kept."""
     return ExplorerAnswer.objects.readable().filter(call=call, by=by).first()
 
 
 def as_curl(path: str) -> str:
-    """A shell command that asks the same, with a token that whoever runs it has to bring: ours is never shown."""
+    """A shell command for the same call. Whoever runs it sets the token: ours is never shown."""
     url = safe_urls.join(settings.SNAPINSPECT_API_URL, path)
     return f'curl -H "Authorization: Bearer $SNAPINSPECT_TOKEN" {shlex.quote(url)}'
 
 
 def _keep(shown: RawAnswer, asked: ExplorerCall, by: User) -> None:
-    text, is_cut = _laid_out(shown)
+    text, is_cut = _formatted(shown)
     answer = {"call": asked, "at": Now(), "text": text, "is_json": shown.json is not None}
-    # Pressed twice, two answers come at the same moment: the one that is stored last stays.
+    # Of two answers at the same moment the one that is stored last stays.
     ExplorerAnswer.objects.update_or_create(by=by, defaults={**answer, "is_cut": is_cut or shown.is_cut})
 
 
-def _laid_out(shown: RawAnswer) -> tuple[str, bool]:
-    """The answer as people read it, and whether it was cut."""
+def _formatted(shown: RawAnswer) -> tuple[str, bool]:
+    """The answer as text for people, and whether it was cut."""
     most = ExplorerAnswer.LONGEST
     if shown.json is not None:
         return tables.pretty(shown.json, most=most)
     return shown.text[:most], len(shown.text) > most
 
 
-def _trim(customer: Customer) -> None:
+def _delete_old_calls(customer: Customer) -> None:
     calls = ExplorerCall.objects.filter(customer=customer).order_by("-pk")
     old = calls[ExplorerCall.KEPT_PER_CUSTOMER :].values_list("pk", flat=True)
     ExplorerCall.objects.filter(pk__in=list(old)).delete()

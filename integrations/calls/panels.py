@@ -12,17 +12,16 @@ from integrations.calls import api_client, health_check, tables
 from integrations.calls.tables import Table
 from integrations.models import Connection, Panel, PanelAnswer, State
 from integrations.snapinspect.errors import BadPath
-from integrations.snapinspect.profile import Profile
 
-LONGEST_WHOLE = 20_000
+LONGEST_WHOLE = 20_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class PanelContent:
-    """What there is to see now.
+    """What a panel shows now.
 
-    table: the last good answer. error_kind: why there is no newer one, empty if there is; detail says it to staff.
-    is_waiting: somebody is asking at this moment, or too many are; look again soon.
+    table: the last good answer. error_kind: why there is no newer one, or empty; detail explains it to staff.
+    is_waiting: another request is fetching it, or too many calls are under way; try again soon.
     """
 
     table: Table | None = None
@@ -34,7 +33,7 @@ class PanelContent:
 
 
 class FetchFailed(Exception):
-    """A call that brought nothing to show. may_show_last: what it brought before may still be true."""
+    """A call without a table. may_show_last: the table before it may still be true."""
 
     def __init__(self, error_kind: str, *, status: int | None = None, detail: str = "", may_show_last: bool) -> None:
         super().__init__(error_kind)
@@ -55,12 +54,12 @@ def find(code: str) -> Panel | None:
 
 
 def is_available(connection: Connection) -> bool:
-    """Whether panels of this connection are worth a place on the page: it can be asked, or has been before."""
+    """Whether panels of this connection have something to show: it can be called, or has been before."""
     return connection.is_usable or connection.state == State.NEEDS_RECONNECT
 
 
 def load(panel: Panel, connection: Connection) -> PanelContent:
-    """What this panel shows of this connection. One of all who look asks SnapInspect, and only when it is time."""
+    """What this panel shows of this connection. One of concurrent requests calls SnapInspect, if it is due."""
     if not is_available(connection):
         return PanelContent(error_kind="nothing_kept")
     kept, _ = PanelAnswer.objects.get_or_create(panel_id=panel.pk, connection=connection)
@@ -80,12 +79,12 @@ def load(panel: Panel, connection: Connection) -> PanelContent:
             )
         else:
             kept.keep(found.stored(), seconds=panel.refresh_seconds)
-    # One that has never brought anything, good or bad, is being asked for the first time by somebody else.
+    # Without any result yet, another request is making the first call.
     return _content(kept, is_waiting=kept.fetched_at is None and not kept.error_kind)
 
 
 def fetch(panel: Panel, connection: Connection) -> Table:
-    """The panel's table, asked for now, nothing kept. Raises FetchFailed."""
+    """The panel's table, fetched now and not stored. Raises FetchFailed."""
     return _account(connection) if panel.is_built_in else _rows(panel, connection)
 
 
@@ -103,11 +102,11 @@ def _rows(panel: Panel, connection: Connection) -> Table:
 
 
 def _account(connection: Connection) -> Table:
-    """`/user`, whose answer is not documented: read by what such members are usually called, and shown whole beside."""
+    """`/user`, whose answer is not documented: the members that `profile` recognizes, and the whole answer beside."""
     verdict = health_check.peek(connection)
     if verdict.profile is None:
         raise FetchFailed(verdict.error_kind, may_show_last=True)
-    profile: Profile = verdict.profile
+    profile = verdict.profile
     company = " · ".join(filter(None, (profile.company_id, profile.company_name))) or "not known yet"
     told = {"Name": profile.name or "not told", "Email": profile.email, "Company": company}
     cells = {label: tables.to_cell(value) for label, value in told.items() if value}

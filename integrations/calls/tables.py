@@ -1,4 +1,4 @@
-"""From an answer of the API to a table for people, by the dotted paths that an operator wrote down.
+"""Makes a table for people of an API answer, by dotted paths that the operator has defined.
 
 A dotted path names what to take, step by step: `data.items` is the member "items" of the member "data", `items.0` the
 first element of a list, `a\\.b` the member whose name holds a dot. `.` alone, or nothing, is the value itself.
@@ -22,18 +22,18 @@ _LONGEST_STEP = 100
 _MOST_STEPS = 20
 _MOST_MEMBERS_NAMED = 8
 
-# ISO 8601 with an offset. Without one nobody knows which moment it is: such a text is shown as it came.
+# ISO 8601 with an offset. Without one the moment is unknown, and the text is shown unchanged.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)")
-# Years that every calendar, browser and time zone can cope with.
+# Years that every calendar, browser and time zone handles.
 _YEARS = range(1900, 2201)
 
 
 class BadDefinition(ValueError):
-    """A path or a column that cannot be meant; the text says to its author what to change."""
+    """An invalid path or column; the text says to its author what to change."""
 
 
 class UnexpectedShape(Exception):
-    """The answer is not built as the paths say; the text says to staff where and how."""
+    """The answer does not have the shape that the paths say; the text says to staff where."""
 
 
 class Column(NamedTuple):
@@ -64,7 +64,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """rows: the first MOST_ROWS of `total`. notes: for staff. whole: the answer itself, laid out, where it is shown."""
+    """rows: the first MOST_ROWS of `total`. notes: for staff. whole: the whole answer as text, where it is shown."""
 
     labels: list[str]
     rows: list[list[Cell]]
@@ -74,11 +74,11 @@ class Table:
 
     @property
     def facts(self) -> list[tuple[str, Cell]]:
-        """Label and value of the first row, for a table that is about one thing."""
+        """Label and value of the first row, for a table about one thing."""
         return list(zip(self.labels, self.rows[0], strict=True)) if self.rows else []
 
     def stored(self) -> dict[str, Any]:
-        """Plain data for a JSON column; `restored` makes it a table again."""
+        """Plain data for a JSON column; `restored` is the inverse."""
         rows = [[[str(cell.kind), cell.text] for cell in row] for row in self.rows]
         return {"labels": self.labels, "rows": rows, "total": self.total, "notes": self.notes, "whole": self.whole}
 
@@ -148,7 +148,7 @@ def build_table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
 
 
 def to_cell(value: Json) -> Cell:
-    """A value as people read it: its kind, and its text cut to LONGEST_CELL."""
+    """A value for people: its kind, and its text cut to LONGEST_CELL."""
     if value is None:
         return Cell(CellKind.NONE, "")
     if isinstance(value, bool):
@@ -161,9 +161,9 @@ def to_cell(value: Json) -> Cell:
 
 
 def pretty(value: Json, *, most: int) -> tuple[str, bool]:
-    """JSON laid out readably, and whether it was cut after `most` characters.
+    """Indented JSON, and whether it was cut after `most` characters.
 
-    Written piece by piece: deep indentation can make a hundred megabytes of an answer of one.
+    Encoded piece by piece: deep indentation can make a hundred megabytes out of one.
     """
     pieces, length = [], 0
     for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
@@ -175,7 +175,7 @@ def pretty(value: Json, *, most: int) -> tuple[str, bool]:
 
 
 def describe(value: object) -> str:
-    """What kind of value this is, in words for who wrote the paths."""
+    """What kind of value this is, in words for the author of the paths."""
     if isinstance(value, dict):
         names = ", ".join(f"“{_cut(str(name), 30)}”" for name in list(value)[:_MOST_MEMBERS_NAMED])
         more = f" and {len(value) - _MOST_MEMBERS_NAMED} more" if len(value) > _MOST_MEMBERS_NAMED else ""
@@ -193,7 +193,7 @@ _MISSING = object()
 
 
 def _walk(value: Json, path: tuple[str, ...], missing: Callable[[str, Json], UnexpectedShape] | None) -> Any:
-    """What stands at the end of these steps; where a step leads nowhere, `missing` is raised, or _MISSING comes."""
+    """The value at the end of these steps. Where a step does not exist, raises `missing(…)`, or returns _MISSING."""
     for step in path:
         if isinstance(value, dict) and step in value:
             value = value[step]

@@ -1,13 +1,12 @@
-"""From a pair that has just come back to a connection that works.
+"""Takes a candidate, the pair that a callback brought, to a working connection.
 
-Each step can be taken again: what has been done stands on the pair's row, so a worker that was killed is followed by
-another one that goes on where the row says.
+Every step is recorded on the pair's row and can be repeated, so another worker continues after one that was killed.
 
-    prove      /user answers, and names the company
-    exchange   the pair that travelled in the browser's address is replaced, and dead from then on
-    prove      the new pair has answered, too
-    settle     it becomes the pair in use: of this connection, of the one this customer already has for that company,
-               or, if it is another company than before, of the one that a person decides on
+    prove      `/user` answers, and names the company
+    exchange   replaces the pair that travelled in the browser's address, which is invalid from then on
+    prove      `/user` answers to the new pair
+    settle     makes it the current pair of this connection or of the one this customer already has for that company;
+               if it is another company than before, a person decides
 """
 
 import logging
@@ -32,7 +31,7 @@ QUESTION_LIFETIME = timedelta(days=7)
 
 
 def finish(pk: int) -> None:
-    """Takes a candidate as far as it comes now: to *Connected*, to a question, to a later try, or to its end."""
+    """Takes as many steps as possible now: to *Connected*, to a question, to a later try, or to failure."""
     try:
         held = lease.claim_candidate(pk)
         if held is None:
@@ -41,18 +40,18 @@ def finish(pk: int) -> None:
             while _step(held):
                 held.extend()
     except lease.LostLease:
-        # Another worker holds it, or a newer answer of SnapInspect, or a disconnect, has taken its place.
-        logger.info("Left candidate %s to whoever has it now.", pk)
+        # Another worker has its lease, or a newer callback or a disconnect has replaced it.
+        logger.info("The lease of candidate %s was lost.", pk)
 
 
 def answer_question(connection: Connection, *, add: bool, by: User) -> Connection | None:
-    """Settles a candidate that turned out to be another company: added beside this connection, or dropped.
+    """Adds a candidate of another company as a connection of its own, or discards it.
 
-    Returns the connection that now works with it, or None when it was dropped or is not waiting any more.
+    Returns the connection that now uses it, or None when it was discarded or no longer waits for an answer.
     """
     held = lease.claim_asking(connection)
     if held is None:
-        return None  # who presses second finds nothing waiting
+        return None
     with held:
         company = str(held.pair.profile.get("company_id", ""))
         audit.record(
@@ -76,19 +75,19 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
 
 
 def expired_questions() -> "QuerySet[TokenPair]":
-    """Candidates of another company that nobody has decided on within QUESTION_LIFETIME."""
+    """Candidates of another company that nobody has decided about within QUESTION_LIFETIME."""
     return TokenPair.objects.candidates().filter(asks=True, received_at__lt=Now() - QUESTION_LIFETIME)
 
 
 def erase_unanswered(pk: int) -> None:
-    """Erases such a candidate: tokens of a company that nobody chose are not kept for ever."""
+    """Erases a candidate that nobody has decided about in time."""
     connection = Connection.objects.filter(pairs__in=expired_questions().filter(pk=pk)).first()
     held = lease.claim_asking(connection) if connection else None
     if held is None:
         return
     with held:
         if not expired_questions().filter(pk=held.pair.pk).exists():
-            return  # answered meanwhile, and asked anew
+            return  # answered meanwhile, and replaced by a newer question
         audit.record(
             "connect.other_company_lapsed",
             customer=held.connection.customer,
@@ -99,7 +98,7 @@ def erase_unanswered(pk: int) -> None:
 
 
 def _step(held: lease.LeasedPair) -> bool:
-    """Takes one step. Returns whether there is another one to take now."""
+    """Takes one step; returns whether the next one can be taken now."""
     row = held.pair
     try:
         if row.exchange_sent_at is not None:
@@ -133,7 +132,7 @@ def _prove(held: lease.LeasedPair) -> bool:
 
 
 def _after_exchange(held: lease.LeasedPair, ending: exchange.Result) -> bool:
-    """After an exchange: with the new pair, later, or not at all."""
+    """Decides by the result of an exchange: continue, retry later, or fail."""
     if ending.outcome == Outcome.NEW:
         return True
     if ending.outcome == Outcome.DEAD:
@@ -144,7 +143,7 @@ def _after_exchange(held: lease.LeasedPair, ending: exchange.Result) -> bool:
 def _settle(held: lease.LeasedPair) -> bool:
     company = str(held.pair.profile.get("company_id", ""))
     connection = held.connection
-    # An answer that names no company proves nothing about the one this connection is for.
+    # A profile without a company does not prove that this is the connection's company.
     if connection.company_id and company != connection.company_id:
         held.write(asks=True, error_kind="")
         audit.record(
@@ -179,7 +178,7 @@ def _connection_of_company(held: lease.LeasedPair, company: str) -> Connection |
 
 
 def _merge_into(held: lease.LeasedPair, existing: Connection) -> None:
-    """Hands the candidate to the connection that exists for its company; one made only for it disappears."""
+    """Moves the candidate to the existing connection of its company; deletes a connection that was made only for it."""
     provisional = held.connection
     with transaction.atomic():
         held.move_to(existing)
@@ -189,7 +188,7 @@ def _merge_into(held: lease.LeasedPair, existing: Connection) -> None:
 
 
 def _activate(held: lease.LeasedPair) -> None:
-    """The candidate becomes the pair in use, and the connection is what `/user` said it is."""
+    """Makes the candidate the current pair, and the connection *Connected* with what `/user` told."""
     connection = held.connection
     row = held.pair
     again = connection.connected_at is not None
@@ -201,7 +200,7 @@ def _activate(held: lease.LeasedPair) -> None:
         connection.move_to(
             State.CONNECTED,
             connected_at=Now(),
-            connected_by=row.brought_by or connection.connected_by,  # nobody brings a pair that came late
+            connected_by=row.brought_by or connection.connected_by,  # nobody brought a pair that the spool kept
             proved_at=row.proved_at,
             failed_checks=0,
             refused_at=None,
@@ -218,7 +217,7 @@ def _activate(held: lease.LeasedPair) -> None:
         )
         parked.resume_connection(connection)
         circuit_breaker.record_success(connection)
-        # A new grant may have ended an older one of the same company, whoever it was given to.
+        # The new grant may have ended an older one of the same company, in any customer.
         Connection.objects.siblings_of(connection).check_soon()
 
 
@@ -230,7 +229,7 @@ def _retry_later(held: lease.LeasedPair, error_kind: str, retry_after: float = 0
 
 
 def _fail(held: lease.LeasedPair, error_kind: str) -> bool:
-    """SnapInspect refuses what it gave us: only a person can connect again. What worked before stays as it is."""
+    """Discards a refused candidate: only a person can connect again. The current pair is not changed."""
     connection = held.connection
     with transaction.atomic():
         lease.lock_connection(connection)

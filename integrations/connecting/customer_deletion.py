@@ -1,4 +1,4 @@
-"""The end of a customer: everything that belongs to it goes, and one line in the audit trail stays."""
+"""Deletes a customer with everything that belongs to it; one line in the audit trail stays."""
 
 import time
 
@@ -13,13 +13,13 @@ BATCH = 500
 
 
 def still_connected(customer: Customer) -> list[Connection]:
-    """Connections whose access is still kept: ended at SnapInspect first, by a disconnect, and only then deleted."""
-    kept = ~Q(state=State.DISCONNECTED) | Q(pairs__isnull=False)  # a reconnect on its way has a pair already
+    """Connections that have to be disconnected first, which revokes their tokens at SnapInspect."""
+    kept = ~Q(state=State.DISCONNECTED) | Q(pairs__isnull=False)  # a reconnect in progress has a pair already
     return list(customer.connections.filter(kept).distinct())
 
 
 def counts(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
-    """How much would be deleted, counted up to `most` of each."""
+    """How many rows would be deleted, counted up to `most` of each kind."""
     events = Event.objects.filter(connection__customer=customer)
     return {
         "memberships": customer.memberships.count(),
@@ -30,29 +30,29 @@ def counts(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
 
 
 def delete(customer: Customer, *, by: User, seconds: float) -> bool:
-    """Deletes the customer with all that is its own; False when that takes longer: then ask again, and it goes on.
+    """Deletes the customer and its rows; False when that takes more than `seconds`: call again to continue.
 
-    A connection that is not disconnected yet is left alone, and so is its customer.
+    Also False, and nothing is deleted, while a connection is not disconnected.
     """
     give_up_at = time.monotonic() + seconds
     if still_connected(customer):
         return False
     goes = counts(customer)
-    # Batch by batch: a customer's events may be too many for one transaction that everybody else waits for.
+    # In batches: a single transaction over many events would block others.
     for connection in customer.connections.all():
         while batch := list(connection.events.order_by("pk").values_list("pk", flat=True)[:BATCH]):
             with transaction.atomic():
-                _erase_deliveries(batch)
+                _delete_deliveries(batch)
                 Event.objects.filter(pk__in=batch).delete()
             if time.monotonic() > give_up_at:
                 return False
     with transaction.atomic():
-        # Somebody may have come back from SnapInspect since the first look: who does so now waits for this to end.
+        # A callback may have connected it since the first check; a callback from now on waits for these locks.
         customer.lock()
         list(customer.connections.select_for_update().values_list("pk"))
         if still_connected(customer):
             return False
-        # The customer's own trail goes with it; that it was deleted, and by whom, stays.
+        # The customer's own audit trail is deleted with it; this entry stays.
         audit.record(
             "customer.deleted",
             actor=by,
@@ -64,7 +64,7 @@ def delete(customer: Customer, *, by: User, seconds: float) -> bool:
     return True
 
 
-def _erase_deliveries(events: list[int]) -> None:
+def _delete_deliveries(events: list[int]) -> None:
     """Deletes the deliveries that announced these events and no others."""
     elsewhere = EventDelivery.objects.filter(delivery=OuterRef("pk")).exclude(event__in=events)
     Delivery.objects.filter(events__in=events).filter(~Exists(elsewhere)).delete()

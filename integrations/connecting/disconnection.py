@@ -1,7 +1,7 @@
-"""Disconnect that means it: the tokens are ended at SnapInspect, if it answers, and erased here in any case.
+"""Disconnects: revokes the tokens at SnapInspect, if it answers, and erases them here in any case.
 
-SnapInspect documents no way to revoke a token. But an exchange kills both tokens, so one last exchange, whose answer is
-thrown away, also kills every copy in backups and logs.
+SnapInspect documents no way to revoke a token. But an exchange invalidates both tokens, so one last exchange, whose
+answer is discarded, also invalidates every copy in backups and logs.
 """
 
 import time
@@ -14,17 +14,17 @@ from accounts.models import User
 from integrations.models import Connection, ExplorerAnswer, PanelAnswer, State, TokenPair
 from integrations.tokens import custody, lease
 
-LAST_CALLS = 8.0  # seconds for all of them; whatever they do, the tokens are erased within ten
+# For all last exchanges together: two seconds before another process may erase the tokens.
+REVOCATION_SECONDS = custody.ERASED_AFTER_DISCONNECT.total_seconds() - 2.0
 
 
 def disconnect(connection: Connection, *, by: User) -> bool:
-    """Erases the connection's access; returns whether SnapInspect has ended it, too.
+    """Erases the connection's tokens; returns whether SnapInspect has revoked all of them.
 
-    A process that is killed on the way leaves a connection that says Disconnected: the sweep erases what it
-    still keeps.
+    If this process is killed meanwhile, the connection is *Disconnected*, and `erase_overdue` erases its tokens.
     """
     mark_disconnected(connection, by=by)
-    give_up_at = time.monotonic() + LAST_CALLS
+    give_up_at = time.monotonic() + REVOCATION_SECONDS
     ended = []
     try:
         for held in lease.claim_for_revocation(connection):
@@ -37,8 +37,8 @@ def disconnect(connection: Connection, *, by: User) -> bool:
         with transaction.atomic():
             lease.lock_connection(connection)
             custody.erase_all(connection)
-            _forget_answers(connection)
-            # A worker may have connected it anew while we waited for SnapInspect; who disconnects has the last word.
+            _delete_answers(connection)
+            # A worker may have connected it again while we waited for SnapInspect: the disconnect wins.
             connection.refresh_from_db()
             connection.move_to(State.DISCONNECTED, next_check_at=None, disconnects=F("disconnects") + 1)
     proven = bool(ended) and all(ended)
@@ -47,7 +47,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
 
 
 def mark_disconnected(connection: Connection, *, by: User) -> None:
-    """From here on it is disconnected, and its tokens are on their way out."""
+    """Moves it to *Disconnected* and schedules the erasure of its tokens."""
     with transaction.atomic():
         connection.move_to(
             State.DISCONNECTED,
@@ -61,9 +61,9 @@ def mark_disconnected(connection: Connection, *, by: User) -> None:
 
 
 def require_reconnect(connection: Connection, *, by: User) -> None:
-    """Ends the access as a disconnect does, and has the customer's owners told that they must connect again.
+    """Disconnects, and then moves it to *Needs reconnect*, so that the customer's people are mailed; events wait.
 
-    What arrives meanwhile is kept and waits. A process that is killed on the way leaves a plain disconnect.
+    If this process is killed meanwhile, the connection stays *Disconnected*.
     """
     audit.record("connection.reconnect_required", customer=connection.customer, actor=by, subject=connection.code)
     disconnect(connection, by=by)
@@ -71,18 +71,18 @@ def require_reconnect(connection: Connection, *, by: User) -> None:
 
 
 def erase_overdue(pk: int) -> None:
-    """Erases a pair that the process which disconnected it did not live to erase."""
+    """Erases a pair whose disconnect was interrupted."""
     row = TokenPair.objects.due_for_erasure().select_related("connection__customer").filter(pk=pk).first()
     if row is None:
         return
     custody.erase_pair(row)
-    _forget_answers(row.connection)
+    _delete_answers(row.connection)
     audit.record(
         "tokens.erased", customer=row.connection.customer, subject=row.connection.code, ended_at_snapinspect=False
     )
 
 
-def _forget_answers(connection: Connection) -> None:
-    """Deletes what pages kept of this connection's data; the record of who asked what stays."""
+def _delete_answers(connection: Connection) -> None:
+    """Deletes stored answers with this connection's data; the records of explorer calls stay."""
     PanelAnswer.objects.filter(connection=connection).delete()
     ExplorerAnswer.objects.filter(call__connection=connection).delete()

@@ -1,7 +1,7 @@
 """Links that let a colleague connect from another device, where they are signed in at SnapInspect.
 
-The address alone opens nothing: who follows it signs in, and has to be an owner or a member of the customer it was made
-for. It works once, for a day, and is kept as a hash.
+The address alone gives no access: whoever follows it signs in, and has to be an owner or a member of the customer it
+was made for. It works once, for `ConnectLink.LIFETIME`, and is stored as a hash.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ SECRET_BYTES = 32
 
 
 def issue(*, customer: Customer, by: User, connection: Connection | None = None) -> str:
-    """The secret part of a new link; `connection` is the one to reconnect, if any. It cannot be read again later."""
+    """The secret part of a new link, not readable later; `connection`: the one to reconnect, if any."""
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with transaction.atomic():
         customer.connect_links.filter(created_at__lt=Now() - ConnectLink.REMEMBERED).delete()
@@ -28,19 +28,19 @@ def issue(*, customer: Customer, by: User, connection: Connection | None = None)
 
 
 def find(customer: Customer, secret: str) -> ConnectLink | None:
-    """The link of this customer that the secret opens, still good or not. Looking uses nothing up."""
+    """This customer's link with this secret, valid or not."""
     return customer.connect_links.select_related("connection", "made_by").filter(secret_hash=_hash(secret)).first()
 
 
 def invalid_reason(link: ConnectLink) -> str:
-    """Why this link leads no further, "used" or "expired"; empty while it does."""
+    """Why this link is invalid: "used", "expired", or empty while it is valid."""
     if link.used_at is not None:
         return "used"
     return "" if ConnectLink.objects.open().filter(pk=link.pk).exists() else "expired"
 
 
 def redeem(link: ConnectLink, *, by: User) -> bool:
-    """Uses the link up; of two who press at the same moment one gets True."""
+    """Uses the link up; True for one of two concurrent calls."""
     with transaction.atomic():
         if ConnectLink.objects.open().filter(pk=link.pk).update(used_at=Now(), used_by=by) != 1:
             link.refresh_from_db(fields=["used_at"])

@@ -1,10 +1,10 @@
-"""Who somebody is at SnapInspect, and what becomes of the pair that they brought to show it.
+"""Identifies a SnapInspect user by a guest token pair, to link that user or to sign in.
 
-The exchange comes first, and only what `/user` says to the new token is believed. Tokens that were issued to another
-app could be pasted into our callback by whoever holds them; an exchange works with our client secret, for pairs that
-are ours (RFC 6749 section 10.16 on why a token by itself proves nothing about who brings it).
+The pair is exchanged first, and only the answer of `/user` to the new token is believed. A token by itself does not
+prove who brings it (RFC 6749 section 10.16): one that was issued to another app could be pasted into our callback. An
+exchange needs our client secret and succeeds for our pairs only.
 
-Nothing here signs anybody in: `views.sign_in` does, in the one browser session that began.
+`views.sign_in` does the signing in, in the browser session that began.
 """
 
 import logging
@@ -37,12 +37,12 @@ from integrations.tokens.lease import LostLease
 
 logger = logging.getLogger(__name__)
 
-PAUSE = timedelta(seconds=2)
+RETRY_PAUSE = timedelta(seconds=2)
 KEPT = timedelta(days=1)
 
 
 def process(pk: int) -> None:
-    """Takes an introduction to its outcome, or to a later try. Its pair ends in a connection, or is erased."""
+    """Identifies the user of this guest pair, or plans another try. The pair is moved to a connection, or erased."""
     guest = guest_tokens.claim(pk)
     if guest is None:
         return
@@ -50,17 +50,17 @@ def process(pk: int) -> None:
         with guest:
             _process(guest)
     except LostLease:
-        logger.info("Left introduction %s to whoever has it now.", pk)
+        logger.info("Another worker has taken over guest pair %s.", pk)
 
 
 def find_linked_user(vendor_user_id: str) -> User | None:
-    """The person who has linked this SnapInspect user, and may still sign in."""
+    """The active user who has linked this SnapInspect user."""
     link = LinkedUser.objects.select_related("user").filter(vendor_user_id=vendor_user_id, user__is_active=True).first()
     return link.user if link else None
 
 
 def delete_old_attempts() -> None:
-    """Forgets departures that were no Connect, with their introductions, when nobody can ask about them any more."""
+    """Deletes attempts to link or sign in, with their guest pairs, KEPT after they were issued."""
     ConnectAttempt.objects.exclude(purpose=Purpose.CONNECT).filter(
         Q(guest_pair=None) | Q(guest_pair__sealed_refresh=b""), issued_at__lt=Now() - KEPT
     ).delete()
@@ -70,20 +70,20 @@ def _process(guest: LeasedGuestPair) -> None:
     row = guest.pair
     try:
         if row.exchanged_at is None:
-            if row.exchange_sent_at is not None:  # by a process that is gone, and its answer with it
+            if row.exchange_sent_at is not None:  # by a process that was killed: the answer is lost
                 return _end(guest, SignInOutcome.UNREACHABLE)
             guest.exchange()
         verdict = proof.check(guest.client())
     except CannotUnseal:
         return _end(guest, SignInOutcome.SETUP)
     except Unreachable:
-        return _later(guest)
+        return _retry_later(guest)
     except SnapInspectError:
         return _end(guest, SignInOutcome.REFUSED)
     if verdict.refused:
         return _end(guest, SignInOutcome.REFUSED)
     if verdict.profile is None:
-        return _later(guest)
+        return _retry_later(guest)
     who = user_id(verdict.profile, settings.SNAPINSPECT_SIGN_IN_FIELD)
     if who is None:
         return _end(guest, SignInOutcome.NAMELESS)
@@ -114,16 +114,16 @@ def _link(person: User, who: str, name: str) -> SignInOutcome:
     try:
         with transaction.atomic():
             LinkedUser.objects.create(user=person, vendor_user_id=who, name=name)
-    except IntegrityError:  # somebody else's; or two windows of one person, and the other one won
+    except IntegrityError:  # linked by somebody else, or by this person in another window
         return SignInOutcome.TAKEN
     return SignInOutcome.LINKED
 
 
 def _renewable(person: User, company_id: str | None) -> Connection | None:
-    """The connection that this person made for this company, where they may still connect: the latest of several.
+    """The latest connection that this person made for this company, where they may still connect.
 
-    The fresh grant may have killed the pair that it uses. Connections that others made are left alone, and so are those
-    that were disconnected on purpose, or wait for an answer to a question.
+    The new grant may have invalidated the pair that it uses. Connections that others made, that were disconnected, or
+    that wait for the answer to a question are not changed.
     """
     if not company_id:
         return None
@@ -143,18 +143,18 @@ def _renewable(person: User, company_id: str | None) -> Connection | None:
     return found[0] if found else None
 
 
-def _later(guest: LeasedGuestPair) -> None:
-    """Another try, unless an exchange was sent whose answer is lost, or it has taken too long already."""
+def _retry_later(guest: LeasedGuestPair) -> None:
+    """Plans another try, unless the answer of an exchange is lost, or GIVE_UP_AFTER has passed."""
     rows = GuestTokenPair.objects.filter(pk=guest.pair.pk)
     in_time = rows.filter(received_at__gt=Now() - GuestTokenPair.GIVE_UP_AFTER).exists()
     answer_lost = guest.pair.exchange_sent_at is not None and guest.pair.exchanged_at is None
     if answer_lost or not in_time:
         return _end(guest, SignInOutcome.UNREACHABLE)
-    return guest.write(next_try_at=Now() + PAUSE)
+    return guest.write(next_try_at=Now() + RETRY_PAUSE)
 
 
 def _end(guest: LeasedGuestPair, outcome: SignInOutcome, *, person: User | None = None, moved: bool = False) -> None:
-    """Writes down what came of it, and erases the pair, unless a connection has it now."""
+    """Records the outcome, and erases the pair unless it was moved to a connection."""
     attempt = guest.pair.attempt
     ended_at_snapinspect = guest.pair.exchanged_at is not None
     with transaction.atomic():
