@@ -1,4 +1,4 @@
-"""The operator's own code: what it hears, how often, and what its failures do."""
+"""The operator's handlers: for which events they run, how often, and what their failures do."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
 from integrations.apps import IntegrationsConfig
-from integrations.events import event_actions, handlers
+from integrations.events import event_actions
 from integrations.events.handlers import Happening, on
 from integrations.models import Connection, Event, HandlerRun
 from tests.support.clients import work
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(handlers, "registry", {})
+def nothing_is_looked_up(settings: Settings) -> None:
     settings.SNAPINSPECT_INSPECTION_PATH = ""
 
 
@@ -31,7 +30,7 @@ def connection(acme: Customer) -> Connection:
     return Connection.objects.create(customer=acme, company_id="6847", state="connected")
 
 
-def test_a_handler_hears_the_types_it_asked_for_and_the_star_hears_all() -> None:
+def test_a_handler_runs_for_its_types_and_the_star_for_all() -> None:
     reviews, everything = list[str](), list[str]()
     on("Create_Review", "Review_Signed")(lambda happening: reviews.append(happening.type))
 
@@ -106,18 +105,18 @@ def test_replaying_a_finished_event_runs_everything_anew_under_another_key(alice
 
 
 def test_replaying_a_failed_event_spares_the_handlers_that_succeeded(alice: User) -> None:
-    heard: list[str] = []
+    handled: list[str] = []
     broken = True
 
     @on("*")
     def good(happening: Happening) -> None:
-        heard.append("good")
+        handled.append("good")
 
     @on("*")
     def bad(happening: Happening) -> None:
         if broken:
             raise RuntimeError
-        heard.append("bad")
+        handled.append("bad")
 
     deliver(payload())
     for _ in range(8):
@@ -128,7 +127,7 @@ def test_replaying_a_failed_event_spares_the_handlers_that_succeeded(alice: User
     work()
 
     assert only_event().state == Event.State.DONE
-    assert heard == ["good", "bad"]
+    assert handled == ["good", "bad"]
 
 
 def test_a_decorator_without_a_type_is_a_mistake_that_is_told() -> None:
@@ -142,10 +141,10 @@ def test_a_decorator_without_a_type_is_a_mistake_that_is_told() -> None:
 def operators_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "our_handlers.py").write_text(
         "from integrations.events.handlers import Happening, on\n"
-        "heard = []\n"
+        "handled = []\n"
         '@on("Create_Inspection")\n'
         "def tell_the_crm(happening: Happening) -> None:\n"
-        "    heard.append((happening.inspection_id, happening.key))\n"
+        "    handled.append((happening.inspection_id, happening.key))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "our_handlers"
@@ -159,8 +158,8 @@ def test_the_setting_names_the_modules_that_are_loaded_at_the_start(operators_mo
 
     deliver(payload(), payload("Review_Signed"))
 
-    heard = importlib.import_module(operators_module).heard
-    assert [inspection for inspection, _ in heard] == [INSPECTION]
+    handled = importlib.import_module(operators_module).handled
+    assert [inspection for inspection, _ in handled] == [INSPECTION]
 
     settings.EVENT_HANDLERS = ["no_such_module"]
     with pytest.raises(ImproperlyConfigured, match="EVENT_HANDLERS"):

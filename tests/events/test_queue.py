@@ -1,7 +1,7 @@
 """What a worker does with events: look-ups and their limits, outages, poison, fairness. Rows W5, W6 and W15."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 
-from accounts.models import Customer, User
+from accounts.models import User
 from integrations.background import jobs
 from integrations.events import event_actions, handlers, queue, routing, verification
 from integrations.events.handlers import Happening
@@ -38,29 +38,8 @@ Visit = Callable[[User], Visitor]
 UNKNOWN_COMPANY = "701"
 
 
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
-    """What a handler of everything has heard."""
-    monkeypatch.setattr(handlers, "registry", {})
-    happenings: list[Happening] = []
-    handlers.on("*")(happenings.append)
-    return happenings
-
-
-@pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "registry", {})
-
-
-@pytest.fixture
-def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
-    made = visit(alice).connect(acme, sandbox)
-    sandbox.control("DELETE", "log")
-    yield made
-
-
 def test_W5_older_content_that_arrives_last_does_not_win(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     inspection = upload(sandbox)
     deliver(payload("Update_Inspection_Status", inspection, sStatus="B"))
@@ -77,11 +56,11 @@ def test_W5_older_content_that_arrives_last_does_not_win(
     )
     assert last.state == Event.State.DONE
     assert last.content == newest.content
-    assert heard[-1].content == heard[0].content
+    assert handled[-1].content == handled[0].content
 
 
 def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     forged = size(70, 10_000)
     for number in range(forged):
@@ -93,7 +72,7 @@ def test_W6_forged_ids_change_nothing_and_cost_a_trickle(
         LookupLimit.objects.update(window_began_at=F("window_began_at") - verification.WINDOW)
         later(seconds=verification.WINDOW.total_seconds())
 
-    minute, data = looks(sandbox), Event.objects.with_content().count() + len(heard)
+    minute, data = looks(sandbox), Event.objects.with_content().count() + len(handled)
     record("W6", "guessed IDs with the right secret", f"{data} data changed by {forged}, {minute} look-ups in a minute")
     assert verification.MOST_IN_A_WINDOW < minute <= 60
     assert data == 0
@@ -108,7 +87,7 @@ def test_W6_real_inspections_do_not_count_against_the_limit(sandbox: Sandbox, co
 
 
 def test_W6_an_inspection_of_another_company_is_not_shown(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     deliver(payload(inspection=INSPECTION_OF_OTHER))
 
@@ -122,11 +101,11 @@ def test_W6_an_inspection_of_another_company_is_not_shown(
     for _ in range(3):
         later(minutes=5)
     assert state_of(event) == Event.State.FAILED
-    assert not heard
+    assert not handled
 
 
 def test_while_the_api_is_down_no_attempt_is_used_up_and_it_is_not_asked_for_every_event(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     sandbox.fault("/inspections*", "status", times=None, status=503)
     deliver(*(payload(f"Type_{number}") for number in range(20)))
@@ -140,7 +119,7 @@ def test_while_the_api_is_down_no_attempt_is_used_up_and_it_is_not_asked_for_eve
     assert Event.objects.filter(next_attempt_at__gt=Now()).exists()
     sandbox.clear_faults()
     later(minutes=10)
-    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 20
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(handled) == 20
 
 
 def test_an_event_that_fails_alone_is_not_taken_for_an_outage(sandbox: Sandbox, connection: Connection) -> None:
@@ -158,25 +137,25 @@ def test_an_event_that_fails_alone_is_not_taken_for_an_outage(sandbox: Sandbox, 
 def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_on(
     sandbox: Sandbox, connection: Connection, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[str] = []
+    handled: list[str] = []
 
     @handlers.on("*")
     def picky(happening: Happening) -> None:
         if happening.type == "Poison":
             raise ValueError
-        heard.append(happening.type)
+        handled.append(happening.type)
 
     others = size(30, 999)
     for type_ in ("Poison", *(f"Type_{number}" for number in range(others))):
         post(payload(type_))
     troubled_connections.work_until_idle()
     poison = Event.objects.get(type="Poison")
-    assert (poison.state, len(heard)) == ("retrying", others)
+    assert (poison.state, len(handled)) == ("retrying", others)
     for _ in range(9):
         later(hours=3)
 
     poison.refresh_from_db()
-    record("W15", "one event always fails", f"{poison.attempts} attempts; the other {len(heard)} of {others} at once")
+    record("W15", "one event always fails", f"{poison.attempts} attempts; the other {len(handled)} of {others} at once")
     assert (poison.state, poison.attempts, poison.last_error_kind) == ("failed", 8, "handler_failed")
     assert [a.handler.rpartition(".")[2] for a in poison.timeline.all()] == ["picky"] * 8
 
@@ -188,7 +167,7 @@ def test_W15_a_poisonous_event_is_tried_eight_times_and_shown_and_the_others_go_
 
 
 def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_late_one_writes_nothing(
-    connection: Connection, heard: list[Happening]
+    connection: Connection, handled: list[Happening]
 ) -> None:
     post(payload())
     routing.route_batch()
@@ -196,12 +175,12 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
     assert frozen is not None
     Event.objects.update(state=Event.State.PROCESSING)
     work()
-    assert not heard, "the lease was not respected"
+    assert not handled, "the lease was not respected"
 
     EventQueue.objects.update(lease_until=Now() - timedelta(seconds=1))
     jobs.sweep()
     work()
-    assert (only_event().state, only_event().attempts, len(heard)) == ("done", 1, 1)
+    assert (only_event().state, only_event().attempts, len(handled)) == ("done", 1, 1)
     with pytest.raises(queue.LostLease):
         frozen.process()
         frozen.release()
@@ -254,10 +233,10 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_
 
 
 def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_next_sweep(
-    connection: Connection, heard: list[Happening]
+    connection: Connection, handled: list[Happening]
 ) -> None:
     def gone_once_the_handler_has_run(execute: Any, *arguments: Any) -> Any:
-        if heard:
+        if handled:
             raise OperationalError("the connection is closed")
         return execute(*arguments)
 
@@ -265,7 +244,7 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
     with database.execute_wrapper(gone_once_the_handler_has_run), pytest.raises(OperationalError):
         jobs.process_inbox(float("inf"))
     held = EventQueue.objects.exclude(lease_owner="").count()
-    heard.clear()
+    handled.clear()
 
     jobs.sweep()
 

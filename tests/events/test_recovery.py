@@ -1,7 +1,7 @@
 """After a long outage: rows W11 and A10 of the score card."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 
@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import AuditEntry, Customer, User
+from accounts.models import AuditEntry, User
 from integrations.background import jobs
 from integrations.events import handlers, recovery, routing
 from integrations.events.handlers import Happening
@@ -22,25 +22,15 @@ from tests.support.deliveries import INSPECTION, change_status, deliver, later, 
 from tests.support.measurements import record
 from tests.support.sizes import size
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("handled")]
 Visit = Callable[[User], Visitor]
 AGO = "2020-01-01T00:00:00"
 
 
-@pytest.fixture(autouse=True)
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
-    """What a handler of everything has heard."""
-    monkeypatch.setattr(handlers, "registry", {})
-    happenings: list[Happening] = []
-    handlers.on("*")(happenings.append)
-    return happenings
-
-
 @pytest.fixture
-def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
-    made = visit(alice).connect(acme, sandbox)
-    EventQueue.objects.wake([made.pk])
-    yield made
+def connection(connection: Connection) -> Connection:
+    EventQueue.objects.wake([connection.pk])
+    return connection
 
 
 def recover(*options: str) -> str:
@@ -51,7 +41,7 @@ def recover(*options: str) -> str:
 
 
 def test_W11_what_was_never_announced_is_recovered_once_and_marked(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     announced = [upload(sandbox) for _ in range(3)]
     missed = [upload(sandbox) for _ in range(30)]
@@ -63,17 +53,19 @@ def test_W11_what_was_never_announced_is_recovered_once_and_marked(
     recover()
 
     recovered = Event.objects.filter(recovered=True)
-    record("W11", "inspections that were never announced", f"{recovered.count()} of 32 recovered, {len(heard)} effects")
+    record(
+        "W11", "inspections that were never announced", f"{recovered.count()} of 32 recovered, {len(handled)} effects"
+    )
     assert "35 listed" in said
     # Two inspections of this company were there before anybody connected.
     assert set(recovered.values_list("inspection_id", flat=True)) == {*missed, INSPECTION, "1388562"}
     assert set(recovered.values_list("state", "proof", "type")) == {("done", "verified", "Create_Inspection")}
-    assert len(heard) == Event.objects.count() == 35
-    assert sum(happening.recovered for happening in heard) == 32
+    assert len(handled) == Event.objects.count() == 35
+    assert sum(happening.recovered for happening in handled) == 32
 
 
 def test_a_change_that_was_missed_is_recovered_and_one_that_was_announced_is_not(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     known, changed = upload(sandbox), upload(sandbox)
     deliver(payload(inspection=known), payload(inspection=changed))
@@ -89,7 +81,7 @@ def test_a_change_that_was_missed_is_recovered_and_one_that_was_announced_is_not
 
 
 def test_a_late_delivery_of_what_was_recovered_joins_it_and_only_its_own_handlers_hear_of_it(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     statuses: list[str] = []
     handlers.on("Update_Inspection_Status")(lambda happening: statuses.append(happening.inspection_id))
@@ -97,7 +89,7 @@ def test_a_late_delivery_of_what_was_recovered_joins_it_and_only_its_own_handler
     deliver(payload(inspection=inspection))
     change_status(sandbox, inspection, "Approved")
     recover()
-    before = len(heard)
+    before = len(handled)
 
     late = payload("Update_Inspection_Status", inspection, sStatus="Approved")
     deliver(late, late)
@@ -105,7 +97,7 @@ def test_a_late_delivery_of_what_was_recovered_joins_it_and_only_its_own_handler
 
     assert Event.objects.filter(inspection_id=inspection).count() == 2
     assert Event.objects.get(inspection_id=inspection, recovered=True).type == "Update_Inspection_Status"
-    assert (len(heard) - before, statuses) == (0, [inspection])
+    assert (len(handled) - before, statuses) == (0, [inspection])
 
 
 def test_A10_pages_that_go_in_a_circle_end_and_are_flagged(sandbox: Sandbox, connection: Connection) -> None:
@@ -164,7 +156,7 @@ def test_a_moment_that_is_none_is_refused_in_words() -> None:
 
 @pytest.mark.parametrize("first", ["together", "the delivery"])
 def test_a_delivery_and_what_recovery_made_of_it_have_one_effect_whichever_is_looked_up_first(
-    first: str, sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    first: str, sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     inspection = upload(sandbox)
     assert post(payload(inspection=inspection)).status_code == 200
@@ -182,12 +174,12 @@ def test_a_delivery_and_what_recovery_made_of_it_have_one_effect_whichever_is_lo
     later(minutes=1)
 
     assert ours.count() == 1
-    assert [happening.inspection_id for happening in heard].count(inspection) == 1
+    assert [happening.inspection_id for happening in handled].count(inspection) == 1
 
 
 @pytest.mark.parametrize("minutes", [100, 180])
 def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once(
-    minutes: int, sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    minutes: int, sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     """Nothing of ours runs. SnapInspect tries each message five times; those whose last try has gone by are lost."""
     outage = timedelta(minutes=minutes)
@@ -211,7 +203,7 @@ def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once
         jobs.sweep()
         work()
         later(minutes=1)
-        if not found_after and {happening.inspection_id for happening in heard} >= missed.keys():
+        if not found_after and {happening.inspection_id for happening in handled} >= missed.keys():
             found_after = minute
     dropped = sum(max(moments) < outage for moments in tries.values())
     # Whatever is still to be tried joins what has been found.
@@ -219,7 +211,7 @@ def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once
         assert post(payload(inspection=inspection)).status_code == 200
     later(seconds=5)
 
-    effects = Counter(happening.inspection_id for happening in heard)
+    effects = Counter(happening.inspection_id for happening in handled)
     record(
         "W11",
         f"an outage of ours of {minutes} minutes",

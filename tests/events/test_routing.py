@@ -1,7 +1,7 @@
 """From a delivery to the events it announces: rows W3, W4, W6, W12, W13, M5, M6 and R2 of the score card."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.background import jobs
-from integrations.events import handlers, parked, routing, webhook_addresses
+from integrations.events import parked, routing, webhook_addresses
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, State
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
@@ -33,29 +33,8 @@ Visit = Callable[[User], Visitor]
 UNKNOWN_COMPANY = "701"
 
 
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Happening]:
-    """What a handler of everything has heard."""
-    monkeypatch.setattr(handlers, "registry", {})
-    happenings: list[Happening] = []
-    handlers.on("*")(happenings.append)
-    return happenings
-
-
-@pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "registry", {})
-
-
-@pytest.fixture
-def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Iterator[Connection]:
-    made = visit(alice).connect(acme, sandbox)
-    sandbox.control("DELETE", "log")
-    yield made
-
-
 def test_a_delivery_becomes_a_verified_event_with_the_content_that_the_api_showed(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     deliver(payload("Create_Review", iInsReviewID="77", surprise=[1]))
 
@@ -63,13 +42,13 @@ def test_a_delivery_becomes_a_verified_event_with_the_content_that_the_api_showe
     assert (event.state, event.proof, event.type) == (Event.State.DONE, Event.Proof.VERIFIED, "Create_Review")
     assert (event.inspection_id, event.review_id, event.company_id) == (INSPECTION, "77", COMPANY_OF_PAT)
     assert "12 Harbour Street" in event.content
-    assert [(h.type, h.verified, h.key.partition(":")[0]) for h in heard] == [("Create_Review", True, event.key)]
+    assert [(h.type, h.verified, h.key.partition(":")[0]) for h in handled] == [("Create_Review", True, event.key)]
     assert [attempt.error_kind for attempt in event.timeline.all()] == [""]
     assert Delivery.objects.get().state == Delivery.State.PLACED
 
 
 def test_without_a_path_events_are_kept_and_honestly_not_checked(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening], settings: Settings
+    sandbox: Sandbox, connection: Connection, handled: list[Happening], settings: Settings
 ) -> None:
     settings.SNAPINSPECT_INSPECTION_PATH = ""
 
@@ -81,9 +60,9 @@ def test_without_a_path_events_are_kept_and_honestly_not_checked(
     deliver(payload())
 
     assert set(Event.objects.values_list("state", "proof")) == {("done", "not_checked")}
-    assert Event.objects.count() == len(heard) == 2
+    assert Event.objects.count() == len(handled) == 2
     assert looks(sandbox) == 0
-    assert not heard[0].verified and heard[0].content is None
+    assert not handled[0].verified and handled[0].content is None
 
 
 @pytest.mark.parametrize("body", [payload(None), payload("Something_New"), {"sType": "Ping", "iCompanyID": "6847"}])
@@ -94,7 +73,7 @@ def test_unknown_types_and_missing_ones_are_kept(body: dict[str, object], connec
 
 @pytest.mark.parametrize("how", ["before a worker looks", "in turn"])
 def test_W3_five_equal_deliveries_are_one_event_with_one_effect_and_at_most_two_look_ups(
-    how: str, sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    how: str, sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     for _ in range(5):
         post(payload())
@@ -105,27 +84,27 @@ def test_W3_five_equal_deliveries_are_one_event_with_one_effect_and_at_most_two_
     record(
         "W3",
         f"each delivery five times, {how}",
-        f"{len(heard)} effect, {Event.objects.count()} version, {looks(sandbox)} look-ups",
+        f"{len(handled)} effect, {Event.objects.count()} version, {looks(sandbox)} look-ups",
     )
     assert EventDelivery.objects.filter(event=only_event()).count() == 5
-    assert len(heard) == 1
+    assert len(handled) == 1
     assert looks(sandbox) <= 2
 
 
 def test_the_vendors_five_tries_over_two_hours_are_one_event_each_looked_at_since_it_might_be_a_second_upload(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     for _ in range(5):
         deliver(payload())
         later(minutes=29)
 
     assert EventDelivery.objects.filter(event=only_event()).count() == 5
-    assert len(heard) == 1
+    assert len(handled) == 1
     assert looks(sandbox) <= 5
 
 
 def test_W4_the_same_bytes_again_after_a_change_are_a_second_event_with_the_new_content(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     inspection = upload(sandbox)
     deliver(payload(inspection=inspection))
@@ -133,40 +112,42 @@ def test_W4_the_same_bytes_again_after_a_change_are_a_second_event_with_the_new_
     deliver(payload(inspection=inspection))
     later(seconds=5)
 
-    record("W4", "the same bytes again after a second upload", f"{Event.objects.count()} events, {len(heard)} effects")
+    record(
+        "W4", "the same bytes again after a second upload", f"{Event.objects.count()} events, {len(handled)} effects"
+    )
     first, second = Event.objects.order_by("pk")
     assert "Second upload" not in first.content
     assert "Second upload" in second.content
-    assert len(heard) == 2
+    assert len(handled) == 2
 
 
 def test_status_A_then_B_then_A_is_three_events(
-    sandbox: Sandbox, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
     a, b = (payload("Update_Inspection_Status", sStatus=status) for status in ("A", "B"))
     deliver(a, b, a)
     later(minutes=1)
 
-    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 3
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(handled) == 3
 
 
-def test_the_reviews_of_one_inspection_are_told_apart(connection: Connection, heard: list[Happening]) -> None:
+def test_the_reviews_of_one_inspection_are_told_apart(connection: Connection, handled: list[Happening]) -> None:
     one, two = (payload("Create_Review", iInsReviewID=number) for number in (1, 2))
     deliver(one, two)
     deliver(one)
     later(seconds=5)
 
-    assert [(h.type, h.review_id) for h in heard] == [("Create_Review", "1"), ("Create_Review", "2")]
+    assert [(h.type, h.review_id) for h in handled] == [("Create_Review", "1"), ("Create_Review", "2")]
 
 
 def test_equal_bytes_that_come_later_than_any_retry_are_another_event(
-    connection: Connection, heard: list[Happening]
+    connection: Connection, handled: list[Happening]
 ) -> None:
     deliver(payload())
     later(hours=2, minutes=16)
     deliver(payload())
 
-    assert Event.objects.count() == len(heard) == 2
+    assert Event.objects.count() == len(handled) == 2
 
 
 def test_W6_a_company_that_nobody_has_makes_no_event_and_no_call(sandbox: Sandbox, connection: Connection) -> None:
@@ -179,7 +160,7 @@ def test_W6_a_company_that_nobody_has_makes_no_event_and_no_call(sandbox: Sandbo
 
 
 def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, heard: list[Happening]
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, handled: list[Happening]
 ) -> None:
     deliver(payload())
     assert Delivery.objects.get().state == Delivery.State.UNMATCHED
@@ -190,10 +171,10 @@ def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects
     took = time.monotonic() - begun
 
     record(
-        "W12", "a delivery before its company connects", f"parked; {len(heard)} effect {took:.1f} s after the connect"
+        "W12", "a delivery before its company connects", f"parked; {len(handled)} effect {took:.1f} s after the connect"
     )
     assert only_event().state == Event.State.DONE
-    assert len(heard) == 1
+    assert len(handled) == 1
 
 
 def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
@@ -214,14 +195,14 @@ def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
 
 
 def test_W13_two_customers_of_one_company_each_see_it_once_with_their_own_token(
-    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, heard: list[Happening]
+    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, handled: list[Happening]
 ) -> None:
     theirs = charlie.memberships.get().customer
     other = visit(charlie).connect(theirs, sandbox)
     sandbox.control("DELETE", "log")
 
     deliver(payload())
-    assert sorted(h.connection.pk for h in heard) == [connection.pk, other.pk]
+    assert sorted(h.connection.pk for h in handled) == [connection.pk, other.pk]
     assert len({call["token"] for call in sandbox.calls("/inspections")}) == 2
 
     visit(charlie).post(f"/c/{theirs.code}/connections/{other.code}/disconnect/")
@@ -229,9 +210,9 @@ def test_W13_two_customers_of_one_company_each_see_it_once_with_their_own_token(
     record(
         "W13",
         "a company of two customers; one of them disconnects",
-        f"{len(heard[:2])} effects with 2 tokens, then {len(heard[2:])} for the other alone",
+        f"{len(handled[:2])} effects with 2 tokens, then {len(handled[2:])} for the other alone",
     )
-    assert [h.connection.pk for h in heard[2:]] == [connection.pk]
+    assert [h.connection.pk for h in handled[2:]] == [connection.pk]
 
 
 def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
@@ -265,7 +246,7 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
 
 
 def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_own_address(
-    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, heard: list[Happening]
+    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, handled: list[Happening]
 ) -> None:
     other = visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
 
@@ -273,9 +254,9 @@ def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_ow
     jobs.sweep()
     work()
 
-    record("M6", "a company of A's in a body to B's own address", f"{len(heard)} events delivered to B")
+    record("M6", "a company of A's in a body to B's own address", f"{len(handled)} events delivered to B")
     assert Delivery.objects.get().state == Delivery.State.UNMATCHED
-    assert not heard
+    assert not handled
 
 
 def test_a_company_learnt_from_an_own_address_is_kept_once_the_api_has_named_it(
@@ -295,7 +276,7 @@ def test_a_company_learnt_from_an_own_address_is_kept_once_the_api_has_named_it(
 
 
 def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processed_after_the_reconnect(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection, heard: list[Happening]
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection, handled: list[Happening]
 ) -> None:
     sandbox.control("POST", "revoke_all")
     for number in range(5):
@@ -315,9 +296,9 @@ def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processe
     record(
         "R2",
         "deliveries while the connection needs a person",
-        f"{len(heard)} of 5 processed after the reconnect, 0 attempts used up by waiting",
+        f"{len(handled)} of 5 processed after the reconnect, 0 attempts used up by waiting",
     )
-    assert Event.objects.filter(state=Event.State.DONE).count() == len(heard) == 5
+    assert Event.objects.filter(state=Event.State.DONE).count() == len(handled) == 5
 
 
 def test_staff_assign_what_nobody_has_and_the_api_still_decides(

@@ -1,0 +1,72 @@
+"""What is kept of a flood of deliveries is limited: row W16 of the score card."""
+
+import pytest
+
+from integrations.background import jobs
+from integrations.events import parked, routing
+from integrations.events.handlers import Happening
+from integrations.models import Connection, Delivery, Event, EventDelivery
+from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, Sandbox, work
+from tests.support.deliveries import INSPECTION_OF_OTHER, deliver, later, only_event, payload, post
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_W16_a_flood_about_nobody_is_kept_up_to_a_cap(
+    connection: Connection, handled: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "MOST_PARKED", 50)
+    monkeypatch.setattr(parked, "BATCH", 20)
+    for number in range(70):
+        post(payload(f"Flood_{number}", iCompanyID=424242))
+    deliver(payload("Real"))
+    jobs.sweep()
+
+    kept = Delivery.objects.parked()
+    assert kept.count() == 50
+    assert set(kept.values_list("type", flat=True)) == {f"Flood_{number}" for number in range(20, 70)}
+    assert [happening.type for happening in handled] == ["Real"]
+
+
+def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_spares_the_others(
+    sandbox: Sandbox,
+    connection: Connection,
+    other: Connection,
+    handled: list[Happening],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(routing, "MOST_OPEN", 30)
+    monkeypatch.setattr(routing, "BATCH", 10)
+    monkeypatch.setattr(parked, "MOST_PARKED", 40)
+    sandbox.fault("/inspections*", "status", times=None, status=503, company=int(COMPANY_OF_PAT))
+    for number in range(80):
+        post(payload(inspection=9_000_000 + number))
+    post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
+    work()
+    assert set(Delivery.objects.parked().values_list("problem", flat=True)) == {"too_many"}
+    jobs.sweep()
+
+    assert Event.objects.filter(connection=connection).count() == 30
+    assert [happening.company_id for happening in handled] == [COMPANY_OF_OTHER]
+    assert Delivery.objects.count() == 30 + 40 + 1, "30 are events', 40 are parked"
+
+    Event.objects.filter(connection=connection).update(state=Event.State.IGNORED)
+    jobs.sweep()
+    routing.route_batch()
+    assert Event.objects.filter(connection=connection).count() > 30, "there is room again"
+
+
+def test_W16_of_deliveries_that_say_the_same_only_so_many_are_kept(
+    connection: Connection, handled: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "MOST_COPIES", 5)
+    monkeypatch.setattr(routing, "BATCH", 10)
+    for _ in range(3):
+        for _ in range(25):
+            post(payload("Again"))
+        work()
+        later(seconds=10)
+
+    # The first that comes after a look-up may be news: it is kept until another look-up has shown that it is not.
+    assert EventDelivery.objects.filter(event=only_event()).count() == Delivery.objects.count() <= 5 + 2
+    assert (only_event().state, len(handled)) == ("done", 1)
