@@ -132,7 +132,7 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
         read.add(path)
         page = api_client.get(connection, path).json
         report.pages += 1
-        ids = [inspection for inspection in webhook_body.listed(page) if inspection not in known]
+        ids = [inspection for inspection in webhook_body.inspection_ids(page) if inspection not in known]
         known.update(ids)
         report.listed += len(ids)
         if leased is None:

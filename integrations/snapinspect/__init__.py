@@ -1,14 +1,12 @@
-"""What SnapInspect's protocol says, as plain functions and small classes over HTTP.
+"""SnapInspect's protocol as plain functions and small classes over HTTP, without database, settings or web framework.
 
-    addresses      which URLs are safe to talk to, and paths that cannot leave the API base
-    authorization  the URL a customer is sent to, and what comes back to the redirect URI
-    exchange       new tokens for a refresh token
-    client         API calls with an access token
-    answers        JSON from the remote, refused unless it is exactly JSON
-    profile        who `/user` says the token belongs to
-    transport      the one way out: deadline, size cap, TLS, no redirects
-    pair           two tokens that do not show themselves
-    errors         what can go wrong, drawn as a tree
-
-No database, no settings and no web framework in here: everything is passed in.
+authorization     the authorization URL, and the response that arrives at the redirect URI
+exchange_call     new tokens for a refresh token
+client            API calls with an access token; `profile` reads the answer of `/user`
+webhook_body      what a webhook's body and an inspection say
+json_answers      parses answers, and removes tokens from them
+safe_urls         which URLs may be called, and paths that cannot leave the API base
+transport         HTTP with a deadline, a size limit and no redirects; `http_connections` is its lower half
+token_pair        two tokens that no repr and no serialiser shows
+errors            what can go wrong, as a tree of exceptions
 """

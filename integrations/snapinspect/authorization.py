@@ -1,8 +1,7 @@
-"""The conversation through the customer's browser: out with `authorization_url`, back with `read_response`.
+"""The authorization request and response, which travel through the customer's browser.
 
-SnapInspect's documentation, "SnapInspect Connect": both tokens come back in the query of the redirect URI.
-What comes back when the customer declines is not documented; RFC 6749 section 4.1.2.1 (`error`) is
-accepted, and so is simply nothing.
+Vendor page, "SnapInspect Connect": both tokens come back in the query of the redirect URI. The response to a customer
+who declines is not documented; `error` (RFC 6749 section 4.1.2.1) and an empty query are accepted.
 """
 
 import re
@@ -14,18 +13,18 @@ from requests_oauthlib.oauth2_session import OAuth2Session
 from integrations.snapinspect import safe_urls
 from integrations.snapinspect.token_pair import TokenPair, is_token
 
-LONGEST_QUERY = 16 * 1024
-MOST_PARAMETERS = 50
+MAX_QUERY = 16 * 1024
+MAX_PARAMETERS = 50
 _STATE = re.compile(r"[\x21-\x7e]{1,512}")
 _SINGLE = ("access_token", "token_type", "state", "refresh_token", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResponse:
-    """What came back to the redirect URI.
+    """What arrived at the redirect URI.
 
-    state: the state as it came; None when missing, empty, doubled, too long or oddly spelled.
-    pair: the tokens, only when everything about them is in order.
+    state: as received; None when missing, empty, repeated, too long or malformed.
+    pair: the tokens, only when everything about them is valid.
     problem: why there are none: declined, no_token, no_access_token, no_refresh_token, duplicated, odd_token,
         not_bearer, too_long.
     """
@@ -38,10 +37,10 @@ class AuthorizationResponse:
 def authorization_url(
     connect_url: str, *, client_id: str, redirect_uri: str, state: str, allow_loopback_http: bool = False
 ) -> str:
-    """The URL that asks the customer for access, with exactly the four documented parameters.
+    """Returns the URL that asks the customer for access, with exactly the four documented parameters.
 
-    redirect_uri: the registered one; it arrives byte for byte. Raises BadPath when `connect_url` is neither
-    https nor an allowed loopback address.
+    redirect_uri: the registered one, sent byte for byte. Raises BadPath when `connect_url` is neither https nor an
+    allowed loopback address.
     """
     safe_urls.require_secure(connect_url, allow_loopback_http=allow_loopback_http)
 
@@ -53,8 +52,8 @@ def authorization_url(
 
 
 def read_response(query: str) -> AuthorizationResponse:
-    """The state and the tokens in the raw query string of the redirect URI. Never raises, whatever came."""
-    if len(query) > LONGEST_QUERY or query.count("&") >= MOST_PARAMETERS:
+    """Reads the raw query string of the redirect URI. Never raises."""
+    if len(query) > MAX_QUERY or query.count("&") >= MAX_PARAMETERS:
         return AuthorizationResponse(None, None, "too_long")
     found: dict[str, list[str]] = {}
     for parameter in query.split("&"):
@@ -88,8 +87,5 @@ def _problem(access: str, refresh: str, kind: str) -> str | None:
 
 
 def _decoded(text: str) -> str:
-    """Percent-decoded, one character per byte: whatever is not ASCII stays visibly so, and nothing can fail.
-
-    "+" stays "+": tokens hold no spaces, and a sender who forgets to encode a plus must not break them.
-    """
+    """Percent-decodes to one character per byte, which cannot fail. "+" stays "+": tokens hold no spaces."""
     return unquote_to_bytes(text.encode("utf-8", "surrogatepass")).decode("latin-1")

@@ -1,7 +1,6 @@
 """Calls of SnapInspect's API with one access token (or personal access token, which is used alike).
 
-SnapInspect's documentation, "API Endpoint": GET with `Authorization: Bearer`. `/user` is the only documented
-resource; every other path is the caller's knowledge.
+Vendor page, "API Endpoint": GET with `Authorization: Bearer`. `/user` is the only documented resource.
 """
 
 import random
@@ -15,16 +14,14 @@ from requests import PreparedRequest, Request
 from requests_oauthlib.oauth2_auth import OAuth2
 
 from integrations.snapinspect import json_answers, profile, safe_urls, transport
+from integrations.snapinspect.errors import BadPath, Garbled, SnapInspectError, Unreachable
 from integrations.snapinspect.json_answers import Json
 from integrations.snapinspect.token_pair import NotSerializable, fingerprint, is_token
 
-from .errors import BadPath, Garbled, SnapInspectError, Unreachable
-
-MOST_TRIES: Final = 4
-_TRIES = {"tls": 1, "dns": 2}  # a bad certificate stays bad; a missing name is rarely a passing trouble
-_FIRST_PAUSE = 0.25
+MAX_TRIES: Final = 4
+_TRIES = {"tls": 1, "dns": 2}  # a bad certificate stays bad, and a missing name rarely appears soon
+_SHORTEST_PAUSE = 0.25
 _LONGEST_PAUSE = 4.0
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connect"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +51,12 @@ class RawAnswer:
 
 
 class Client(NotSerializable):
-    """GETs below one API base with one token. Cheap to make; connections are shared by the whole process.
+    """GETs below one API base with one token. Cheap to create; connections are shared by the whole process.
 
     base: API address, with or without its last slash. token: ValueError if it cannot be one. refresh_token: never
-    sent; taken out of answers like the token itself, should they repeat it. deadline: seconds for a call, retries
-    included. on_answer: told of each request how it ended ("ok" or a kind of error) and after how many seconds. Raises
-    BadPath when the base is neither https nor an allowed loopback address.
+    sent, only removed from answers that repeat it. deadline: seconds for a call, retries included. on_answer: called
+    after each request with "ok" or the kind of error, and the seconds it took. Raises BadPath when the base is neither
+    https nor an allowed loopback address.
     """
 
     def __init__(
@@ -79,7 +76,7 @@ class Client(NotSerializable):
             raise ValueError("A token is a non-empty string of visible ASCII characters.")
         self._base = base
         self._token = token
-        self._refresh_token = refresh_token
+        self._tokens = [secret for secret in (token, refresh_token) if secret]
         bearer = {"access_token": token, "token_type": "Bearer"}
         self._sign = OAuth2(client_id, token=bearer)  # type: ignore[no-untyped-call]
         self._deadline = deadline
@@ -90,15 +87,15 @@ class Client(NotSerializable):
         return f"<Client {fingerprint(self._token)}>"
 
     def user(self) -> profile.Profile:
-        """Who the token belongs to; raises what `get` raises, and Garbled when the answer is about nobody."""
+        """Returns who the token belongs to. Raises what `get` raises, and Garbled when the answer is about nobody."""
         return profile.read_user(self.get("user").json)
 
     def get(self, path: str, *, deadline: float | None = None, max_bytes: int = transport.MAX_BYTES) -> Answer:
-        """The JSON at `path` (below the base, a query allowed).
+        """Returns the JSON at `path` (below the base, a query allowed).
 
         deadline: seconds, retries included; None for the client's own. max_bytes: of the answer.
 
-        Outages are tried again, at most MOST_TRIES times and within the deadline. Raises BadPath, Unreachable, Refused,
+        Outages are retried, at most MAX_TRIES times and within the deadline. Raises BadPath, Unreachable, Refused,
         TokenRefused (at once: a 401 is never retried here) or Garbled.
         """
         request = self._signed(path)
@@ -113,37 +110,34 @@ class Client(NotSerializable):
                     return Answer(
                         status=reply.status,
                         seconds=reply.seconds,
-                        json=json_answers.read(reply.body, hide=self._token, hide_too=self._refresh_token),
+                        json=json_answers.parse(reply.body, hide=self._tokens),
                         size=len(reply.body),
                     )
             except Unreachable as unreachable:
                 error = unreachable
             pause = _pause(error, tries)
-            # Waiting beyond the deadline helps nobody who waits for us: the caller learns `retry_after`
-            # instead.
+            # Not beyond the deadline: the caller gets `retry_after` instead.
             if pause is None or time.monotonic() + pause >= give_up:
                 raise error
             time.sleep(pause)
 
     def get_raw(self, path: str, *, deadline: float, max_bytes: int) -> RawAnswer:
-        """Whatever SnapInspect answers at `path`, errors included, asked once.
+        """Returns what SnapInspect answers at `path`, errors included. Never retried.
 
-        deadline: seconds. max_bytes: what goes beyond is not read. Raises BadPath, and Unreachable when there is no
-        answer at all.
+        deadline: seconds. max_bytes: the rest is not read. Raises BadPath, and Unreachable when there is no answer.
         """
         reply = self._ask(self._signed(path), deadline=deadline, max_bytes=max_bytes)
         if isinstance(reply.failure, Unreachable):
             raise reply.failure
-        hide = {"hide": self._token, "hide_too": self._refresh_token}
         try:
-            parsed = json_answers.read(reply.body, **hide)
+            parsed = json_answers.parse(reply.body, hide=self._tokens)
         except Garbled:
             parsed = None
         return RawAnswer(
             status=reply.status,
             seconds=reply.seconds,
             json=parsed,
-            text=json_answers.readable(reply.body, **hide),
+            text=json_answers.readable_text(reply.body, hide=self._tokens),
             size=len(reply.body),
             is_cut=reply.failure is not None,
         )
@@ -160,7 +154,7 @@ class Client(NotSerializable):
         return reply
 
     def _signed(self, path: str) -> PreparedRequest:
-        """Signs with requests-oauthlib, loopback http included (see `addresses.as_if_https`)."""
+        """Returns the request, signed by requests-oauthlib."""
         unsigned = _unsigned(self._base, path)
         request = unsigned.copy()
 
@@ -176,19 +170,18 @@ class Client(NotSerializable):
 
 @lru_cache(maxsize=256)
 def _unsigned(base: str, path: str) -> PreparedRequest:
-    """The request but for its token, worked out once for what is asked again and again. Raises BadPath."""
-    request = Request("GET", safe_urls.join(base, path), headers=_HEADERS).prepare()
-    # requests tidies URLs while preparing them: what counts is where the result would go.
+    """Returns the request without its token, cached. Raises BadPath."""
+    request = Request("GET", safe_urls.join(base, path), headers=transport.HEADERS).prepare()
+    # requests normalises URLs while preparing them: check where the result would go.
     if not safe_urls.is_below(base, request.url or ""):
         raise BadPath("outside_base")
     return request
 
 
 def _pause(error: SnapInspectError, tries: int) -> float | None:
-    """Seconds until the next try, None if there should be none: exponential backoff with full jitter, so that
-    callers who failed together do not come back together."""
-    if not isinstance(error, Unreachable) or tries >= _TRIES.get(error.kind, MOST_TRIES):
+    """Returns seconds until the next try, None for no other try: exponential backoff with full jitter."""
+    if not isinstance(error, Unreachable) or tries >= _TRIES.get(error.kind, MAX_TRIES):
         return None
-    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1))
+    longest = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2 ** (tries - 1))
     jitter = random.uniform(0, longest)  # noqa: S311 (nothing secret hangs on it)
     return jitter if error.retry_after is None else error.retry_after + jitter

@@ -2,14 +2,14 @@
 
     SnapInspectError
     ├── Unreachable    no usable answer   dns connect tls timeout cut server_error too_many_requests
-    ├── Refused        a plain no         forbidden not_found refused redirect
+    ├── Refused        rejected           forbidden not_found refused redirect
     ├── TokenRefused   401                token_refused
     ├── Garbled        not as documented  not_json not_text too_large wrong_shape
-    └── BadPath        our caller's fault: the address would leave the API base, or is not secure
+    └── BadPath        the caller's URL would leave the API base, or is not secure
                                           outside_base insecure
 
-The sentences are ours. Nothing that SnapInspect sent, no query and no token is ever part of an error, because
-errors end up in logs, task rows and mail.
+The sentences are ours. Nothing that SnapInspect sent, no query and no token is part of an error: errors end up in logs,
+task rows and mails.
 """
 
 from typing import Final
@@ -37,11 +37,11 @@ SENTENCES: Final = {
 
 
 class SnapInspectError(Exception):
-    """Any failure of a conversation with SnapInspect.
+    """Any failure of a call to SnapInspect.
 
-    kind: short stable name of the failure, fit for data and pages (the keys of SENTENCES).
+    kind: short stable name of the failure, for data and pages (a key of SENTENCES).
     status: HTTP status of the answer, None when there was none.
-    retry_after: seconds SnapInspect asked to wait (at most 15 minutes), None when it did not say.
+    retry_after: seconds SnapInspect asked to wait None when it did not say.
     """
 
     def __init__(self, kind: str, *, status: int | None = None, retry_after: float | None = None) -> None:
@@ -54,8 +54,8 @@ class SnapInspectError(Exception):
 class Unreachable(SnapInspectError):
     """No usable answer: worth another try later.
 
-    sent: False only when the request certainly never left (name lookup, TCP connect, TLS handshake).
-    Everything else counts as sent: an exchange may have happened.
+    sent: False only when the request certainly was not sent (name lookup, TCP connect, TLS handshake failed). Otherwise
+    an exchange may have happened.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Unreachable(SnapInspectError):
 
 
 class Refused(SnapInspectError):
-    """SnapInspect understood and said no; the same request will not do better."""
+    """SnapInspect rejected the request; repeating it will not help."""
 
 
 class TokenRefused(SnapInspectError):
@@ -74,7 +74,7 @@ class TokenRefused(SnapInspectError):
 
 
 class Garbled(SnapInspectError):
-    """An answer came, but not the documented one."""
+    """An answer that is not as documented."""
 
 
 class BadPath(SnapInspectError, ValueError):
@@ -82,10 +82,7 @@ class BadPath(SnapInspectError, ValueError):
 
 
 def for_status(status: int, *, retry_after: float | None = None) -> SnapInspectError | None:
-    """The error an HTTP status stands for; None for 2xx.
-
-    retry_after: seconds, from the answer's header.
-    """
+    """Returns the error for an HTTP status; None for 2xx. retry_after: seconds, from the answer's header."""
     if 200 <= status < 300:
         return None
     if status == 401:

@@ -1,15 +1,14 @@
-"""New tokens for a refresh token: the one call that can lose a customer's connection.
+"""The exchange call: new tokens for a refresh token.
 
-SnapInspect's documentation, "Token Exchange": a form-encoded POST with six required parameters, and JSON
-back. The exchange replaces both tokens at once, so an answer that is lost or misread takes the connection
-with it. Hence our own POST and parser: OAuth libraries add parameters, follow redirects with the secret,
-keep the old refresh token when a new one is missing, and stumble over details after the tokens were already
-replaced.
+Vendor page, "Token Exchange": a form-encoded POST with six required parameters, and JSON back. The exchange replaces
+both tokens at once, so an answer that is lost or misread costs the connection. Hence our own POST and parser: OAuth
+libraries add parameters, follow redirects with the secret, keep the old refresh token when a new one is missing, and
+raise errors after the tokens were already replaced.
 """
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from requests import Request
 
@@ -17,12 +16,10 @@ from integrations.snapinspect import safe_urls, transport
 from integrations.snapinspect.errors import BadPath, Garbled
 from integrations.snapinspect.token_pair import NotSerializable, TokenPair, is_token
 
-_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connect"}
-
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials(NotSerializable):
-    """What SnapInspect gave our application at registration."""
+    """Our application's credentials at SnapInspect."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -43,22 +40,21 @@ def exchange(
     redirect_uri: str,
     state: str,
     refresh_token: str,
-    deadline: float = 20.0,
+    deadline: float,
     allow_loopback_http: bool = False,
     over: transport.Transport | None = None,
 ) -> Exchanged:
-    """The new pair, from any answer that holds two tokens, whatever else is odd about it. Never retried.
+    """Returns the new pair from any answer that holds two tokens, whatever else is wrong with it. Never retried.
 
-    redirect_uri: the registered one. deadline: seconds for everything.
-    Raises Unreachable (`sent` False: certainly nothing happened; True: the tokens may have been replaced),
-    Refused, TokenRefused, Garbled, or BadPath when the address is neither https nor an allowed loopback
-    address.
+    redirect_uri: the registered one. deadline: seconds for everything. Raises Unreachable (`sent` False: certainly
+    nothing happened; True: the tokens may have been replaced), Refused, TokenRefused, Garbled, or BadPath when the
+    address is neither https nor an allowed loopback address.
     """
-    vetted = safe_urls.require_secure(exchange_url, allow_loopback_http=allow_loopback_http)
+    expected = safe_urls.require_secure(exchange_url, allow_loopback_http=allow_loopback_http)
     request = Request(
         "POST",
         exchange_url,
-        headers=_HEADERS,
+        headers=transport.HEADERS,
         data={
             "response_type": "code",
             "client_id": credentials.client_id,
@@ -68,23 +64,22 @@ def exchange(
             "refresh_token": refresh_token,
         },
     ).prepare()
-    if safe_urls.place(request.url or "") != vetted:
+    if safe_urls.origin(request.url or "") != expected:
         raise BadPath("insecure")
 
     reply = (over or transport.shared()).send(request, deadline=deadline, fresh=True)
     answer = _read_object(reply.body)
     access, refresh = (answer or {}).get("access_token"), (answer or {}).get("refresh_token")
-    # First the tokens, then the complaints: a bad status or a cut after them does not unmake the exchange.
+    # Two tokens count first: a bad status or a broken connection after them does not undo the exchange.
     if is_token(access) and is_token(refresh):
         return Exchanged(TokenPair(str(access), str(refresh)), (answer or {}).get("state") == state)
     raise reply.error() or Garbled("not_json" if answer is None else "wrong_shape", status=reply.status)
 
 
 def _read_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in `body`, an empty one for other JSON, None for no JSON.
+    """Returns the JSON object in `body`, an empty one for other JSON, None for no JSON.
 
-    As lenient as can be about what stands beside the tokens: numbers (of any length, NaN included) are
-    skipped, and bytes that are not UTF-8 cannot be part of a token anyway.
+    Lenient about everything but the tokens: numbers are skipped, and bytes that are not UTF-8 are replaced.
     """
     text = body.decode("utf-8-sig", "replace")
     try:

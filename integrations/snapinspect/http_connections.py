@@ -1,8 +1,8 @@
-"""urllib3's connections, with a deadline over everything they do.
+"""urllib3's connections, with a deadline for everything they do.
 
-A timeout of requests or urllib3 limits the wait for the *next byte*: a server that drips one byte a second
-holds a caller for ever. urllib3 does count connecting and sending against `Timeout(total=...)`; added here
-are the name lookup, every address of a host together, and every single read of headers and body.
+A timeout of requests or urllib3 limits the wait for the *next byte*: a server that sends one byte a second holds a
+caller for ever. urllib3 does count connecting and sending against `Timeout(total=...)`; added here are the name lookup,
+all addresses of a host together, and every read of headers and body.
 """
 
 import http.client
@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class NotSent(Exception):
-    """No connection came about: not a byte of the request left. kind: dns, connect, tls, timeout."""
+    """No connection was made, so nothing was sent. kind: dns, connect, tls, timeout."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -27,7 +27,7 @@ class NotSent(Exception):
 
 
 class _UntilDeadline(io.RawIOBase):
-    """Reads from a socket until a moment, however often something arrives in between."""
+    """Reads from a socket until the deadline, however often something arrives in between."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw, self._sock = raw, sock
@@ -46,11 +46,11 @@ class _UntilDeadline(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read until the deadline, and whose unreadable header lines are dropped unlogged."""
+    """An answer that is read until the deadline, and whose unparsable header lines are dropped unlogged."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        # At this moment the socket's timeout is what is left of urllib3's total.
+        # Here the socket's timeout is what is left of urllib3's total.
         self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
 
     def begin(self) -> None:
@@ -76,7 +76,7 @@ class _Deadlined(HTTPConnection):
         except TimeoutError:
             kind = "timeout"
         except ssl.SSLEOFError:
-            kind = "connect"  # the other side hung up during the handshake
+            kind = "connect"  # the other side closed during the handshake
         except ssl.SSLError:
             kind = "tls"
         except OSError:
@@ -84,7 +84,7 @@ class _Deadlined(HTTPConnection):
         raise NotSent(kind)
 
     def _new_conn(self) -> socket.socket:
-        """A connected socket to the first address of the host that answers."""
+        """Returns a socket that is connected to the first address of the host that answers."""
         kind = "connect"
         for family, type_, protocol, _, address in self._look_up():
             sock = socket.socket(family, type_, protocol)
@@ -93,7 +93,7 @@ class _Deadlined(HTTPConnection):
                     sock.setsockopt(*option)
                 sock.settimeout(_left(self._connect_by))
                 sock.connect(address)
-                # What remains is for the TLS handshake, which this limits as a whole.
+                # The rest is for the TLS handshake, which this limits as a whole.
                 sock.settimeout(_left(self._connect_by))
                 return sock
             except TimeoutError:
@@ -105,7 +105,7 @@ class _Deadlined(HTTPConnection):
         raise NotSent(kind)
 
     def _look_up(self) -> list[Any]:
-        """Addresses of the host. The system's resolver knows no deadline, so a thread of its own asks it."""
+        """Returns the host's addresses. The system's resolver has no deadline, so it runs in a thread."""
         found: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -141,7 +141,7 @@ class TLSPool(HTTPSConnectionPool):
 
 
 def _left(deadline: float) -> float:
-    """Seconds until `deadline` on the monotonic clock; TimeoutError when it has passed."""
+    """Returns seconds until `deadline` on the monotonic clock. Raises TimeoutError when it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError

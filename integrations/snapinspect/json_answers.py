@@ -1,13 +1,13 @@
-"""JSON from the remote, refused unless it is exactly JSON that every store of ours can hold.
+"""Parses JSON from SnapInspect, and removes tokens from it.
 
-Python's parser is more generous than RFC 8259: it takes NaN, lone surrogates and numbers of any length, which
-PostgreSQL and our own pages choke on later. They are refused here, where the sender is still known.
+Python's parser accepts more than RFC 8259: NaN, lone surrogates and numbers of any length, which PostgreSQL cannot
+store. They are refused here.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import cached_property
 from typing import NoReturn
 
@@ -15,49 +15,64 @@ from integrations.snapinspect.errors import Garbled
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
-DEEPEST = 100
-LONGEST_INTEGER = 100
+MAX_DEPTH = 100
+MAX_DIGITS = 100
 HIDDEN = "[token]"
+MAX_ID_DIGITS = 20
+_ID = re.compile(rf"0{{0,{MAX_ID_DIGITS}}}([1-9][0-9]{{0,{MAX_ID_DIGITS - 1}}})")
 
 
-def read(body: bytes, *, hide: str, hide_too: str = "") -> Json:
-    """The JSON value in `body` (UTF-8, a byte order mark is tolerated), without these tokens in any spelling.
+def parse(body: bytes, *, hide: Collection[str]) -> Json:
+    """Returns the JSON value in `body` (UTF-8, with or without a byte order mark). Raises Garbled.
 
-    hide: the token the request carried; hide_too: the refresh token beside it. An answer that echoes them (raw,
-    percent-encoded, escaped as in JSON) must not carry them into our pages and rows. Raises Garbled.
+    hide: tokens that are replaced in it, also where they are percent-encoded or escaped as in JSON, so that an answer
+    which echoes them cannot carry them into pages and rows.
     """
     value: Json = None
     problem = None
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_integer, parse_float=_finite)
-        return _Cleaner(token for token in (hide, hide_too) if token).clean(value)
+        value = json.loads(
+            body.decode("utf-8-sig"), parse_constant=refuse_constant, parse_int=_integer, parse_float=_finite
+        )
+        return _Cleaner(hide).clean(value)
     except UnicodeError:
         problem = "not_text"
     except (ValueError, RecursionError):
         problem = "not_json"
-    # Raised out here, so that the parser's error, which quotes the answer, does not hang on as its context.
+    # Raised outside the except block: the parser's error quotes the answer, and would be the context.
     raise Garbled(problem)
 
 
-def readable(body: bytes, *, hide: str, hide_too: str = "") -> str:
-    """Any body as text to look at: what is not UTF-8 stays visible as an escape, tokens are taken out as in `read`."""
+def readable_text(body: bytes, *, hide: Collection[str]) -> str:
+    """Returns any body as text: bytes that are not UTF-8 become escapes, tokens are replaced as in `parse`."""
     text = body.decode("utf-8-sig", "backslashreplace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return _Cleaner(token for token in (hide, hide_too) if token).clean_text(text)
+    return _Cleaner(hide).clean_text(text)
+
+
+def canonical_id(value: Json) -> str | None:
+    """Returns SnapInspect's number of a company, inspection or review in canonical digits; None if it is not one.
+
+    Accepts a positive whole number of at most MAX_ID_DIGITS digits, as JSON number or string.
+    """
+    # bool is an int to Python; 1.0 is not a spelling of an ID.
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    match = _ID.fullmatch(text.strip()) if text.isascii() else None
+    return match and match[1]
 
 
 class _Cleaner:
-    """Checks and copies a parsed answer, tokens taken out of it."""
+    """Checks and copies a parsed answer, and replaces tokens in it."""
 
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self._tokens = list(tokens)
+    def __init__(self, tokens: Collection[str]) -> None:
+        self._tokens = tokens
 
     def clean(self, value: Json, depth: int = 0) -> Json:
-        # Recursion is bounded by DEEPEST, far below what Python allows.
+        # Recursion is bounded by MAX_DEPTH, far below what Python allows.
         if isinstance(value, str):
             return self._text(value)
         if not isinstance(value, dict | list):
             return value
-        if depth >= DEEPEST:
+        if depth >= MAX_DEPTH:
             raise ValueError
         if isinstance(value, list):
             return [self.clean(item, depth + 1) for item in value]
@@ -85,13 +100,13 @@ def _any_spelling(character: str) -> str:
     return rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))"
 
 
-def _refuse(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
     """NaN, Infinity and -Infinity are not JSON (RFC 8259 section 6)."""
     raise ValueError
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > LONGEST_INTEGER:
+    if len(digits) > MAX_DIGITS:
         raise ValueError
     return int(digits)
 

@@ -1,21 +1,17 @@
-"""Who a token belongs to, as far as the answer of `/user` tells.
+"""Reads the answer of `/user`: who a token belongs to.
 
-Only `GET /user` itself is documented, its answer is not: the company ID is looked for under `iCompanyID`
-(its name in webhooks) at any depth, names and addresses under the usual spellings, and the rest is kept for
-display.
+The vendor documents `GET /user`, but not its answer. The company ID is looked for under `iCompanyID` (its name in
+webhooks) at any depth, names and addresses under the usual spellings; the rest is kept for display.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from integrations.snapinspect.json_answers import HIDDEN, Json
-
-from .errors import Garbled
+from integrations.snapinspect.errors import Garbled
+from integrations.snapinspect.json_answers import HIDDEN, MAX_ID_DIGITS, Json, canonical_id
 
 COMPANY_ID = "iCompanyID"
-_NUMBER = re.compile(r"0{0,20}([1-9][0-9]{0,19})")
-_LONGEST_TEXT = 200
+LONGEST_TEXT = 200
 LONGEST_USER_ID = 64
 
 # Spellings after `_plain`, best first.
@@ -51,16 +47,16 @@ class _Object:
             self.members.setdefault(_plain(key), value)
 
     def text(self, *keys: str) -> str | None:
-        """The first of these members that is a string with something in it, on one line and cut to length."""
+        """Returns the first of these members that is a non-blank string, on one line and cut to LONGEST_TEXT."""
         for key in keys:
             value = self.members.get(key)
-            if isinstance(value, str) and (line := " ".join(value[: 5 * _LONGEST_TEXT].split())):
-                return line[:_LONGEST_TEXT]
+            if isinstance(value, str) and (line := " ".join(value[: 5 * LONGEST_TEXT].split())):
+                return line[:LONGEST_TEXT]
         return None
 
 
 def read_user(answer: Json) -> Profile:
-    """The profile in the answer of `/user`, the outermost mention winning; Garbled if it is about nobody."""
+    """Returns the profile in the answer of `/user`; the outermost mention wins. Raises Garbled without an object."""
     if not isinstance(answer, dict | list):
         raise Garbled("wrong_shape")
     objects: list[Json] = answer if isinstance(answer, list) else [answer]
@@ -81,10 +77,10 @@ def read_user(answer: Json) -> Profile:
 
 
 def user_id(profile: Profile, name: str) -> str | None:
-    """SnapInspect's ID of this user, as one exact text; None when it is absent, contradictory or no ID at all.
+    """Returns SnapInspect's ID of this user as text; None when it is absent, contradictory or invalid.
 
-    name: of the member that holds it, spelled exactly so. Only the outermost level that has such a member counts: what
-    stands deeper is about somebody else. 501 and "501" are one ID, "0501" is another: a text is taken as it is.
+    name: of the member that holds it, in exact spelling. Only the outermost level with such a member counts: deeper
+    ones are about other users. 501 and "501" are one ID, "0501" is another.
     """
     answer = profile.details
     for level in _levels(list(answer) if isinstance(answer, list) else [answer]):
@@ -95,16 +91,16 @@ def user_id(profile: Profile, name: str) -> str | None:
 
 
 def _id(value: Json) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**20:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**MAX_ID_DIGITS:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= LONGEST_USER_ID and value.isprintable() and value == value.strip():
-        # What repeats our token back is hidden in answers, and would make everybody the same.
+        # An echoed token was replaced in the answer: as an ID, it would be the same for everybody.
         return None if HIDDEN in value else value
     return None
 
 
 def _levels(objects: list[Json]) -> Iterator[list[_Object]]:
-    """The answer's objects, outermost level first. A loop, not recursion: no depth can exhaust the stack."""
+    """Yields the answer's objects by level, outermost first. A loop: no depth exhausts the stack."""
     waiting: list[tuple[Json, bool]] = [(item, False) for item in objects]
     while waiting:
         level: list[_Object] = []
@@ -121,24 +117,14 @@ def _levels(objects: list[Json]) -> Iterator[list[_Object]]:
 
 def _company_id(levels: list[list[_Object]]) -> str | None:
     for level in levels:
-        found = {_number(item.raw[COMPANY_ID]) for item in level if COMPANY_ID in item.raw} - {None}
+        found = {canonical_id(item.raw[COMPANY_ID]) for item in level if COMPANY_ID in item.raw} - {None}
         if found:
             return found.pop() if len(found) == 1 else None
     return None
 
 
-def _number(value: Json) -> str | None:
-    """A positive number of at most 20 digits, given as number or string, in its one canonical spelling."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    if isinstance(value, int):
-        return str(value) if 0 < value < 10**20 else None
-    match = _NUMBER.fullmatch(value.strip())
-    return match and match[1]
-
-
 def _person_name(level: list[_Object]) -> str | None:
-    """The best name on one level: a full name beats its parts, and both beat a user name."""
+    """Returns the best name on one level: a full name, else its parts, else a user name."""
     return (
         _first(item.text(*_NAMES[:-1]) for item in level)
         or _first(" ".join(filter(None, (item.text(*_FIRST), item.text(*_LAST)))) or None for item in level)
@@ -151,7 +137,7 @@ def _first(candidates: Iterator[str | None]) -> str | None:
 
 
 def _plain(key: str) -> str:
-    """A member's name without type prefix, case and separators: sFirstName and first_name are firstname."""
+    """Returns a member's name without type prefix, case and separators: sFirstName and first_name are firstname."""
     if len(key) > 1 and key[0] in "so" and key[1].isupper():
         key = key[1:]
     return key.replace("_", "").replace("-", "").lower()

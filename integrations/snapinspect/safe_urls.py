@@ -1,4 +1,4 @@
-"""Which addresses of SnapInspect are safe to talk to, and paths that cannot leave the API base."""
+"""Which URLs of SnapInspect may be called, and paths that cannot leave the API base."""
 
 import ipaddress
 import re
@@ -9,15 +9,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from integrations.snapinspect.errors import BadPath
 
-# Characters a URL may hold (RFC 3986 section 2). Browsers and libraries disagree about the backslash, and
-# urlsplit() silently drops tabs and newlines: such URLs are refused, never repaired.
+# Characters a URL may hold (RFC 3986 section 2). Browsers and libraries disagree about the backslash, and urlsplit()
+# drops tabs and newlines: such URLs are refused.
 _URL = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,8000}")
 _PORTS = {"http": 80, "https": 443}
 
-# What a path may be made of: a list of what is allowed, since the list of tricks is never complete. A segment
-# starts with neither "." nor "@" and holds no ":". A percent escape stands for no control character, and in a
-# segment for no "%" (25), "." (2e), "/" (2f), "@" (40), ":" (3a) or backslash (5c): those would change their
-# meaning if somebody on the way decodes them.
+# What a path may consist of. A segment starts with neither "." nor "@" and holds no ":". A percent escape stands for no
+# control character, and in a segment for no "%" (25), "." (2e), "/" (2f), "@" (40), ":" (3a) or backslash (5c): those
+# change their meaning if something on the way decodes them.
 _HEX_BUT_CONTROL = r"%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]|[89A-Fa-f][0-9A-Fa-f])"
 _ESCAPE = rf"(?!%(?:25|2[EeFf]|3[Aa]|40|5[Cc])){_HEX_BUT_CONTROL}"
 _SEGMENT = rf"(?:[A-Za-z0-9_~$!'()*+,=-]|{_ESCAPE})(?:[A-Za-z0-9._~$!'()*+,=-]|{_ESCAPE})*"
@@ -26,44 +25,42 @@ _PATH = re.compile(rf"/?{_SEGMENT}(?:/{_SEGMENT})*/?(?:{_QUERY})?")
 LONGEST_PATH = 4000
 
 
-class Place(NamedTuple):
-    """Where requests go: what must not change between the address we vetted and the one that is called."""
+class Origin(NamedTuple):
+    """Where a request goes: must not change between the URL that was checked and the one that is called."""
 
     scheme: str
     host: str
     port: int
 
 
-def place(url: str) -> Place | None:
-    """Scheme, host and port of an http(s) URL; None if it is not one, has a user name or cannot be trusted to
-    mean the same to every parser."""
+def origin(url: str) -> Origin | None:
+    """Returns the origin of an http(s) URL; None if it is none, has a user name, or parsers may disagree about it."""
     split = _split(url)
-    return split and _place(split)
+    return split and _origin(split)
 
 
 def is_secure(url: str, *, allow_loopback_http: bool) -> bool:
-    """Whether secrets may go there: https, or, if allowed, http to localhost, 127.0.0.0/8 or [::1]."""
-    where = place(url)
+    """Returns whether secrets may be sent there: https, or, if allowed, http to localhost, 127.0.0.0/8 or [::1]."""
+    where = origin(url)
     if where is None:
         return False
     return where.scheme == "https" or (allow_loopback_http and _is_loopback(where.host))
 
 
 @lru_cache(maxsize=32)
-def require_secure(url: str, *, allow_loopback_http: bool) -> Place:
-    """Scheme, host and port of a URL that is `is_secure`; raises BadPath otherwise."""
-    where = place(url)
+def require_secure(url: str, *, allow_loopback_http: bool) -> Origin:
+    """Returns the origin of a URL that is secure. Raises BadPath otherwise."""
+    where = origin(url)
     if where is None or not is_secure(url, allow_loopback_http=allow_loopback_http):
         raise BadPath("insecure")
     return where
 
 
 def join(base: str, path: str) -> str:
-    """The URL of `path` below `base`, with or without the base's last slash and the path's first.
+    """Returns the URL of `path` below `base`, with or without the base's last slash and the path's first.
 
-    Raises BadPath for anything that could lead elsewhere (other hosts, dot segments, encoded separators,
-    control characters), even where one particular parser would take it for harmless. The path may carry a
-    query.
+    The path may carry a query. Raises BadPath for anything that some parser could resolve elsewhere: other hosts, dot
+    segments, encoded separators, control characters.
     """
     if not is_path(path):
         raise BadPath("outside_base")
@@ -75,37 +72,36 @@ def join(base: str, path: str) -> str:
 
 
 def is_path(path: str) -> bool:
-    """Whether this is a path that `join` takes."""
+    """Returns whether `join` accepts this path."""
     return isinstance(path, str) and len(path) <= LONGEST_PATH and _PATH.fullmatch(path) is not None
 
 
 def is_below(base: str, url: str) -> bool:
-    """Whether `url` has the scheme, host and port of `base` and a path below its path."""
+    """Returns whether `url` has the origin of `base` and a path below its path."""
     root, split = _base(base), _split(url)
-    return split is not None and _place(split) == root[0] and split.path.startswith(root[1])
+    return split is not None and _origin(split) == root[0] and split.path.startswith(root[1])
 
 
 def relative_to(base: str, link: str) -> str:
-    """The path (and query) of an absolute link from SnapInspect, fit for `join`; BadPath if it leads away."""
+    """Returns the path and query of an absolute link from SnapInspect, for `join`. Raises BadPath if it leads away."""
     if not isinstance(link, str) or not is_below(base, link):
         raise BadPath("outside_base")
     split = urlsplit(link)
     path = split.path.removeprefix(_base(base)[1]) + (f"?{split.query}" if split.query else "")
-    # join() would forgive a leading slash; here it means that the link held two, and is not what join() makes.
+    # join() accepts a leading slash; here it means that the link held two.
     if path.startswith("/") or not join(base, path):
         raise BadPath("outside_base")
     return path
 
 
 def as_if_https(url: str, build: Callable[[str], str]) -> str:
-    """What `build(url)` returns, for builders that insist on https, also when `url` is loopback http.
+    """Returns `build(url)` for a builder that accepts only https, also when `url` is loopback http.
 
-    oauthlib refuses every http address, and its switch for that (OAUTHLIB_INSECURE_TRANSPORT) opens all
-    hosts at once. So for loopback only, the builder sees https and the scheme is put back into what it
-    built. Whether loopback http is allowed at all was decided before, by `require_secure`. Other http
-    addresses reach the builder as they are, and it refuses them.
+    oauthlib refuses every http URL, and its switch (OAUTHLIB_INSECURE_TRANSPORT) allows all hosts at once. So for
+    loopback only, the builder gets https, and the scheme is restored in its result. `require_secure` has decided before
+    whether loopback http is allowed. Other http URLs reach the builder, which refuses them.
     """
-    where = place(url)
+    where = origin(url)
     if where is None or where.scheme == "https" or not _is_loopback(where.host):
         return build(url)
     return "http://" + build("https://" + url[len("http://") :]).removeprefix("https://")
@@ -120,21 +116,21 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
-def _place(split: SplitResult) -> Place | None:
+def _origin(split: SplitResult) -> Origin | None:
     try:
         port = split.port
     except ValueError:
         return None
     if split.scheme not in _PORTS or not split.hostname or "@" in split.netloc or "%" in split.netloc:
         return None
-    return Place(split.scheme, split.hostname, _PORTS[split.scheme] if port is None else port)
+    return Origin(split.scheme, split.hostname, _PORTS[split.scheme] if port is None else port)
 
 
 @lru_cache(maxsize=32)
-def _base(base: str) -> tuple[Place, str]:
-    """Place of a base address, and its path with the last slash."""
+def _base(base: str) -> tuple[Origin, str]:
+    """Returns the origin of a base URL, and its path with the last slash."""
     split = _split(base)
-    where = split and _place(split)
+    where = split and _origin(split)
     if split is None or where is None or split.query:
         raise BadPath("outside_base")
     return where, split.path if split.path.endswith("/") else split.path + "/"

@@ -1,4 +1,4 @@
-"""Two tokens that do not show themselves: not in repr, str, pickle or JSON."""
+"""Two tokens that repr, str, pickle and JSON do not show."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def is_token(value: object) -> bool:
-    """Whether `value` could be a token: a non-empty string of visible ASCII."""
+    """Returns whether `value` could be a token: a non-empty string of visible ASCII."""
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
@@ -23,7 +23,7 @@ def fingerprint(token: str) -> str:
 
 
 class NotSerializable:
-    """Base of what holds secrets: cannot be pickled into task arguments, caches and sessions."""
+    """Base of classes that hold secrets: they cannot be pickled into task arguments, caches or sessions."""
 
     __slots__ = ()
 

@@ -1,9 +1,8 @@
-"""The one way out to SnapInspect: pooled HTTP with a deadline over everything and a cap on the answer.
+"""Pooled HTTP to SnapInspect, with a deadline for everything and a size limit for answers.
 
-Requests are prepared (and signed) with requests and sent through urllib3's pools directly. requests'
-Session is left out on purpose: it adds proxies and .netrc passwords from the environment, keeps cookies
-(one customer's would travel with another's call) and follows redirects. Here none of that exists, so none
-can be left switched on.
+Requests are prepared (and signed) with requests and sent through urllib3's pools directly. requests' Session would add
+proxies and .netrc passwords from the environment, keep cookies (and send one customer's with another's call), and
+follow redirects.
 """
 
 import os
@@ -22,10 +21,11 @@ from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from integrations.snapinspect import safe_urls
+from integrations.snapinspect.errors import BadPath, Garbled, SnapInspectError, Unreachable, for_status
 from integrations.snapinspect.http_connections import NotSent, PlainPool, TLSPool
 
-from .errors import BadPath, Garbled, SnapInspectError, Unreachable, for_status
-
+# Of every request that we send.
+HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connect"}
 MAX_BYTES: Final = 10_000_000
 LONGEST_RETRY_AFTER: Final = 15 * 60.0
 _CHUNK = 64 * 1024
@@ -36,10 +36,10 @@ _BROKEN = (HTTPError, HTTPException, OSError, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it came, whatever its status.
+    """An answer, whatever its status.
 
-    body: bytes after decompression. failure: set when the body is not complete (what is there may still be of
-    use). seconds: from the call to the last byte. retry_after: seconds, at most 15 minutes.
+    body: bytes after decompression. failure: set when the body is incomplete. seconds: from the call to the last byte.
+    retry_after: seconds, at most LONGEST_RETRY_AFTER.
     """
 
     status: int
@@ -49,19 +49,19 @@ class Reply:
     failure: SnapInspectError | None
 
     def error(self) -> SnapInspectError | None:
-        """Why this is no complete answer of success; a bad status says more than a broken body."""
+        """Returns why this is not a complete 2xx answer; a bad status counts before an incomplete body."""
         return for_status(self.status, retry_after=self.retry_after) or self.failure
 
 
 class Transport:
-    """Kept-alive connections, safe to share between threads and customers: nothing of a request stays behind.
+    """Kept-alive connections, safe to share between threads and customers: no request leaves anything behind.
 
     ca_file: certificates to trust instead of certifi's.
     """
 
     def __init__(self, *, ca_file: str | None = None) -> None:
         self._ca_file = ca_file or DEFAULT_CA_BUNDLE_PATH
-        self._pools: dict[safe_urls.Place, HTTPConnectionPool] = {}
+        self._pools: dict[safe_urls.Origin, HTTPConnectionPool] = {}
 
     def send(
         self,
@@ -71,16 +71,14 @@ class Transport:
         max_bytes: int = MAX_BYTES,
         fresh: bool = False,
     ) -> Reply:
-        """The answer, whatever its status; redirects are not followed, nothing is tried twice.
+        """Sends once and returns the answer, whatever its status. Redirects are not followed.
 
-        deadline: seconds for all of it: name lookup, connect, TLS, sending, headers and body.
-        max_bytes: of the body after decompression.
-        fresh: on a connection of its own. A kept one may have been closed by the other side a moment ago,
-        and then
-            nobody knows whether the request arrived.
-        Raises Unreachable when there is no status line, BadPath when the URL is not one of http(s).
+        deadline: seconds for name lookup, connect, TLS, sending, headers and body together. max_bytes: of the body
+        after decompression. fresh: on a new connection; a kept one may have been closed by the other side, and then it
+        is unknown whether the request arrived. Raises Unreachable when there is no status line, BadPath when the URL is
+        not http(s).
         """
-        where = safe_urls.place(request.url or "")
+        where = safe_urls.origin(request.url or "")
         if where is None:
             raise BadPath("insecure")
         pool = self._open(where) if fresh else self._pool(where)
@@ -91,7 +89,7 @@ class Transport:
                 pool.close()
 
     def close(self) -> None:
-        """Drops the kept connections."""
+        """Closes the kept connections."""
         while self._pools:
             self._pools.popitem()[1].close()
 
@@ -103,11 +101,11 @@ class Transport:
         context.load_verify_locations(self._ca_file)
         return context
 
-    def _pool(self, where: safe_urls.Place) -> HTTPConnectionPool:
-        # Two threads may both find nothing; setdefault lets one of them win.
+    def _pool(self, where: safe_urls.Origin) -> HTTPConnectionPool:
+        # Two threads may both find none; setdefault keeps one of them.
         return self._pools.get(where) or self._pools.setdefault(where, self._open(where))
 
-    def _open(self, where: safe_urls.Place) -> HTTPConnectionPool:
+    def _open(self, where: safe_urls.Origin) -> HTTPConnectionPool:
         if where.scheme == "https":
             return TLSPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS, ssl_context=self._tls)
         return PlainPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS)
@@ -134,7 +132,7 @@ class Transport:
             failure = Unreachable("timeout")
         except _BROKEN:
             failure = Unreachable("cut")
-        # Raised out here, with no context: the library's errors quote the request and the answer.
+        # Raised outside the except blocks: the library's errors quote the request and the answer.
         if failure is not None:
             raise failure
 
@@ -153,24 +151,24 @@ _shared: dict[int, Transport] = {}
 
 
 def shared() -> Transport:
-    """This process's transport, made on first use."""
+    """Returns this process's transport, created on first use."""
     pid = os.getpid()
     return _shared.get(pid) or _shared.setdefault(pid, Transport())
 
 
 def _read_body(response: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, SnapInspectError | None]:
-    """The body as far as it came, and why it ended early; such a connection is never used again."""
+    """Returns the body that arrived, and why it ended early; such a connection is closed."""
     body = bytearray()
     status = response.status
     failure: SnapInspectError | None = None
     try:
-        # read1() returns what is there: bytes that came before a cut are not lost with it.
+        # read1() returns what is there: bytes before a broken connection are kept.
         while chunk := response.read1(_CHUNK, decode_content=True):
             body += chunk
             if len(body) > max_bytes:
                 failure = Garbled("too_large", status=status)
                 break
-        # No length, no chunks, no body: the connection may as well have broken off within the headers.
+        # No length, no chunks, no body: the connection may have broken off within the headers.
         if not body and response.length_remaining is None and not response.chunked:
             failure = Unreachable("cut", status=status)
     except DecodeError:
@@ -187,7 +185,7 @@ def _read_body(response: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, SnapI
 
 
 def _retry_after(header: str | None) -> float | None:
-    """Seconds to wait (RFC 9110 section 10.2.3: a number of seconds or a date); None if unreadable."""
+    """Returns seconds to wait (RFC 9110 section 10.2.3: a number of seconds or a date); None if unreadable."""
     if header is None or len(header) > 100:
         return None
     if header.strip().isdecimal():

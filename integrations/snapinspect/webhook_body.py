@@ -1,7 +1,7 @@
-"""What a webhook's body says, and what an inspection's content tells about itself.
+"""Reads webhooks' bodies, and the content of inspections.
 
-Vendor's page, "WebHook": JSON with the inspection ID and the internal company ID; a later edition adds `sType`,
-`iInsReviewID` and `sStatus`. There is no signature: everything here is a hint until the API has confirmed it.
+Vendor page, "WebHook": JSON with the inspection ID and the internal company ID; a later edition adds `sType`,
+`iInsReviewID` and `sStatus`. There is no signature: a body is a hint until the API has confirmed it.
 """
 
 import hashlib
@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NoReturn
+from typing import Final
 
-from integrations.snapinspect.json_answers import Json
+from integrations.snapinspect.json_answers import MAX_ID_DIGITS, Json, canonical_id, refuse_constant
 
 LONGEST_TYPE: Final = 100
-_LONGEST_NUMBER = 400
-_ID = re.compile(r"0{0,20}([1-9][0-9]{0,19})")
+_MAX_DIGITS = 400
 # Spellings, without type prefix, case and separators, under which a record may say when it was last changed.
 _CHANGED = ("updated", "updatedat", "lastupdated", "modified", "modifiedat", "lastmodified", "dateupdated", "changedat")
 
@@ -27,9 +26,9 @@ PROBLEMS: Final = {
     "too_deep": "The body is nested too deeply to be read.",
     "not_object": "The body is JSON, but not an object.",
     "bad_type": "sType is not a short, printable text.",
-    "bad_inspection_id": "iInspectionID is not a positive whole number of at most 20 digits.",
-    "bad_review_id": "iInsReviewID is not a positive whole number of at most 20 digits.",
-    "bad_company_id": "iCompanyID is not a positive whole number of at most 20 digits.",
+    "bad_inspection_id": f"iInspectionID is not a positive whole number of at most {MAX_ID_DIGITS} digits.",
+    "bad_review_id": f"iInsReviewID is not a positive whole number of at most {MAX_ID_DIGITS} digits.",
+    "bad_company_id": f"iCompanyID is not a positive whole number of at most {MAX_ID_DIGITS} digits.",
 }
 
 
@@ -43,7 +42,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a body says. Each is empty when it is missing; IDs are canonical decimal digits."""
+    """What a body says. Empty where it says nothing; IDs are canonical digits."""
 
     type: str = ""
     inspection_id: str = ""
@@ -52,13 +51,13 @@ class Hint:
 
 
 def read(body: bytes) -> Hint:
-    """The hint in a webhook's body. Unknown types and further members are fine; raises Unreadable."""
+    """Returns the hint in a webhook's body. Accepts unknown types and members. Raises Unreadable."""
     if not body.strip():
         raise Unreadable("empty")
     problem = ""
     document: Json = None
     try:
-        document = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_integer)
+        document = json.loads(body.decode("utf-8-sig"), parse_constant=refuse_constant, parse_int=_integer)
     except UnicodeError:
         problem = "not_text"
     except RecursionError:
@@ -66,7 +65,7 @@ def read(body: bytes) -> Hint:
     except ValueError:
         problem = "not_json"
     if problem:
-        # Raised out here: the parser's own error quotes the body.
+        # Raised outside the except block: the parser's error quotes the body.
         raise Unreadable(problem)
     if not isinstance(document, dict):
         raise Unreadable("not_object")
@@ -79,21 +78,18 @@ def read(body: bytes) -> Hint:
 
 
 def canonical(content: Json) -> tuple[str, str]:
-    """The content as one spelling of JSON, and its SHA-256: equal for equal content, whatever its order."""
+    """Returns canonical JSON of the content, whatever the order of its members, and its SHA-256."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return text, hashlib.sha256(text.encode()).hexdigest()
 
 
 def company_of(content: Json) -> str:
-    """The company that an inspection's content names; empty if it names none, or not as a number."""
-    try:
-        return _id(content.get("iCompanyID"), "bad_company_id") if isinstance(content, dict) else ""
-    except Unreadable:
-        return ""
+    """Returns the company that an inspection's content names; empty if it names none, or not by a valid ID."""
+    return (canonical_id(content.get("iCompanyID")) or "") if isinstance(content, dict) else ""
 
 
 def changed_at(content: Json) -> datetime | None:
-    """When the record was last changed, by its own word; None if it does not say so in a way we understand."""
+    """Returns when the record says it was last changed; None if it does not, or not in ISO 8601."""
     if not isinstance(content, dict):
         return None
     plain = {_plain(key): value for key, value in content.items()}
@@ -108,27 +104,25 @@ def changed_at(content: Json) -> datetime | None:
     return None
 
 
-def listed(page: Json) -> list[str]:
-    """The inspection IDs on one page of a listing, in its order, wherever they stand in it."""
+def inspection_ids(page: Json) -> list[str]:
+    """Returns the inspection IDs on one page of a listing, in its order, at any depth."""
     return list(dict.fromkeys(_inspections(page)))
 
 
 def next_link(page: Json) -> str:
-    """The address of the following page; empty on the last one."""
+    """Returns the address of the next page; empty on the last one."""
     link = page.get("next") if isinstance(page, dict) else None
     return link if isinstance(link, str) else ""
 
 
 def _inspections(value: Json) -> Iterator[str]:
-    """A loop, not recursion: no depth can exhaust the stack."""
+    """Yields IDs from a loop: no depth exhausts the stack."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict) and "iInspectionID" in item:
-            try:
-                yield _id(item["iInspectionID"], "bad_inspection_id")
-            except Unreadable:
-                continue
+            if number := canonical_id(item["iInspectionID"]):
+                yield number
         elif isinstance(item, dict):
             waiting += reversed(item.values())
         elif isinstance(item, list):
@@ -146,12 +140,10 @@ def _type(value: Json) -> str:
 def _id(value: Json, problem: str) -> str:
     if value is None or value == "":
         return ""
-    # bool is an int to Python; 1.0 is not a spelling of an ID.
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    found = _ID.fullmatch(text.strip()) if text.isascii() else None
+    found = canonical_id(value)
     if found is None:
         raise Unreadable(problem)
-    return found[1]
+    return found
 
 
 def _plain(key: str) -> str:
@@ -160,12 +152,7 @@ def _plain(key: str) -> str:
     return bare.replace("_", "").replace("-", "").lower()
 
 
-def _refuse(constant: str) -> NoReturn:
-    """NaN and Infinity are not JSON (RFC 8259 section 6)."""
-    raise ValueError
-
-
 def _integer(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits) > _MAX_DIGITS:
         raise ValueError
     return int(digits)

@@ -23,7 +23,7 @@ def no_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the tries of one call."""
-    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.01)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def scene(
     settings.METRICS_TOKEN, settings.METRICS_DIR = TOKEN, tmp_path / "metrics"
     # Waiting that has no part in this: what goes by is made up.
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
-    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(jobs, "RECHECK_AFTER", 0.0)
     monkeypatch.setattr(readiness, "ROOM_BELIEVED_FOR", -1.0)
     scene = Scene(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)

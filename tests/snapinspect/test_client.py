@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from integrations.snapinspect.client import MOST_TRIES, Client
+from integrations.snapinspect.client import MAX_TRIES, Client
 from integrations.snapinspect.errors import Garbled, Refused, SnapInspectError, TokenRefused, Unreachable
 from integrations.snapinspect.transport import Transport
 
@@ -72,7 +72,7 @@ def test_A7_a_lasting_outage_is_given_up_after_four_tries(client_of: Callable[..
     with remote(http("", status=503)) as server:
         with pytest.raises(Unreachable) as caught:
             client_of(server).get("user")
-        assert len(server.calls) == MOST_TRIES == 4
+        assert len(server.calls) == MAX_TRIES == 4
     assert (caught.value.kind, caught.value.status) == ("server_error", 503)
     assert caught.value.__context__ is None
 

@@ -62,7 +62,7 @@ EXCHANGES = [(body, status) for body in (as_error, as_html, as_shape) for status
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
-    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.0)
 
 
 @pytest.fixture(autouse=True)
