@@ -26,7 +26,16 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from integrations.calls import health_check, limits
 from integrations.connecting import completion, disconnection, sign_in
 from integrations.events import parked, queue, recovery, replays, routing
-from integrations.models import Connection, Delivery, ExplorerAnswer, GuestTokenPair, PanelAnswer, TokenPair, Worker
+from integrations.models import (
+    Connection,
+    Delivery,
+    ExplorerAnswer,
+    GuestTokenPair,
+    PanelAnswer,
+    Replay,
+    TokenPair,
+    Worker,
+)
 from integrations.notifications import digest, incidents
 from integrations.tokens import renewal, spool_recovery
 
@@ -68,7 +77,7 @@ JOBS = [
     Job(lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), incidents.send),
     Job(digest.due, digest.send),
     Job(lambda: completion.expired_questions().order_by("received_at"), completion.erase_unanswered),
-    Job(replays.running, _step_replay),
+    Job(lambda: Replay.objects.running().order_by("pk"), _step_replay),
     # Somebody waits for this page; and a pair that becomes a connection's candidate here is due right below.
     Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.process),
     Job(lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume, Q(tries__gt=0)),

@@ -1,7 +1,7 @@
 """From a webhook delivery to a finished event.
 
-`webhook_addresses` says whose an address is, `routing` makes events of deliveries, `queue` works on a connection's
-events one at a time, `attempts` is one attempt at one event, `verification` fetches the inspection, `handlers` runs the
-operator's code. `parked` holds deliveries that belong to nobody yet, `recovery` finds missed events, `replays` and
-`selection` are about many events at once.
+`webhook_addresses` finds the owner of an address, `routing` makes events of deliveries, `queue` processes a
+connection's events in order, `attempts` is one attempt at one event, `verification` looks the inspection up, `handlers`
+runs the operator's code. `parked` holds deliveries of no connection, `recovery` finds missed events, `event_actions` is
+what people do with events, `replays` and `selection` are about many at once.
 """

@@ -7,7 +7,7 @@ long, and other customers' events are processed in between.
 """
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -51,11 +51,6 @@ def cancel(replay: Replay, *, by: User) -> bool:
             replay.refresh_from_db()
             audit.record("replay.cancelled", customer=replay.customer, actor=by, replayed=replay.replayed)
     return cancelled
-
-
-def running() -> "QuerySet[Replay]":
-    """The replays with steps left, the oldest first."""
-    return Replay.objects.running().order_by("pk")
 
 
 def step(replay_id: int) -> bool:

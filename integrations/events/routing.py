@@ -150,21 +150,11 @@ def _park_surplus(deliveries: list[ParsedDelivery]) -> None:
 def _write(deliveries: list[ParsedDelivery]) -> None:
     # One worker at a time: two that route two copies of a delivery at the same moment would make two events of them.
     NamedLock.objects.lock(LOCK)
-    all_received = Delivery.objects.settle(
-        [
-            (
-                delivery.state,
-                delivery.problem,
-                delivery.hint.type,
-                delivery.hint.inspection_id,
-                delivery.hint.review_id,
-                delivery.hint.company_id,
-                delivery.pk,
-            )
-            for delivery in deliveries
-        ]
-    )
-    if not all_received:
+    read = [
+        (it.state, it.problem, it.hint.type, it.hint.inspection_id, it.hint.review_id, it.hint.company_id, it.pk)
+        for it in deliveries
+    ]
+    if not Delivery.objects.settle(read):
         raise RoutedByAnother
     matched = [delivery for delivery in deliveries if delivery.connections]
     if not matched:

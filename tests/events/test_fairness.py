@@ -61,7 +61,7 @@ def make_queues(customer: Customer, number: int, *, waiting: int) -> list[int]:
     return [connection.pk for connection in made]
 
 
-def test_A11_a_customer_whom_nobody_serves_comes_before_the_make_queues_of_one_who_is_served(
+def test_A11_a_customer_whom_nobody_serves_comes_before_the_many_queues_of_one_who_is_served(
     acme: Customer, charlie: User
 ) -> None:
     of_acme = make_queues(acme, 60, waiting=30)
