@@ -1,4 +1,4 @@
-"""What processes count while they work: calls of SnapInspect, exchanges, tries at events, answers of the door.
+"""Counters of each process: API calls, exchanges, attempts at events, answers to webhooks.
 
 Each process counts in small files below METRICS_DIR that it has mapped into memory: one that is killed loses nothing,
 and any web process can tell the sum of all on its machine. Off, without a file, unless METRICS_TOKEN is set and
@@ -36,7 +36,7 @@ OUTCOMES = sorted({"ok", *SENTENCES} - {"outside_base", "insecure"})
 TRIES = ("done", "failed", "joined", "retrying", "unmatched")
 DOOR = ("200", "400", "404", "405", "413", "503")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
-ROOM = 64 * 1024  # bytes of a file: several times what all our labels take
+FILE_BYTES = 64 * 1024  # bytes of a file: several times what all our labels take
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,15 @@ class Slot:
             self._lock = lock  # as long as the process lives
             break
         for kind in ("counter", "histogram"):
-            _make_room(folder / f"{kind}_{self.name}.db")
+            _reserve_file(folder / f"{kind}_{self.name}.db")
 
 
-def _make_room(path: Path) -> None:
+def _reserve_file(path: Path) -> None:
     """A file that can be counted in, with all its bytes on disk: to write into a hole of a full disk is a SIGBUS."""
-    if path.exists() and path.stat().st_size >= ROOM and _is_readable(path):
+    if path.exists() and path.stat().st_size >= FILE_BYTES and _is_readable(path):
         return
     try:
-        path.write_bytes(bytes(ROOM))
+        path.write_bytes(bytes(FILE_BYTES))
     except OSError:
         path.unlink(missing_ok=True)
         raise

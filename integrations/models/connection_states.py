@@ -1,4 +1,4 @@
-"""The states of a connection, and what a change of state has its owners told."""
+"""The states of a connection, and what a change of state means for incidents and their mails."""
 
 from typing import Any
 
@@ -33,10 +33,10 @@ class Notice(models.TextChoices):
 SETUP_ERRORS = frozenset({"exchange_refused", "cannot_unseal", "no_room"})
 
 
-def telling(state: State) -> dict[str, Any]:
-    """What a move to this state changes about the incident and its mails; decided by the row as it is when written.
+def incident_changes(state: State) -> dict[str, Any]:
+    """Returns the changes to the incident columns for a move to this state.
 
-    Another process may be sending a mail, or moving the connection, at this moment.
+    SQL expressions, since another process may be sending a mail, or moving the connection, at this moment.
     """
     if state == State.NEEDS_RECONNECT:
         begins = Q(incident_since=None)
@@ -53,7 +53,7 @@ def telling(state: State) -> dict[str, Any]:
     return {
         "incident_since": None,
         "notice": Case(
-            # Who was never told that it broke need not be told that it works. Who is being told now: see `notices`.
+            # Without a mail that it broke, no mail that it works. For a mail being sent now see `incidents`.
             When(ends & Q(notice=Notice.BROKEN), then=Value("")),
             When(ends, then=Value(Notice.RECOVERED)),
             default=F("notice"),

@@ -1,4 +1,4 @@
-"""What people have asked SnapInspect about a connection."""
+"""Results of *Test connection*."""
 
 from datetime import timedelta
 

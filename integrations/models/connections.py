@@ -9,17 +9,17 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from accounts.models import AuditEntry, Customer, User, new_code
-from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State, telling
+from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State, incident_changes
 from integrations.models.token_pairs import TokenPair
 
-# *Test connection* answers whoever presses it, and is no way to make us call SnapInspect all day.
+# How often *Test connection* may call SnapInspect for a connection.
 MOST_TESTS = 6
 TESTS_COUNTED_FOR = timedelta(minutes=1)
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def shown(self) -> Self:
-        """With their candidates, for pages: two queries whatever their number, and no sealed token in them."""
+        """With their candidates, for pages: two queries in all, without sealed tokens."""
         candidates = TokenPair.objects.candidates().defer("sealed_access", "sealed_refresh")
         return self.select_related("connected_by").prefetch_related(
             models.Prefetch("pairs", queryset=candidates, to_attr="candidates")
@@ -29,11 +29,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.exclude(state=State.DISCONNECTED).filter(next_check_at__lte=Now())
 
     def usable(self) -> Self:
-        """Those that it may be worth calling SnapInspect for, see `is_usable`."""
+        """Connections in a state in which SnapInspect may be called, see `is_usable`."""
         return self.filter(state__in=USABLE)
 
     def needing_a_person(self) -> Self:
-        """Those that stay as they are until somebody reconnects them, or answers which company they are for."""
+        """Connections that wait for a reconnect, or for an answer to which company they are for."""
         questions = TokenPair.objects.candidates().filter(connection=models.OuterRef("pk"), asks=True)
         return self.filter(Q(state=State.NEEDS_RECONNECT) | Q(models.Exists(questions)))
 
@@ -43,7 +43,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return same.exclude(pk=connection.pk).exclude(state=State.DISCONNECTED)
 
     def check_soon(self) -> None:
-        """Has a worker check these now instead of at their next turn."""
+        """Makes the next routine check of these connections due now."""
         self.exclude(next_check_at=None).update(next_check_at=Now())
 
     def with_notice_due(self) -> Self:
@@ -75,7 +75,7 @@ class Connection(models.Model):
     error_kind = models.CharField(max_length=30, blank=True)
     failed_checks = models.PositiveSmallIntegerField(default=0)
     next_check_at = models.DateTimeField(null=True)
-    # When SnapInspect last refused the token in use, proven: many of these at once open the breaker.
+    # When SnapInspect last refused the token in use, proven: many of these at once open the circuit breaker.
     refused_at = models.DateTimeField(null=True)
     # How often its access was ended here: what an exchange has brought since then counts, and nothing from before.
     disconnects = models.PositiveIntegerField(default=0, db_default=0)
@@ -135,15 +135,15 @@ class Connection(models.Model):
 
     @cached_property
     def disconnected_by(self) -> str:
-        """The address of who disconnected it last. One query: few pages tell it, and of few connections."""
-        partings = AuditEntry.objects.filter(
+        """The address of the person who disconnected it last. One query."""
+        disconnects = AuditEntry.objects.filter(
             customer=self.customer_id, subject=self.code, kind="connection.disconnected"
         )
-        return partings.order_by("-at", "-pk").values_list("actor_name", flat=True).first() or ""
+        return disconnects.order_by("-at", "-pk").values_list("actor_name", flat=True).first() or ""
 
     @property
     def badge(self) -> State:
-        """What people see: a candidate on its way counts more than the pair it will replace."""
+        """The state that people see: that of a candidate in progress, if there is one."""
         candidate = self.candidate
         if candidate is None or candidate.asks:
             return State(self.state)
@@ -171,7 +171,7 @@ class Connection(models.Model):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it may be worth calling SnapInspect with what is kept."""
+        """Whether SnapInspect may be called with the current pair."""
         return self.state in USABLE
 
     def rename(self, name: str) -> None:
@@ -187,17 +187,18 @@ class Connection(models.Model):
         return mine.filter(tests__lt=MOST_TESTS).update(tests=F("tests") + 1) == 1
 
     def check_soon(self) -> None:
-        """Has a worker check it now instead of at its next turn."""
+        """Makes the next routine check due now."""
         Connection.objects.filter(pk=self.pk).check_soon()
 
     def move_to(self, state: State, *, error_kind: str = "", **changes: Any) -> None:
         """Writes the new state and what goes with it, and nothing else of the row.
 
-        A connection that was disconnected behind our back stays so: only who has seen that may bring it back.
+        A connection that another process has disconnected stays disconnected: only a caller that has read that state
+        changes it.
         """
         if self.state != state:
             changes["state_since"] = Now()
-        changes |= telling(state)
+        changes |= incident_changes(state)
         changes |= {"state": state, "error_kind": error_kind}
         rows = Connection.objects.filter(pk=self.pk)
         if State.DISCONNECTED not in {state, self.state}:

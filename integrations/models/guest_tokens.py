@@ -1,4 +1,4 @@
-"""Who our people are at SnapInspect, and how we are told."""
+"""Linked SnapInspect users, and token pairs without a connection that tell who somebody is."""
 
 from datetime import timedelta
 from typing import Self
@@ -30,7 +30,7 @@ class LinkedUser(models.Model):
 
 
 class SignInOutcome(models.TextChoices):
-    """What came of an introduction."""
+    """How a sign-in, or the linking of a user, ended."""
 
     LINKED = "linked", "Linked"
     TAKEN = "taken", "Linked to somebody else"
@@ -45,29 +45,28 @@ class SignInOutcome(models.TextChoices):
 
 class GuestTokenPairQuerySet(models.QuerySet["GuestTokenPair"]):
     def due(self) -> Self:
-        """Those that still hold a pair, whose next step may be taken now, and that nobody is working on."""
+        """Unleased rows that still hold a pair, whose next step may be taken now."""
         return self.filter(UNLEASED, next_try_at__lte=Now()).exclude(sealed_refresh=b"")
 
     def recent(self) -> Self:
-        """Those that a browser may still be waiting for."""
+        """Rows that a browser may still be waiting for."""
         return self.filter(received_at__gt=Now() - ConnectAttempt.LIFETIME)
 
 
 class GuestTokenPair(models.Model):
-    """Somebody is back from SnapInspect only to say who they are there: to link that user, or to sign in.
+    """The token pair of somebody who links their SnapInspect user, or signs in with it, until `/user` tells who it is.
 
-    Holds the pair that they brought until SnapInspect has told whose it is. Written by `guest_tokens` as long as it
-    holds one.
+    Written by `integrations.tokens.guest_tokens` as long as it holds a pair.
     """
 
     # When SnapInspect cannot be reached for so long, the person is asked to try again, and the pair is erased.
     GIVE_UP_AFTER = timedelta(minutes=1)
 
     attempt = models.OneToOneField(ConnectAttempt, on_delete=models.CASCADE, related_name="guest_pair")
-    # The place that the pair is sealed for: random, so that no other row ever has it.
+    # A part of the key context of the pair: random, so that no other row ever has it.
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     sealed_access = models.BinaryField()
-    sealed_refresh = models.BinaryField()  # empty once the pair has gone where it belongs
+    sealed_refresh = models.BinaryField()  # empty once the pair was moved or erased
     key_id = models.CharField(max_length=8)
     fingerprint = models.CharField(max_length=TokenPair.FINGERPRINT_LENGTH)
     received_at = models.DateTimeField(db_default=Now())
@@ -75,7 +74,7 @@ class GuestTokenPair(models.Model):
     lease_owner = models.CharField(max_length=32, blank=True)
     lease_until = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(db_default=Now())
-    # Written before the exchange: found by somebody else without `exchanged_at`, it means that the answer is lost.
+    # Written before the exchange. Without `exchanged_at` and a lease, it means that the answer is lost.
     exchange_sent_at = models.DateTimeField(null=True)
     exchanged_at = models.DateTimeField(null=True)
 
@@ -94,5 +93,5 @@ class GuestTokenPair(models.Model):
         return f"guest token pair {self.pk}"
 
     def use(self) -> bool:
-        """Whether what came of it is taken for the first time: of two that ask at once, one is told so."""
+        """Marks the outcome as used; returns False if it was used already."""
         return GuestTokenPair.objects.filter(pk=self.pk, used_at=None).update(used_at=Now()) == 1

@@ -1,4 +1,4 @@
-"""Who works in the background: one row for each process that sweeps."""
+"""Background workers: one row for each process that sweeps."""
 
 from datetime import timedelta
 
@@ -9,11 +9,11 @@ from django.db.models.functions import Now
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> "WorkerQuerySet":
-        """Those that have swept lately."""
+        """Workers that have swept lately."""
         return self.filter(swept_at__gt=Now() - Worker.SILENT_AFTER)
 
     def note_sweep(self, name: str) -> None:
-        """Writes down that this process has looked after everything just now, and forgets those long gone."""
+        """Records a sweep of this process, and deletes workers that ended long ago."""
         if not self.filter(name=name).update(swept_at=Now()):
             self.bulk_create([Worker(name=name)], ignore_conflicts=True)
             self.filter(swept_at__lt=Now() - Worker.FORGOTTEN_AFTER).delete()
