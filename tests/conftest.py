@@ -24,12 +24,6 @@ from tests.support.running_app import DatabaseTemplate, RunningApp
 from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, ConnectedApp
 
-FORGET = """
-from django.core.cache import cache; from accounts.models import Customer
-cache.clear(); Customer.objects.all().delete()
-"""
-
-
 # Who asks for none of these is refused the database by pytest-django.
 DATABASE = {"db", "transactional_db", "live_server"}
 
@@ -179,7 +173,7 @@ def running_app(shared_app: RunningApp) -> Iterator[RunningApp]:
     """Web, worker and stand-in, running; shared by the tests that leave them running."""
     # A connect has other connections of the same company checked, and the stand-in has forgotten their tokens. Limits
     # on signing in are counted for the one address that all tests come from.
-    shared_app.manage("shell", "--verbosity", "0", "-c", FORGET)
+    shared_app.forget()
     shared_app.sandbox.reset()
     yield shared_app
     shared_app.sandbox.clear_faults()

@@ -21,7 +21,7 @@ from integrations.calls import api_client, explorer, limits
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall, State
 from tests.settings import SENTINEL
 from tests.snapinspect.test_addresses import TRICKS
-from tests.support.clients import OTHER, Sandbox, Visitor, audited
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -29,7 +29,7 @@ Visit = Callable[[User], Visitor]
 
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     sandbox.control("DELETE", "log")
     return connection
 

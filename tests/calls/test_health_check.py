@@ -10,7 +10,7 @@ from django.db import connection as database
 from accounts.models import Customer, User
 from integrations.models import Connection, State
 from integrations.models.connections import MOST_TESTS
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, work
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect, work
 from tests.support.troubled_connections import pass_time, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,17 +19,17 @@ Visit = Callable[[User], Visitor]
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return visit(alice).connect(acme, sandbox)
+    return quick_connect(acme, sandbox, by=alice)
 
 
 def test_when_somebody_connects_a_company_its_other_connections_are_asked_at_once(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User, connected: Connection
 ) -> None:
-    bystander = visit(alice).connect(acme, sandbox, account=OTHER)
+    bystander = quick_connect(acme, sandbox, by=alice, account=OTHER)
     pass_time(timedelta(hours=7))
     work_until_idle()
     sandbox.control("POST", "revoke_all")  # as a vendor may do with older grants
-    visit(charlie).connect(charlie.customers.get(), sandbox)
+    quick_connect(charlie.customers.get(), sandbox, by=charlie)
     work_until_idle()
 
     assert state(connected) == State.NEEDS_RECONNECT, "nobody has asked it"
@@ -39,7 +39,7 @@ def test_when_somebody_connects_a_company_its_other_connections_are_asked_at_onc
 def test_pressing_test_all_day_calls_snapinspect_a_few_times_a_minute_and_says_so(
     sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer, connected: Connection
 ) -> None:
-    other = visit(alice).connect(acme, sandbox, account=OTHER)
+    other = quick_connect(acme, sandbox, by=alice, account=OTHER)
     people = [visit(alice), visit(bob)]
     where = f"/c/{acme.code}/connections/{connected.code}/test/"
     sandbox.control("DELETE", "log")

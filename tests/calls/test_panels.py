@@ -19,7 +19,7 @@ from bench.management.commands import demo
 from integrations.background import jobs
 from integrations.calls import api_client, limits, panels, tables
 from integrations.models import Connection, Panel, PanelAnswer, State
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, work
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect, work
 from tests.support.running_app import ROOT, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +28,7 @@ Visit = Callable[[User], Visitor]
 
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     sandbox.control("DELETE", "log")
     return connection
 
@@ -216,7 +216,7 @@ def test_each_customer_sees_its_own_rows_of_the_same_panel(
     sandbox: Sandbox, visit: Visit, alice: User, charlie: User, connection: Connection
 ) -> None:
     panel = define()
-    other = visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
+    other = quick_connect(charlie.customers.get(), sandbox, by=charlie, account=OTHER)
 
     for _ in range(2):
         assert "Harbour Street" in part(visit(alice), connection, panel)
@@ -273,7 +273,7 @@ def test_ten_panels_of_which_one_hangs_show_nine(
 def test_calls_that_hang_leave_places_for_other_connections_and_threads_for_other_pages(
     sandbox: Sandbox, visit: Visit, alice: User, charlie: User, connection: Connection, hanging: None
 ) -> None:
-    other = visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
+    other = quick_connect(charlie.customers.get(), sandbox, by=charlie, account=OTHER)
     slow = [define("slow", title=f"Slow {number}") for number in range(limits.MAX_CALLS_PER_CONNECTION)]
     browsers = [visit(alice) for _ in slow]
 

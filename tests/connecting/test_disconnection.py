@@ -17,7 +17,7 @@ from integrations.connecting import disconnection
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, lease, spool, storage
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, work, work_as_if_later
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.troubled_connections import pass_time, state, work_until_idle
 
@@ -28,7 +28,7 @@ EXCHANGE = "/integration/ExchangeToken"
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     sandbox.control("DELETE", "log")
     return connection
 
@@ -179,7 +179,7 @@ def test_T9_a_disconnected_connection_can_be_connected_again(
 def test_T9_the_disconnect_of_one_connection_leaves_the_others_alone(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
 ) -> None:
-    other = visit(alice).connect(acme, sandbox, account=OTHER)
+    other = quick_connect(acme, sandbox, by=alice, account=OTHER)
 
     press(visit, alice, connected)
     work_as_if_later()
@@ -258,7 +258,7 @@ def test_what_a_host_that_was_away_brings_from_before_replaces_no_fresh_grant(
 def test_a_disconnect_frees_what_this_host_keeps_on_disk(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
 ) -> None:
-    other = visit(alice).connect(acme, sandbox, account=OTHER)
+    other = quick_connect(acme, sandbox, by=alice, account=OTHER)
     slot, others = spooled(connected), spooled(other)
 
     press(visit, alice, connected)

@@ -31,6 +31,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.django_db
+@pytest.mark.once
 def test_H5_no_next_leads_off_this_site(alice: User) -> None:
     left, redirects = [], 0
     for elsewhere in ELSEWHERE:

@@ -9,7 +9,7 @@ from integrations.events import handlers
 from integrations.events.handlers import Happening
 from integrations.models import Connection
 from integrations.snapinspect import client
-from tests.support.clients import OTHER, Sandbox, Visitor
+from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect
 
 Visit = Callable[[User], Visitor]
 
@@ -37,7 +37,7 @@ def handled(no_handlers: None) -> list[Happening]:
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
     """Acme's connection; the stand-in's log of calls is empty."""
-    made = visit(alice).connect(acme, sandbox)
+    made = quick_connect(acme, sandbox, by=alice)
     sandbox.control("DELETE", "log")
     return made
 
@@ -45,6 +45,6 @@ def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> C
 @pytest.fixture
 def other(sandbox: Sandbox, visit: Visit, charlie: User) -> Connection:
     """Another customer's connection, to another company."""
-    made = visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
+    made = quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
     sandbox.control("DELETE", "log")
     return made

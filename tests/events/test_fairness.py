@@ -222,6 +222,7 @@ def test_A6_an_event_that_is_limited_again_and_again_never_pays_for_it(
     assert len(handled) == Event.MOST_ATTEMPTS + 1
 
 
+@pytest.mark.slow
 def test_A7_while_half_of_all_answers_are_errors_reads_succeed_in_the_end_and_no_exchange_is_repeated_blindly(
     sandbox: Sandbox, connection: Connection, handled: list[Happening], alice: User
 ) -> None:

@@ -17,7 +17,7 @@ from integrations.events import event_actions, handlers, queue, routing, verific
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, LookupLimit, backoff
 from tests.support import troubled_connections
-from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, quick_connect, work
 from tests.support.deliveries import (
     INSPECTION,
     INSPECTION_OF_OTHER,
@@ -200,7 +200,7 @@ def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection
 def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
     sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
+    quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
     monkeypatch.setattr(queue, "TIME_SLICE", 0.05)
     order: list[str] = []
     handlers.on("*")(lambda happening: order.append(happening.company_id))
@@ -219,7 +219,7 @@ def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
 def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_rest_to_others(
     connection: Connection, sandbox: Sandbox, visit: Visit, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
+    quick_connect(charlie.customers.get(), sandbox, by=charlie, account=OTHER)
     stop = threading.Event()
     monkeypatch.setattr(jobs, "stop_requested", stop)
     handlers.on("*")(lambda _: stop.set())

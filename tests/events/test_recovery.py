@@ -178,6 +178,7 @@ def test_a_delivery_and_what_recovery_made_of_it_have_one_effect_whichever_is_lo
 
 
 @pytest.mark.parametrize("minutes", [100, 180])
+@pytest.mark.slow
 def test_W11_after_our_own_outage_the_retries_and_the_sweep_find_everything_once(
     minutes: int, sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:

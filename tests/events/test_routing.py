@@ -13,7 +13,7 @@ from integrations.background import jobs
 from integrations.events import parked, routing, webhook_addresses
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, State
-from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, quick_connect, work
 from tests.support.deliveries import (
     INSPECTION,
     INSPECTION_OF_OTHER,
@@ -166,7 +166,7 @@ def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects
     assert Delivery.objects.get().state == Delivery.State.UNMATCHED
 
     begun = time.monotonic()
-    visit(alice).connect(acme, sandbox)
+    quick_connect(acme, sandbox, by=alice)
     work()
     took = time.monotonic() - begun
 
@@ -198,7 +198,7 @@ def test_W13_two_customers_of_one_company_each_see_it_once_with_their_own_token(
     sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, handled: list[Happening]
 ) -> None:
     theirs = charlie.memberships.get().customer
-    other = visit(charlie).connect(theirs, sandbox)
+    other = quick_connect(theirs, sandbox, by=charlie)
     sandbox.control("DELETE", "log")
 
     deliver(payload())
@@ -219,8 +219,8 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
     sandbox: Sandbox, visit: Visit, connection: Connection, acme: Customer, charlie: User
 ) -> None:
     theirs = charlie.memberships.get().customer
-    other = visit(charlie).connect(theirs, sandbox)
-    third = visit(charlie).connect(theirs, sandbox, account=OTHER)
+    other = quick_connect(theirs, sandbox, by=charlie)
+    third = quick_connect(theirs, sandbox, by=charlie, account=OTHER)
     post(payload())
     post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
     routing.route_batch()
@@ -248,7 +248,7 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
 def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_own_address(
     sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, handled: list[Happening]
 ) -> None:
-    other = visit(charlie).connect(charlie.memberships.get().customer, sandbox, account=OTHER)
+    other = quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
 
     deliver(payload(), secret=webhook_addresses.issue(other))
     jobs.sweep()
@@ -262,7 +262,7 @@ def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_ow
 def test_a_company_learnt_from_an_own_address_is_kept_once_the_api_has_named_it(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    connection = visit(alice).connect(acme, sandbox, account=UNKNOWN_COMPANY)
+    connection = quick_connect(acme, sandbox, by=alice, account=UNKNOWN_COMPANY)
     assert connection.company_id == ""
     own = webhook_addresses.issue(connection)
 

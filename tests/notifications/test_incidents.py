@@ -13,7 +13,7 @@ from accounts.models import Customer, Membership, Role, User
 from integrations.background import jobs
 from integrations.calls import health_check
 from integrations.models import Connection, State
-from tests.support.clients import OTHER, Sandbox, Visitor, work, work_as_if_later
+from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect, work, work_as_if_later
 from tests.support.troubled_connections import fails, pass_time, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +23,7 @@ Visit = Callable[[User], Visitor]
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
     sandbox.control("DELETE", "log")
     return connection
@@ -70,7 +70,7 @@ def test_one_incident_is_one_mail_however_many_calls_fail_and_one_more_when_it_w
 def test_two_incidents_of_two_customers_are_told_to_each_of_them(
     sandbox: Sandbox, visit: Visit, alice: User, charlie: User, connected: Connection
 ) -> None:
-    theirs = visit(charlie).connect(charlie.customers.get(), sandbox, account=OTHER)
+    theirs = quick_connect(charlie.customers.get(), sandbox, by=charlie, account=OTHER)
     pass_time(timedelta(hours=7))
     break_for_good(sandbox, connected)
     break_for_good(sandbox, theirs)

@@ -30,7 +30,7 @@ from integrations.models import (
 from integrations.operations import status
 from tests.pages.test_admin_pages import crowd
 from tests.pages.test_event import announce, upload
-from tests.support.clients import Sandbox, Visitor
+from tests.support.clients import Sandbox, Visitor, quick_connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -54,7 +54,7 @@ def tones(staff: Visitor) -> dict[str, str]:
 def test_when_all_is_well_it_says_so(
     sandbox: Sandbox, visit: Visit, staff: Visitor, alice: User, acme: Customer
 ) -> None:
-    visit(alice).connect(acme, sandbox)
+    quick_connect(acme, sandbox, by=alice)
     announce(staff, upload(sandbox))
     jobs.sweep(by="host-1, process 7")
 
@@ -162,7 +162,7 @@ def test_every_figure_leads_to_its_rows(staff: Visitor) -> None:
 def test_nobody_but_staff_sees_it_and_no_customer_is_named(
     sandbox: Sandbox, visit: Visit, staff: Visitor, alice: User, acme: Customer, stranger: Visitor
 ) -> None:
-    visit(alice).connect(acme, sandbox)
+    quick_connect(acme, sandbox, by=alice)
     for path in (PAGE, JSON, "/staff/"):
         assert stranger.get(path)["Location"].startswith("/accounts/login/")
         assert visit(alice).get(path).status_code == 403

@@ -17,11 +17,12 @@ from accounts.models import Customer, User
 from integrations import sandbox as standin
 from integrations.models import Connection
 from tests.commands.production import ENVIRONMENT
-from tests.support.clients import Sandbox, Visitor, everything_kept, work
+from tests.support.clients import Sandbox, Visitor, everything_kept, quick_connect, work
 from tests.support.secret_scan import found_in
 from tests.support.urls import filled, routes
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# What browsers are told does not depend on the database.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 Visit = Callable[[User], Visitor]
 
 # Who sends to these addresses has no page of ours to take a CSRF token from: SnapInspect's server, and mail programs
@@ -38,7 +39,7 @@ QUERY = "&".join(f"{name}={value}" for name, value in PAIR.items()) + "&token_ty
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return visit(alice).connect(acme, sandbox)
+    return quick_connect(acme, sandbox, by=alice)
 
 
 @pytest.mark.parametrize("person", ["alice", "staff", "stranger"])

@@ -21,7 +21,7 @@ from integrations.connecting import links
 from integrations.models import ConnectAttempt, Connection, ConnectionTest, Event, Kind, Replay, State
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody
-from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, work
+from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, quick_connect, work
 from tests.support.deliveries import deliver, payload
 from tests.support.urls import filled, routes
 
@@ -147,7 +147,7 @@ OF_A_CUSTOMER = sorted({path for name, path in ROUTES if "<code>" in path})
 def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User, acme: Customer) -> dict[str, Any]:
     """What addresses of Acme's things are filled with; Acme is connected."""
     browser = visit(alice)
-    connection = browser.connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     assert all(words in browser.get(f"/c/{acme.code}/").text for words in ("Acme Property", "Harbour"))
     check = ConnectionTest.objects.create(connection=connection, by=alice, duration=timedelta(), name="Pat Harbour")
     deliver(payload())
@@ -199,6 +199,7 @@ def sent_to_sign_in(answer: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name, (who_may, _) in POLICY.items() if who_may in INSIDE])
+@pytest.mark.once
 def test_M1_a_customers_page_is_there_for_its_members_by_their_role_and_for_nobody_else(
     name: str, values: dict[str, Any], visit: Visit, charlie: User, staff: User
 ) -> None:
@@ -220,6 +221,7 @@ def test_M1_a_customers_page_is_there_for_its_members_by_their_role_and_for_nobo
             assert [words for words in (*ACMES, values["code"], values["connection_code"]) if words in seen] == [], told
 
 
+@pytest.mark.once
 def test_M1_other_pages_are_open_or_ones_own_as_stated_and_show_nothing_of_a_customer(
     values: dict[str, Any], visit: Visit, charlie: User, staff: User
 ) -> None:
@@ -238,6 +240,7 @@ def test_M1_other_pages_are_open_or_ones_own_as_stated_and_show_nothing_of_a_cus
                 )
 
 
+@pytest.mark.once
 def test_M1_the_admin_is_for_staff_alone(values: dict[str, Any], visit: Visit, alice: User, staff: User) -> None:
     addresses = [
         filled(path, values) for name, path in ROUTES if path.startswith("/admin/") or POLICY[name][0] == STAFF
@@ -257,12 +260,13 @@ def test_M1_the_admin_is_for_staff_alone(values: dict[str, Any], visit: Visit, a
 
 
 @pytest.mark.parametrize("path", [path for path in OF_A_CUSTOMER if path.count("<") > 1])
+@pytest.mark.once
 def test_M1_other_peoples_codes_mixed_with_ones_own_are_not_found(
     path: str, values: dict[str, Any], sandbox: Sandbox, visit: Visit, charlie: User
 ) -> None:
     browser = visit(charlie)
     own = charlie.customers.get()
-    connection = browser.connect(own, sandbox, account=OTHER)
+    connection = quick_connect(own, sandbox, by=charlie, account=OTHER)
     mixed = [values | {"code": own.code}]
     if "<connection_code>" in path:
         mixed.append(values | {"connection_code": connection.code})
@@ -285,6 +289,7 @@ def test_M1_other_peoples_codes_mixed_with_ones_own_are_not_found(
     assert everything_kept() == before
 
 
+@pytest.mark.once
 def test_M1_nobody_reaches_another_persons_second_factor(visit: Visit, alice: User, charlie: User) -> None:
     factor = Authenticator.objects.create(user=alice, type=Authenticator.Type.WEBAUTHN, data={"name": "Alice's key"})
     browser = Visitor()
@@ -302,6 +307,7 @@ def test_M1_nobody_reaches_another_persons_second_factor(visit: Visit, alice: Us
 CUSTOMERS, THREADS, CALLS = 50, 32, 1_000
 
 
+@pytest.mark.slow
 def test_M2_every_call_carries_the_token_of_its_own_connection(sandbox: Sandbox, alice: User) -> None:
     company_of = {}
     for number in range(CUSTOMERS):

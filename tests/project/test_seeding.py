@@ -100,6 +100,7 @@ def test_the_same_number_makes_the_same_rows_and_another_one_others() -> None:
     assert made(8) != first
 
 
+@pytest.mark.once
 def test_every_customer_has_its_owner_and_its_pages_open() -> None:
     seed(customers=60, events=600)
     assert Membership.objects.filter(role=Role.OWNER).count() == 60

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +29,14 @@ from tests.support.clients import PAT, Sandbox
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_FORGOTTEN = (
+    "django_content_type",
+    "auth_permission",
+    "django_migrations",
+    "django_tasks",
+    "integrations_worker",
+    "sqlite_",
+)
 LONG_ENOUGH = 60.0  # seconds; nothing here should need as many
 
 
@@ -118,18 +127,38 @@ class RunningApp:
         # Told to end, gunicorn would first wait for the browsers that keep a connection open.
         for process in self.processes:
             self.kill(process)
-        (self.folder / "dump.txt").write_text("\n".join(self._dump()))
+        self._write_dump()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What the database answers, past Django: a process for every look would cost seconds. Commits."""
+        with self._connection() as connection:
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+        return found
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """Commits at the end."""
         url = self.environment["DATABASE_URL"]
         connection: Any = psycopg.connect(url) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
         try:
-            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            yield connection
             connection.commit()
         finally:
             connection.close()
-        return found
+
+    def _tables(self) -> list[str]:
+        on_sqlite = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        on_postgresql = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        return [table for (table,) in self.rows(on_postgresql if self.is_on_postgresql else on_sqlite)]
+
+    def forget(self) -> None:
+        """Empties its tables, but for what `migrate` has written and what running workers note about themselves."""
+        self._write_dump()
+        tables = [f'"{table}"' for table in self._tables() if not table.startswith(NOT_FORGOTTEN)]
+        # All of it at once: foreign keys are looked at when it is committed (on SQLite this connection looks at none).
+        with self._connection() as connection:
+            for table in tables:
+                connection.execute(f"DELETE FROM {table}")
 
     @property
     def is_on_postgresql(self) -> bool:
@@ -140,12 +169,14 @@ class RunningApp:
         """What kind of database it runs on, as Django calls it."""
         return "postgresql" if self.is_on_postgresql else "sqlite"
 
+    def _write_dump(self) -> None:
+        """For the secret scan at the end."""
+        with (self.folder / "dump.txt").open("a") as dump:
+            dump.writelines(f"{line}\n" for line in self._dump())
+
     def _dump(self) -> Iterator[str]:
         """Every row of every table, and the sessions decoded: Django keeps them compressed."""
-        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
-        if self.is_on_postgresql:
-            tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        for (table,) in self.rows(tables):
+        for table in self._tables():
             for row in self.rows(f'SELECT * FROM "{table}"'):
                 yield f"{table} {row}"
         for (session,) in self.rows("SELECT session_data FROM django_session"):

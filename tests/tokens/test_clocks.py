@@ -14,7 +14,7 @@ from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.models import Connection, State
 from integrations.tokens import custody, lease
-from tests.support.clients import Sandbox, Visitor, work, work_as_if_later
+from tests.support.clients import Sandbox, Visitor, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.running_app import wait_until
 
@@ -26,7 +26,7 @@ JUMPS = {"a day ahead": timedelta(days=1), "a day back": -timedelta(days=1), "an
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Callable[[User], Visitor], alice: User, acme: Customer) -> Connection:
-    return visit(alice).connect(acme, sandbox)
+    return quick_connect(acme, sandbox, by=alice)
 
 
 @pytest.fixture

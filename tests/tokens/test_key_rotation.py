@@ -26,7 +26,7 @@ from integrations.snapinspect.token_pair import fingerprint
 from integrations.tokens import encryption, keys, lease, renewal, spool
 from integrations.tokens.encryption import CannotUnseal, KeyContext, MasterKey, Purpose, parse_keys, seal, unseal
 from tests.settings import SENTINEL
-from tests.support.clients import OTHER, Sandbox, Visitor, audited
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect
 from tests.support.measurements import record
 from tests.support.sizes import size
 
@@ -60,7 +60,7 @@ call_command("reseal_tokens", batch_size=50)
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return visit(alice).connect(acme, sandbox)
+    return quick_connect(acme, sandbox, by=alice)
 
 
 def reseal(**options: Any) -> str:
@@ -272,7 +272,7 @@ def test_a_dry_run_says_which_keys_are_still_needed_and_changes_nothing(
 def test_what_cannot_be_opened_is_named_and_left_as_it_is_and_the_rest_is_resealed(
     connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings: Settings
 ) -> None:
-    spoilt = visit(alice).connect(acme, sandbox, account=OTHER)
+    spoilt = quick_connect(acme, sandbox, by=alice, account=OTHER)
     TokenPair.objects.filter(connection=spoilt).update(sealed_refresh=b"spoilt")
     before = TokenPair.objects.filter(connection=spoilt).values().get()
     settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)

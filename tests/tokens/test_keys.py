@@ -21,7 +21,7 @@ from integrations.models import Connection, TokenPair, backoff
 from integrations.tokens import custody, keys, lease
 from integrations.tokens.encryption import CannotUnseal, parse_keys
 from tests.conftest import AppFactory
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, badge, work, work_as_if_later
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, badge, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.running_app import wait_until
 
@@ -34,7 +34,7 @@ OTHER_KEY = parse_keys(OTHER_TEXT)[0]
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return visit(alice).connect(acme, sandbox)
+    return quick_connect(acme, sandbox, by=alice)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_key_that_is_lost_for_good_can_be_given_up_and_owners_are_asked_once_t
     with pytest.raises(CommandError):
         call_command("reseal_tokens", give_up=lost)
     settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
-    other = visit(alice).connect(acme, sandbox, account=OTHER)
+    other = quick_connect(acme, sandbox, by=alice, account=OTHER)
     mail.outbox.clear()
 
     said = StringIO()
@@ -220,7 +220,7 @@ def test_a_key_that_is_lost_for_good_can_be_given_up_and_owners_are_asked_once_t
     assert [message.to for message in mail.outbox] == [[alice.email]]
     assert keys.missing() == {}
     assert audited("tokens.given_up") == 1
-    visit(alice).connect(acme, sandbox)
+    quick_connect(acme, sandbox, by=alice)
     assert badge(connected) == "Connected"
 
 
@@ -228,7 +228,7 @@ def test_a_key_that_is_lost_for_good_can_be_given_up_and_owners_are_asked_once_t
 def test_T6_with_any_byte_of_a_stored_token_changed_it_is_refused_before_anything_is_sent(
     column: str, connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    fine = visit(alice).connect(acme, sandbox, account=OTHER)
+    fine = quick_connect(acme, sandbox, by=alice, account=OTHER)
     row = TokenPair.objects.filter(connection=connected)
     whole, refused = bytes(getattr(row.get(), column)), 0
     sandbox.control("DELETE", "log")

@@ -22,7 +22,7 @@ from integrations.models import Connection, ConnectionTest, State, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, key_rotation, lease, renewal, spool, spool_recovery, storage
 from integrations.tokens.encryption import parse_keys
-from tests.support.clients import OTHER, Sandbox, Visitor, audited
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect
 from tests.support.measurements import record
 from tests.support.sizes import size
 from tests.support.troubled_connections import fails, newest_live, pass_time, refuse, state, work_until_idle
@@ -36,7 +36,7 @@ OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
     mail.outbox.clear()
     sandbox.control("DELETE", "log")
@@ -216,7 +216,7 @@ def test_O10_after_yesterdays_backup_every_stale_connection_is_named_and_the_oth
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User, connected: Connection
 ) -> None:
     others = charlie.customers.get()
-    untouched = visit(charlie).connect(others, sandbox, account=OTHER)
+    untouched = quick_connect(others, sandbox, by=charlie, account=OTHER)
     yesterday = list(TokenPair.objects.filter(connection=connected).values())
     renewal.replace(connected)
     TokenPair.objects.filter(connection=connected).delete()

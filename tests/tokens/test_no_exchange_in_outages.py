@@ -19,7 +19,7 @@ from integrations.calls import api_client, health_check
 from integrations.models import CircuitBreaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
 from integrations.tokens import circuit_breaker, custody, lease, storage
-from tests.support.clients import PAT, Sandbox, Visitor, audited, work, work_as_if_later
+from tests.support.clients import PAT, Sandbox, Visitor, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.sizes import size
 from tests.support.troubled_connections import connect, fails, pass_time, state, work_until_idle
@@ -33,7 +33,7 @@ SHORT_DEADLINE = 0.3  # seconds
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
     sandbox.control("DELETE", "log")
     return connection
@@ -57,6 +57,7 @@ def mail_to(*addresses: str) -> list[str]:
     return [str(letter.subject) for letter in mail.outbox if set(letter.to) & set(addresses)]
 
 
+@pytest.mark.slow
 def test_R12_healthy_connections_are_never_exchanged(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
 ) -> None:
@@ -138,6 +139,7 @@ def test_R13_a_401_that_is_not_proven_is_no_reason_to_exchange(
     assert state(connected) == State.CONNECTED
 
 
+@pytest.mark.slow
 def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_again_afterwards(
     sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
@@ -182,6 +184,7 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
     assert audited("breaker.closed") == 1
 
 
+@pytest.mark.slow
 def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minutes(
     sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
@@ -201,6 +204,7 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     assert mail_to(project.OPERATOR_EMAIL) == []
 
 
+@pytest.mark.slow
 def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_though_nobody_works_again(
     sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
@@ -226,6 +230,7 @@ def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_
     assert circuit_breaker.is_open()
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_never_refused_does_not_close_the_breaker_while_others_wait(
     sandbox: Sandbox, alice: User, acme: Customer, connected: Connection, settings: Settings
 ) -> None:

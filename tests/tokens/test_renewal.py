@@ -19,7 +19,7 @@ from integrations.calls import api_client, health_check
 from integrations.models import Connection, State, TokenPair, backoff
 from integrations.tokens import lease
 from integrations.tokens.encryption import parse_keys
-from tests.support.clients import Sandbox, Visitor, audited, work, work_as_if_later
+from tests.support.clients import Sandbox, Visitor, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.sizes import size
 from tests.support.troubled_connections import fails, newest_live, pass_time, refuse, state, work_until_idle
@@ -34,7 +34,7 @@ TOO_LATE_TO_ANSWER = 0.3  # seconds
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
-    connection = visit(alice).connect(acme, sandbox)
+    connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
     mail.outbox.clear()
     sandbox.control("DELETE", "log")
