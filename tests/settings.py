@@ -5,6 +5,7 @@
 
 import os
 import secrets
+from pathlib import Path
 
 # Everything secret in a test run starts with this: one search finds whatever leaked (tests/support/secret_scan.py).
 SENTINEL = os.environ.setdefault("TEST_SENTINEL", f"Sentinel{secrets.token_hex(6)}")
@@ -31,9 +32,9 @@ from connectapp.settings import *  # noqa: E402, F403
 from connectapp.settings import DATABASES, INSTALLED_APPS  # noqa: E402
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # for its `flush`
-# A file, not memory: threads of one test see each other's rows, as in life.
+# A file, not memory: threads of one test see each other's rows, as in life. `make test` has one of its own.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
+    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / f"test_{Path(DATABASES['default']['NAME']).name}")}
     # Loss of power is tested with the product's own settings (tests/processes/test_power_loss.py).
     OPTIONS = DATABASES["default"]["OPTIONS"]
     OPTIONS["init_command"] = OPTIONS["init_command"].replace("synchronous=FULL", "synchronous=OFF")

@@ -27,7 +27,7 @@ from integrations.models import (
 )
 from integrations.operations import export
 from tests.settings import SENTINEL
-from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect
+from tests.support.clients import OTHER, Sandbox, Visitor
 from tests.support.deliveries import INSPECTION, INSPECTION_OF_OTHER, deliver, payload
 from tests.support.many_events import make_events
 from tests.support.measurements import record
@@ -58,7 +58,7 @@ WORKING = {
 
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return quick_connect(acme, sandbox, by=alice)
+    return visit(alice).connect(acme, sandbox)
 
 
 def read(lines: Iterator[str] | Any) -> dict[str, list[dict[str, Any]]]:
@@ -160,8 +160,8 @@ def test_nothing_of_another_customer_is_in_it_though_both_have_the_same_company(
     connection: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
 ) -> None:
     others = charlie.customers.get()
-    same = quick_connect(others, sandbox, by=charlie)
-    other = quick_connect(others, sandbox, by=charlie, account=OTHER)
+    same = visit(charlie).connect(others, sandbox)
+    other = visit(charlie).connect(others, sandbox, account=OTHER)
     deliver(payload(), payload(inspection=INSPECTION_OF_OTHER, iCompanyID=7001))
     assert Event.objects.filter(connection__in=[same, other]).count() == 2
 

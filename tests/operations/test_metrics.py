@@ -17,7 +17,7 @@ from integrations.models import Connection, State
 from tests.commands.production import ENVIRONMENT
 from tests.settings import SENTINEL
 from tests.support import prometheus
-from tests.support.clients import Sandbox, Visitor, quick_connect
+from tests.support.clients import Sandbox, Visitor
 from tests.support.deliveries import deliver, payload, post
 from tests.support.running_app import ROOT
 
@@ -79,7 +79,7 @@ def test_it_tells_what_stands_in_rows_and_what_was_done_and_names_nobody(
 ) -> None:
     before = told()
     assert before['connect_exchanges_total{outcome="ok"}'] == before['connect_door_answers_total{status="503"}'] == 0
-    connection = quick_connect(acme, sandbox, by=alice)
+    connection = visit(alice).connect(acme, sandbox)
     deliver(payload(), payload("Delete_Inspection", 99))
     assert post(b"{}", "not-the-secret-of-anybody").status_code == 404
     Connection.objects.create(customer=acme, state=State.TROUBLE, error_kind="timeout")

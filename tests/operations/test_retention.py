@@ -19,7 +19,7 @@ from accounts.models import AuditEntry, Customer, User
 from integrations.models import ConnectAttempt, Connection, ConnectionTest, Delivery, Event, State
 from integrations.operations import retention
 from tests.pages.test_event import announce, upload
-from tests.support.clients import Sandbox, Visitor, everything_kept, quick_connect
+from tests.support.clients import Sandbox, Visitor, everything_kept
 from tests.support.many_events import LAST, make_events
 from tests.support.running_app import ROOT
 
@@ -30,7 +30,7 @@ YEARS = timedelta(days=2000)
 
 @pytest.fixture
 def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return quick_connect(acme, sandbox, by=alice)
+    return visit(alice).connect(acme, sandbox)
 
 
 def prune() -> dict[str, int]:

@@ -156,6 +156,7 @@ def pages(staff: Visitor, boss: User) -> Iterator[tuple[str, Any]]:
             yield f"{address(model)} {action}", staff.post(address(model), data, follow=True)
 
 
+@pytest.mark.once
 def test_no_page_of_the_admin_shows_a_token_or_its_ciphertext(
     full_house: Connection, staff: Visitor, boss: User
 ) -> None:

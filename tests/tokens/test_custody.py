@@ -18,7 +18,7 @@ from integrations.models import ConnectAttempt, Connection, ConnectionTest, Toke
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.transport import Reply, Transport
 from integrations.tokens import custody, lease
-from tests.support.clients import OTHER, Sandbox, Visitor, badge, quick_connect, work, work_as_if_later
+from tests.support.clients import OTHER, Sandbox, Visitor, badge, work, work_as_if_later
 from tests.support.secret_scan import found_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +27,7 @@ Visit = Callable[[User], Visitor]
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return quick_connect(acme, sandbox, by=alice)
+    return visit(alice).connect(acme, sandbox)
 
 
 def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
@@ -112,7 +112,7 @@ def test_saving_a_connection_that_was_read_earlier_brings_no_old_token_back(
 ) -> None:
     stale = Connection.objects.select_related("customer").prefetch_related("pairs").get(pk=connected.pk)
     assert list(stale.pairs.all())
-    quick_connect(acme, sandbox, by=alice)
+    visit(alice).connect(acme, sandbox)
     kept = TokenPair.objects.get()
 
     stale.save()

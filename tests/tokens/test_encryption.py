@@ -14,7 +14,7 @@ from integrations.models import Connection, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody
 from integrations.tokens.encryption import CannotUnseal, KeyContext, parse_keys, seal, unseal
-from tests.support.clients import OTHER, Sandbox, Visitor, badge, quick_connect, work, work_as_if_later
+from tests.support.clients import OTHER, Sandbox, Visitor, badge, work, work_as_if_later
 from tests.support.secret_scan import found_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,7 +25,7 @@ OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return quick_connect(acme, sandbox, by=alice)
+    return visit(alice).connect(acme, sandbox)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def three(
     connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
 ) -> list[Connection]:
     """Two connections of one customer and one of another."""
-    second = quick_connect(acme, sandbox, by=alice, account=OTHER)
-    return [connected, second, quick_connect(charlie.customers.get(), sandbox, by=charlie)]
+    second = visit(alice).connect(acme, sandbox, account=OTHER)
+    return [connected, second, visit(charlie).connect(charlie.customers.get(), sandbox)]
 
 
 def dump() -> bytes:
@@ -188,7 +188,7 @@ def test_a_new_first_key_seals_what_is_new_and_the_old_one_still_opens_what_is_o
     settings.TOKEN_ENCRYPTION_KEYS = (new, old)
 
     assert custody.client_for(connected).user().company_id == connected.company_id
-    second = quick_connect(acme, sandbox, by=alice, account=OTHER)
+    second = visit(alice).connect(acme, sandbox, account=OTHER)
     assert dict(TokenPair.objects.values_list("connection", "key_id")) == {connected.pk: old.id, second.pk: new.id}
 
     settings.TOKEN_ENCRYPTION_KEYS = (new,)

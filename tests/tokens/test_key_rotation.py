@@ -26,7 +26,7 @@ from integrations.snapinspect.token_pair import fingerprint
 from integrations.tokens import encryption, keys, lease, renewal, spool
 from integrations.tokens.encryption import CannotUnseal, KeyContext, MasterKey, Purpose, parse_keys, seal, unseal
 from tests.settings import SENTINEL
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect
+from tests.support.clients import OTHER, Sandbox, Visitor, audited
 from tests.support.measurements import record
 from tests.support.sizes import size
 
@@ -60,7 +60,7 @@ call_command("reseal_tokens", batch_size=50)
 
 @pytest.fixture
 def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    return quick_connect(acme, sandbox, by=alice)
+    return visit(alice).connect(acme, sandbox)
 
 
 def reseal(**options: Any) -> str:
@@ -159,6 +159,7 @@ class Callers:
             database.close()
 
 
+@pytest.mark.slow
 def test_O6_resealing_that_is_killed_again_and_again_loses_nothing_while_calls_go_on(
     sandbox: Sandbox, acme: Customer, settings: Settings
 ) -> None:
@@ -272,7 +273,7 @@ def test_a_dry_run_says_which_keys_are_still_needed_and_changes_nothing(
 def test_what_cannot_be_opened_is_named_and_left_as_it_is_and_the_rest_is_resealed(
     connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings: Settings
 ) -> None:
-    spoilt = quick_connect(acme, sandbox, by=alice, account=OTHER)
+    spoilt = visit(alice).connect(acme, sandbox, account=OTHER)
     TokenPair.objects.filter(connection=spoilt).update(sealed_refresh=b"spoilt")
     before = TokenPair.objects.filter(connection=spoilt).values().get()
     settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)

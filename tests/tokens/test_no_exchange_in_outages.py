@@ -290,6 +290,7 @@ def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_wors
 def test_pressing_replace_while_another_exchange_is_under_way_is_no_trouble(
     sandbox: Sandbox, alice: User, connected: Connection
 ) -> None:
+    version = TokenPair.objects.get().version
     held = lease.claim_current(*(custody.current_pair(connected) or (0, 0)))
     assert held is not None
 
@@ -297,4 +298,4 @@ def test_pressing_replace_while_another_exchange_is_under_way_is_no_trouble(
         assert health_check.replace_tokens(connected, by=alice) == "busy"
 
     assert state(connected) == State.CONNECTED
-    assert TokenPair.objects.get().version == 2
+    assert TokenPair.objects.get().version == version
