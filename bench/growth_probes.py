@@ -35,7 +35,7 @@ from integrations.models import Connection, ConnectionTest, Delivery, Event  # n
 from integrations.operations import retention  # noqa: E402
 from integrations.tokens import encryption, key_rotation  # noqa: E402
 from integrations.views.events import _rows  # noqa: E402
-from tests.support.many_events import tables_read_whole  # noqa: E402
+from tests.support.query_plans import tables_read_whole  # noqa: E402
 
 # With DEBUG Django keeps every query.
 settings.DEBUG = False

@@ -20,7 +20,8 @@ from integrations.operations import retention, status
 from integrations.tokens import keys
 from integrations.views import connect as connect_view
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, callback, work
-from tests.support.many_events import make_events, tables_read_whole
+from tests.support.many_events import make_events
+from tests.support.query_plans import tables_read_whole
 from tests.support.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Customer, User
 from integrations.models import Connection, Event, Kind, State
 from tests.support.clients import Visitor
-from tests.support.many_events import LAST, make_events, rows_read
+from tests.support.many_events import LAST, make_events
 from tests.support.measurements import record
+from tests.support.query_plans import rows_read
 from tests.support.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,0 +1,53 @@
+"""What queries cost: reads PostgreSQL's query plans."""
+
+import json
+from typing import Any
+
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+# A sequential scan of fewer rows is cheap.
+FEW_ROWS = 1000
+
+
+def rows_read(asked: CaptureQueriesContext) -> int:
+    """The most rows of events that one of these queries reads, counted by PostgreSQL.
+
+    Fails when one of them reads the whole table.
+    """
+    return max(
+        (_events_read(query["sql"]) for query in asked.captured_queries if _is_about_events(query["sql"])), default=0
+    )
+
+
+def _is_about_events(sql: str) -> bool:
+    return sql.startswith(("SELECT", "WITH")) and "integrations_event" in sql
+
+
+def tables_read_whole(sql: str, *, beyond: int = FEW_ROWS) -> set[str]:
+    """The tables of which PostgreSQL reads more than `beyond` rows without an index to answer this query."""
+    nodes = _plan(sql) if sql.startswith("SELECT") else []
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan" and _rows(node) > beyond}
+
+
+def _plan(sql: str) -> list[dict[str, Any]]:
+    with database.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}".replace("%", "%%"))
+        answer = cursor.fetchone()[0]
+    return _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+
+
+def _events_read(sql: str) -> int:
+    nodes = [node for node in _plan(sql) if node.get("Relation Name") == "integrations_event"]
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan"], sql
+    return sum(round(_rows(node)) for node in nodes)
+
+
+def _rows(node: dict[str, Any]) -> float:
+    """The rows that this step read, those that its filter removed included."""
+    rows: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    return rows
+
+
+def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *(inner for below in node.get("Plans", []) for inner in _nodes(below))]
