@@ -70,7 +70,7 @@ def measure(cluster: Cluster, database: int) -> Iterator[Row]:
     visitor, sender = cluster.visitor().sign_up(), Sender(cluster)
     sender.url = sender.url.replace(cluster.url, f"http://localhost:{cluster.port}/")  # past the proxy
     with ForkServer(cluster) as fork_server:
-        connections = fork_server.do("make", number=COMPANIES, code=visitor.code)
+        connections = fork_server.do("make_connections", number=COMPANIES, code=visitor.code)
     cluster.rows("UPDATE integrations_connection SET next_check_at = now() + interval '1 day' RETURNING id")
     cluster.sandbox.control("POST", "webhooks/pause")
     inspections = [

@@ -64,12 +64,12 @@ def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
         cluster.rows(f"UPDATE integrations_connection SET next_check_at = now() WHERE id = {connection} RETURNING id")
         with ThreadPoolExecutor(2) as beside:
             pages = [beside.submit(explorer.ask, code) for _ in range(2)]
-            ends = fork_server.run(
+            results = fork_server.run(
                 *[job("call", connection=connection, threads=THREADS, spool=cluster.spool(host)) for host in hosts]
             )
             assert {page.result() for page in pages} == {302}
-        for end in ends:
-            outcomes.update(end.found)
+        for result in results:
+            outcomes.update(result.found)
         exchanges.append(sandbox.exchanges() - before)
 
     calls = THREADS * len(hosts)
@@ -88,19 +88,19 @@ def test_R4_what_a_host_has_on_its_disk_comes_home_when_that_host_is_back(
     cluster: Cluster, connected_cluster: ConnectedApp, fork_server: ForkServer
 ) -> None:
     """A web host is lost between an answer and its commit. No worker can see its disk: it looks itself."""
-    (connection,) = fork_server.do("make", number=1, bystanders=60, first=40_000)
+    (connection,) = fork_server.do("make_connections", number=1, bystanders=60, first=40_000)
     with connected_cluster.without_web():
         host = cluster.idle(cluster.web_hosts)
         refuse(cluster, [connection])
         before = cluster.sandbox.exchanges()
-        (end,) = fork_server.run(
+        (result,) = fork_server.run(
             job("call", connection=connection, at="before commit", lease=1, spool=cluster.spool(host))
         )
-        assert end.status == -9
+        assert result.status == -9
         # The others can only find the old tokens dead, and say so.
         wait_until(lambda: _state(cluster, connection) == "needs_reconnect")
     wait_until(lambda: _state(cluster, connection) == "connected")
-    (state,) = fork_server.do("look", at_connections=[connection])
+    (state,) = fork_server.do("connection_states", ids=[connection])
 
     record(
         "R4",
@@ -127,7 +127,7 @@ def test_O2_what_killed_hosts_held_is_done_by_others_and_no_task_stays_running(c
 
 
 def test_O13_sweeps_on_several_hosts_do_nothing_twice(connected_cluster: ConnectedApp) -> None:
-    kill_scenarios.schedule_beside_each_other(connected_cluster, f"four schedulers at once: {HOSTS}")
+    kill_scenarios.run_schedulers_at_once(connected_cluster, f"four schedulers at once: {HOSTS}")
 
 
 def test_R16_restarts_under_constant_refresh_lose_no_connection(
@@ -135,7 +135,9 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
 ) -> None:
     rounds, companies = size(2, 25), range(30_000, 30_008)
     visitor, sender, asked = cluster.visitor().sign_up("Charlie's Lettings"), connected_cluster.sender(), Counter[int]()
-    connections = fork_server.do("make", number=len(companies), bystanders=200, code=visitor.code, first=companies[0])
+    connections = fork_server.do(
+        "make_connections", number=len(companies), bystanders=200, code=visitor.code, first=companies[0]
+    )
     ours = ", ".join(map(str, connections))
     codes = [code for (code,) in cluster.rows(f"SELECT code FROM integrations_connection WHERE id IN ({ours})")]
     explorer, before = Explorer(visitor), cluster.sandbox.exchanges()
@@ -155,7 +157,7 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
         for _ in range(rounds):
             connected_cluster.restart()
     exchanges = cluster.sandbox.exchanges() - before
-    found = fork_server.do("look", at_connections=connections)
+    found = fork_server.do("connection_states", ids=connections)
     works = sum(state["works"] and state["state"] == "connected" for state in found)
     entries = cluster.rows("SELECT subject, detail FROM accounts_auditentry WHERE kind = 'connection.needs_reconnect'")
     told = [detail for code, detail in entries if code in codes]

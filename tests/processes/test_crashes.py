@@ -55,15 +55,15 @@ def test_R1_a_hundred_callers_in_four_processes_share_one_exchange(
     running_app: RunningApp, fork_server: ForkServer
 ) -> None:
     rounds = size(3, 20)
-    (connection,) = fork_server.do("make", number=1)
+    (connection,) = fork_server.do("make_connections", number=1)
     running_app.sandbox.control("DELETE", "log")
     exchanges, outcomes = [], Counter[str]()
     for _ in range(rounds):
         refuse(running_app.sandbox)
         before = running_app.sandbox.exchanges()
-        ends = fork_server.run(*[job("call", connection=connection, threads=THREADS) for _ in range(PROCESSES)])
-        for end in ends:
-            outcomes.update(end.found)
+        results = fork_server.run(*[job("call", connection=connection, threads=THREADS) for _ in range(PROCESSES)])
+        for result in results:
+            outcomes.update(result.found)
         exchanges.append(running_app.sandbox.exchanges() - before)
 
     record(
@@ -86,26 +86,26 @@ def test_R3_a_process_killed_around_the_exchange_leaves_no_connection_silently_d
         running_app.sandbox.reset()
         running_app.sandbox.mode(mode)
         fork_server.do("clear")
-        made = dict(zip(places, fork_server.do("make", number=len(places), bystanders=60), strict=True))
+        made = dict(zip(places, fork_server.do("make_connections", number=len(places), bystanders=60), strict=True))
         refuse(running_app.sandbox)
         running_app.sandbox.control("DELETE", "log")
         in_flight = made["sent, answer not read"]
         (pid,) = _in_flight(running_app, fork_server, in_flight)
         kill(pid)
-        assert [end.status for end in fork_server.ends()] == [-9]
+        assert [result.status for result in fork_server.wait()] == [-9]
         running_app.sandbox.clear_faults()
         others = [place for place in places if made[place] != in_flight]
-        ends = fork_server.run(*[job("call", connection=made[place], at=place, lease=LEASE) for place in others])
-        assert [end.status for end in ends] == [-9] * len(others)
+        results = fork_server.run(*[job("call", connection=made[place], at=place, lease=LEASE) for place in others])
+        assert [result.status for result in results] == [-9] * len(others)
 
         fork_server.do("recover", lease=LEASE)
         found = {
             state["connection"]: state
-            for state in fork_server.do("look", at_connections=list(made.values()), lease=LEASE)
+            for state in fork_server.do("connection_states", ids=list(made.values()), lease=LEASE)
         }
         for place in places:
             state = found[made[place]]
-            silently_dead = not state["works"] and not state["told"]
+            silently_dead = not state["works"] and not state["incident"]
             seen[place]["silently dead" if silently_dead else "works" if state["works"] else "needs reconnect"] += 1
 
     for place in places:
@@ -163,13 +163,13 @@ def test_R4_a_database_that_dies_between_sending_and_saving_loses_no_pair(failin
     recovered = 0
     with ForkServer(running_app) as fork_server:
         fork_server.do("clear")
-        (connection,) = fork_server.do("make", number=1)
+        (connection,) = fork_server.do("make_connections", number=1)
         for _ in range(times):
             refuse(running_app.sandbox)
             before = running_app.sandbox.exchanges()
             _lose_database(failing_database, fork_server, connection, "before spool")
             fork_server.do("recover", lease=LEASE)
-            (state,) = fork_server.do("look", at_connections=[connection], lease=LEASE)
+            (state,) = fork_server.do("connection_states", ids=[connection], lease=LEASE)
             recovered += state["works"] and running_app.sandbox.exchanges() == before + 1
     record("R4", "the database dies between sending and saving", f"{recovered} of {times} recovered from the spool")
     assert recovered == times
@@ -179,14 +179,14 @@ def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(failing_da
     running_app, times = failing_database.app, size(1, 20)
     with ForkServer(running_app) as fork_server:
         fork_server.do("clear")
-        (connection,) = fork_server.do("make", number=1)
+        (connection,) = fork_server.do("make_connections", number=1)
         refuse(running_app.sandbox)
         running_app.sandbox.control("DELETE", "log")
         for _ in range(times):
             _lose_database(failing_database, fork_server, connection, "before journal")
             fork_server.do("recover", lease=LEASE)
         sent = running_app.sandbox.exchanges()
-        (state,) = fork_server.do("look", at_connections=[connection], lease=LEASE)
+        (state,) = fork_server.do("connection_states", ids=[connection], lease=LEASE)
     record("R4", "the database dies before sending", f"{sent} exchanges sent in {times}")
     assert sent == 0
     assert state["works"]
@@ -194,11 +194,11 @@ def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(failing_da
 
 def _lose_database(failing_database: FailingDatabase, fork_server: ForkServer, connection: int, at: str) -> None:
     (pid,) = fork_server.start(job("call", connection=connection, at=at, then="wait", lease=LEASE, busy=0.2))
-    fork_server.has_reached(pid)
+    fork_server.wait_for_place(pid)
     with failing_database.blown():
-        fork_server.go_on(pid)
-        (end,) = fork_server.ends()
-    assert end.found in ({"OperationalError": 1}, {"InterfaceError": 1}), end
+        fork_server.resume(pid)
+        (result,) = fork_server.wait()
+    assert result.found in ({"OperationalError": 1}, {"InterfaceError": 1}), result
 
 
 @pytest.mark.parametrize("mode", ["strict", "grace"])
@@ -206,7 +206,7 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
     mode: str, running_app: RunningApp, fork_server: ForkServer
 ) -> None:
     running_app.sandbox.mode(mode)
-    (connection,) = fork_server.do("make", number=1)
+    (connection,) = fork_server.do("make_connections", number=1)
     refuse(running_app.sandbox)
     (pid,) = _in_flight(running_app, fork_server, connection)
     freeze(pid)
@@ -216,9 +216,9 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
     finally:
         running_app.sandbox.clear_faults()
         thaw(pid)
-    (late,) = fork_server.ends()
+    (late,) = fork_server.wait()
     fork_server.do("recover", lease=LEASE)
-    (state,) = fork_server.do("look", at_connections=[connection], lease=LEASE)
+    (state,) = fork_server.do("connection_states", ids=[connection], lease=LEASE)
 
     newest = newest_live(running_app.sandbox)
     fenced = "kept aside" if state["kept_aside"] else "not kept"
@@ -237,29 +237,29 @@ def test_R11_hosts_whose_clocks_differ_by_two_hours_share_one_exchange(
     running_app: RunningApp, fork_server: ForkServer
 ) -> None:
     rounds = size(1, 20)
-    (connection,) = fork_server.do("make", number=1)
+    (connection,) = fork_server.do("make_connections", number=1)
     exchanges = []
     for _ in range(rounds):
         refuse(running_app.sandbox)
         # Long enough for the one whose clock is ahead to look at the lease many times.
         running_app.sandbox.fault(EXCHANGE, times=1, delay=1.0, work=True)
         before = running_app.sandbox.exchanges()
-        ends = fork_server.run(*[job("call", connection=connection, skew=skew) for skew in (HOUR, -HOUR)])
-        assert [end.found for end in ends] == [{"answered 200": 1}] * 2
+        results = fork_server.run(*[job("call", connection=connection, skew=skew) for skew in (HOUR, -HOUR)])
+        assert [result.found for result in results] == [{"answered 200": 1}] * 2
         exchanges.append(running_app.sandbox.exchanges() - before)
     record("R11", "two hosts, clocks one hour ahead and behind", f"{sum(exchanges)} exchanges in {rounds} rounds")
     assert exchanges == [1] * rounds
 
 
 def test_T9_a_killed_disconnect_is_finished_by_the_sweep(running_app: RunningApp, fork_server: ForkServer) -> None:
-    (connection,) = fork_server.do("make", number=1)
+    (connection,) = fork_server.do("make_connections", number=1)
 
-    (end,) = fork_server.run(job("disconnect", connection=connection, at="after revoke"))
+    (result,) = fork_server.run(job("disconnect", connection=connection, at="after revoke"))
     fork_server.do("recover", passed=60)
-    (state,) = fork_server.do("look", at_connections=[connection])
+    (state,) = fork_server.do("connection_states", ids=[connection])
 
     record("T9", "kill -9 during a disconnect", f"{state['state']}, {state['pairs']} pairs kept after the sweep")
-    assert end.status == -9
+    assert result.status == -9
     assert (state["state"], state["pairs"]) == ("disconnected", 0)
 
 
@@ -275,11 +275,11 @@ def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(
     }
     seen = {}
     for place in expected:
-        introduction = fork_server.do("guest")
-        (end,) = fork_server.run(job("hear", introduction=introduction, at=place, lease=LEASE))
-        assert end.status == -9
+        guest_pair = fork_server.do("make_guest_pair")
+        (result,) = fork_server.run(job("process_guest_pair", guest_pair=guest_pair, at=place, lease=LEASE))
+        assert result.status == -9
         fork_server.do("recover", lease=LEASE)
-        found = fork_server.do("what_came_of", introduction=introduction)
+        found = fork_server.do("guest_pair_state", guest_pair=guest_pair)
         seen[place] = "kept" if found["kept"] else found["outcome"]
 
     record("sign-in", "kill -9 of the worker at 4 points", f"{list(seen.values()).count('kept')} pairs left behind")

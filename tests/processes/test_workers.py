@@ -21,8 +21,8 @@ def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running
 
 
 def test_O13_schedulers_beside_each_other_do_nothing_twice(connected_app: ConnectedApp) -> None:
-    """Two workers sweep already; two more processes do nothing else."""
-    kill_scenarios.schedule_beside_each_other(connected_app, "four schedulers at once")
+    """Two more processes sweep beside two workers."""
+    kill_scenarios.run_schedulers_at_once(connected_app, "four schedulers at once")
 
 
 def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_locked(new_app: AppFactory) -> None:

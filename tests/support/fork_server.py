@@ -1,4 +1,4 @@
-"""The test's side of `fork_server_jobs`: has real processes do something at the same moment, die, freeze or wait."""
+"""The client of `fork_server_jobs`: real processes that start at the same moment, die, freeze or wait."""
 
 import json
 import os
@@ -15,8 +15,8 @@ Job = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class End:
-    """How a process ended: its exit status, negative for a signal, and what it found."""
+class Result:
+    """The exit status of a process, negative for a signal, and what its job returned."""
 
     status: int
     found: Any
@@ -60,31 +60,31 @@ class ForkServer:
         self._process.stdout.close()
 
     def start(self, *jobs: Job) -> list[int]:
-        """The ids of the processes, which are let go at this moment."""
+        """Starts the jobs at the same moment. Returns their process ids."""
         assert self._process.stdin
         print(json.dumps(jobs), file=self._process.stdin, flush=True)
         pids: list[int] = self._answer()
         return pids
 
-    def ends(self) -> list[End]:
-        """How they ended, once all of them have."""
-        return [End(**end) for end in self._answer()]
+    def wait(self) -> list[Result]:
+        """Returns when all jobs have ended."""
+        return [Result(**result) for result in self._answer()]
 
-    def run(self, *jobs: Job) -> list[End]:
+    def run(self, *jobs: Job) -> list[Result]:
         self.start(*jobs)
-        return self.ends()
+        return self.wait()
 
     def do(self, do: str, **how: Any) -> Any:
-        """What one process found, which must not fail."""
-        (end,) = self.run(job(do, **how))
-        assert end.status == 0, f"{do} failed; see fork_server.log"
-        return end.found
+        """Runs one job, which must not fail. Returns what it found."""
+        (result,) = self.run(job(do, **how))
+        assert result.status == 0, f"{do} failed; see fork_server.log"
+        return result.found
 
-    def has_reached(self, pid: int) -> None:
-        """Returns once the process waits at its place."""
+    def wait_for_place(self, pid: int) -> None:
+        """Returns when the process waits at its place."""
         wait_until(Path(self._folder, f"{pid}.reached").exists)
 
-    def go_on(self, pid: int) -> None:
+    def resume(self, pid: int) -> None:
         Path(self._folder, f"{pid}.go").touch()
 
     def _answer(self) -> Any:

@@ -10,7 +10,7 @@ A job names a function below in `do`, with its arguments in `with`. Beside them 
     lease       seconds that a lease lasts in this process
     skew        seconds by which this process's clock is wrong
     busy        seconds that SQLite waits for a lock
-    spool       the folder where the host that this process plays keeps what its exchanges bring
+    spool       the spool folder of the host that this process stands for
 """
 
 import json
@@ -67,19 +67,18 @@ PLACES: dict[str, tuple[Any, str, str]] = {
     "after a guest's exchange": (guest_tokens.LeasedGuestPair, "exchange", "after"),
     "before a guest's erasing": (guest_tokens.LeasedGuestPair, "erase", "before"),
 }
-PATIENCE = 60.0
+TIMEOUT = 60.0  # seconds
 
-Go = Callable[[], None]
+Start = Callable[[], None]  # returns when all jobs start
 
 
-def make(
-    go: Go, *, number: int, bystanders: int = 0, code: str = "", first: int = troubled_connections.FIRST_COMPANY
+def make_connections(
+    *, number: int, bystanders: int = 0, code: str = "", first: int = troubled_connections.FIRST_COMPANY
 ) -> list[int]:
-    """So many connections of a new customer, or of the one with this code.
+    """Makes connections of a new customer, or of the one with this code. Returns their ids.
 
-    Bystanders are rows that keep a few refusals from looking like an outage.
+    Bystanders are further connections, so that a few refusals do not look like an outage.
     """
-    go()
     if code:
         customer = Customer.objects.get(code=code)
         owner = User.objects.get(memberships__customer=customer)
@@ -91,10 +90,9 @@ def make(
     return [made.pk for made in troubled_connections.connect(sandbox, customer, owner, number, first=first)]
 
 
-def settle(go: Go, *, customers: int) -> list[int]:
-    """So many customers with one connection each; the companies of those."""
-    go()
-    companies = range(troubled_connections.FIRST_COMPANY, troubled_connections.FIRST_COMPANY + customers)
+def make_customers(*, number: int) -> list[int]:
+    """Makes customers with one connection each. Returns the ids of their companies."""
+    companies = range(troubled_connections.FIRST_COMPANY, troubled_connections.FIRST_COMPANY + number)
     sandbox = Sandbox(settings.SNAPINSPECT_API_URL)
     for company in companies:
         owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
@@ -104,24 +102,23 @@ def settle(go: Go, *, customers: int) -> list[int]:
     return list(companies)
 
 
-def clear(go: Go) -> None:
-    """No connections, as in the beginning."""
-    go()
+def clear() -> None:
+    """Deletes all customers with their connections, and closes the circuit breaker."""
     Customer.objects.all().delete()
     CircuitBreaker.objects.all().delete()
 
 
-def call(go: Go, *, connection: int, threads: int = 1, path: str = "user") -> dict[str, int]:
-    """Calls SnapInspect with so many threads at once; how many were answered, and what kept the others from it."""
+def call(start: Start, *, connection: int, threads: int = 1) -> dict[str, int]:
+    """Calls SnapInspect in so many threads at once. Returns how often each outcome occurred."""
     row = Connection.objects.select_related("customer").get(pk=connection)
     ready = threading.Barrier(threads + 1)
 
     def one(_: int) -> str:
         try:
             connections["default"].ensure_connection()
-            ready.wait(PATIENCE)
-            ready.wait(PATIENCE)
-            return f"answered {api_client.get(row, path).status}"
+            ready.wait(TIMEOUT)
+            ready.wait(TIMEOUT)
+            return f"answered {api_client.get(row, 'user').status}"
         except api_client.NoAnswer as failure:
             return failure.error_kind
         except DatabaseError as failure:
@@ -131,21 +128,19 @@ def call(go: Go, *, connection: int, threads: int = 1, path: str = "user") -> di
 
     with ThreadPoolExecutor(threads) as pool:
         calls = pool.map(one, range(threads))
-        ready.wait(PATIENCE)
-        go()
-        ready.wait(PATIENCE)
+        ready.wait(TIMEOUT)
+        start()
+        ready.wait(TIMEOUT)
         return dict(Counter(calls))
 
 
-def disconnect(go: Go, *, connection: int) -> bool:
-    go()
+def disconnect(*, connection: int) -> bool:
     row = Connection.objects.select_related("customer").get(pk=connection)
     return disconnection.disconnect(row, by=User.objects.get(memberships__customer=row.customer))
 
 
-def guest(go: Go) -> int:
-    """Somebody is back from SnapInspect to sign in; the pair that they brought is sealed."""
-    go()
+def make_guest_pair() -> int:
+    """Stores the pair of somebody who returns from SnapInspect to sign in. Returns its id."""
     attempt = ConnectAttempt.objects.create(
         purpose=Purpose.SIGN_IN, state_hash=os.urandom(32).hex(), session_hash="", issued_at=timezone.now()
     )
@@ -154,24 +149,20 @@ def guest(go: Go) -> int:
     return int(attempt.guest_pair.pk)
 
 
-def hear(go: Go, *, introduction: int) -> None:
-    """What a worker does with it."""
-    go()
-    sign_in.process(introduction)
+def process_guest_pair(*, guest_pair: int) -> None:
+    sign_in.process(guest_pair)
 
 
-def what_came_of(go: Go, *, introduction: int) -> dict[str, Any]:
-    go()
-    row = GuestTokenPair.objects.get(pk=introduction)
+def guest_pair_state(*, guest_pair: int) -> dict[str, Any]:
+    row = GuestTokenPair.objects.get(pk=guest_pair)
     return {"outcome": row.outcome, "kept": bool(row.sealed_access or row.sealed_refresh)}
 
 
-def recover(go: Go, *, passed: float = 0) -> None:
-    """What a worker does after a crash, until nothing is left to do; `passed` seconds are taken as gone by."""
-    go()
+def recover(*, passed: float = 0) -> None:
+    """Sweeps and drains until nothing is left to do, as if `passed` seconds had gone by."""
     if passed:
         troubled_connections.pass_time(timedelta(seconds=passed))
-    give_up_at = time.monotonic() + PATIENCE
+    give_up_at = time.monotonic() + TIMEOUT
     while time.monotonic() < give_up_at:
         jobs.sweep()
         jobs.drain.func()
@@ -183,19 +174,17 @@ def recover(go: Go, *, passed: float = 0) -> None:
     raise TimeoutError
 
 
-def schedule(go: Go, *, rounds: int) -> None:
-    """What a worker does, so many times without a pause: look for what is due, and do it."""
-    go()
+def sweep_and_drain(*, rounds: int) -> None:
+    """Does what a worker does, without pauses."""
     for _ in range(rounds):
         jobs.sweep()
         jobs.drain.func()
 
 
-def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
-    """The state of these connections, the pairs they use, and whether a call works."""
-    go()
+def connection_states(*, ids: list[int]) -> list[dict[str, Any]]:
+    """What stands in the rows of these connections and their pairs, and whether a call works."""
     found = []
-    for row in Connection.objects.filter(pk__in=at_connections):
+    for row in Connection.objects.filter(pk__in=ids):
         try:
             works = api_client.get(row, "user").status == 200
         except api_client.NoAnswer:
@@ -210,7 +199,7 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
                 "fingerprint": in_use.fingerprint if in_use else "",
                 "kept_aside": AuditEntry.objects.filter(kind="tokens.kept_aside", subject=row.code).count(),
                 "pairs": row.pairs.count(),
-                "told": bool(row.incident_since),
+                "incident": bool(row.incident_since),
             }
         )
     return found
@@ -218,12 +207,23 @@ def look(go: Go, *, at_connections: list[int]) -> list[dict[str, Any]]:
 
 JOBS: dict[str, Callable[..., Any]] = {
     job.__name__: job
-    for job in (make, settle, clear, call, disconnect, guest, hear, what_came_of, recover, schedule, look)
+    for job in (
+        make_connections,
+        make_customers,
+        clear,
+        disconnect,
+        make_guest_pair,
+        process_guest_pair,
+        guest_pair_state,
+        recover,
+        sweep_and_drain,
+        connection_states,
+    )
 }
 
 
 def stop_at(place: str, then: str) -> None:
-    """Has this process die, or wait until it may go on, the first time it comes to that place."""
+    """Has this process die, or wait until it may go on, the first time it reaches that place."""
     where, name, side = PLACES[place]
     inner = getattr(where, name)
     here = Path(os.environ["FORK_SERVER_FOLDER"], str(os.getpid()))
@@ -255,7 +255,7 @@ def set_clock(skew: float) -> None:
     time.time = lambda: seconds() + skew
 
 
-def run(job: dict[str, Any], go: Go) -> Any:
+def run(job: dict[str, Any], start: Start) -> Any:
     if "at" in job:
         stop_at(job["at"], job["then"])
     if "lease" in job:
@@ -266,11 +266,14 @@ def run(job: dict[str, Any], go: Go) -> Any:
         settings.SPOOL_DIR = Path(job["spool"])
     if "busy" in job and database.vendor == "sqlite":
         database.settings_dict["OPTIONS"]["timeout"] = job["busy"]
-    return JOBS[job["do"]](go, **job.get("with", {}))
+    if job["do"] == "call":
+        return call(start, **job["with"])
+    start()
+    return JOBS[job["do"]](**job["with"])
 
 
 def fork(job: dict[str, Any], gate: tuple[int, int]) -> tuple[int, int]:
-    """A process for this job; its id, and where it says that it is ready, and then what it has found."""
+    """A process for this job. Returns its id and a pipe: it writes one byte when ready, then its result."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
@@ -280,11 +283,11 @@ def fork(job: dict[str, Any], gate: tuple[int, int]) -> tuple[int, int]:
     try:
         os.close(gate[1])
 
-        def go() -> None:
+        def start() -> None:
             os.write(writing, b"!")
-            os.read(gate[0], 1)  # comes to an end when the parent closes its end
+            os.read(gate[0], 1)  # returns when the parent closes its end
 
-        os.write(writing, json.dumps(run(job, go)).encode())
+        os.write(writing, json.dumps(run(job, start)).encode())
         connections.close_all()
         status = 0
     except BaseException as problem:

@@ -26,21 +26,21 @@ STUCK = f"SELECT count(*) FROM {TASKS} WHERE status = 'RUNNING' AND started_at <
 def kill_while_posting(connected_app: ConnectedApp, injected: str) -> None:
     """W1: what is acknowledged while processes are killed is not lost, and has its effect once."""
     deliveries, kills = size(120, 1000), size(2, 20)
-    sender = storm(connected_app, "W1", deliveries=deliveries, kills=kills, before_kill=lambda turn: None)
-    show("W1", injected, connected_app, "W1", sender, deliveries)
+    sender = post_while_killing(connected_app, "W1", deliveries=deliveries, kills=kills, before_kill=lambda _: None)
+    check_and_record("W1", injected, connected_app, "W1", sender, deliveries)
 
 
-def storm(
+def post_while_killing(
     connected_app: ConnectedApp, word: str, *, deliveries: int, kills: int, before_kill: Callable[[int], None]
 ) -> Sender:
-    """SnapInspect posts while web and worker are killed, each so many times; the sender, when all is acknowledged."""
+    """Posts deliveries and kills web and worker, `kills` times each. Returns when all are acknowledged."""
     sender = connected_app.sender()
-    turns = [[f"{word}_{number}" for number in range(turn, deliveries, kills)] for turn in range(kills)]
-    for turn, types in enumerate(turns):
-        with ThreadPoolExecutor(1) as beside:
-            posting = beside.submit(sender.post_all, types)
+    batches = [[f"{word}_{number}" for number in range(first, deliveries, kills)] for first in range(kills)]
+    for number, types in enumerate(batches):
+        with ThreadPoolExecutor(1) as pool:
+            posting = pool.submit(sender.post_all, types)
             threading.Event().wait(random.uniform(0, 0.2))
-            before_kill(turn)
+            before_kill(number)
             connected_app.kill_web()
             connected_app.kill_worker()
             connected_app.start_web()
@@ -48,7 +48,9 @@ def storm(
     return sender
 
 
-def show(row: str, injected: str, connected_app: ConnectedApp, word: str, sender: Sender, deliveries: int) -> None:
+def check_and_record(
+    row: str, injected: str, connected_app: ConnectedApp, word: str, sender: Sender, deliveries: int
+) -> None:
     found = connected_app.wait_until_done(word, deliveries)
     lost = sender.acknowledged - found.stored
     record(
@@ -69,12 +71,12 @@ def kill_workers_at_work(connected_app: ConnectedApp, injected: str) -> None:
     sandbox, sender, turns = connected_app.app.sandbox, connected_app.sender(), size(3, 50)
     companies = range(FIRST_COMPANY, FIRST_COMPANY + size(6, 40))
     with ForkServer(connected_app.app) as fork_server:
-        fork_server.do("make", number=len(companies))
+        fork_server.do("make_connections", number=len(companies))
     sandbox.control("POST", "webhooks/pause")
     inspections = {
         company: sandbox.control("POST", "inspections", {"company": company})["iInspectionID"] for company in companies
     }
-    # So that there is a middle to be killed in.
+    # Look-ups take a while, so that workers are killed during one.
     sandbox.fault("/inspections/*", times=None, delay=0.3)
     deliveries = kills = 0
     for turn in range(turns):
@@ -107,20 +109,20 @@ def kill_workers_at_work(connected_app: ConnectedApp, injected: str) -> None:
     assert found.most_effects == 1
 
 
-def schedule_beside_each_other(connected_app: ConnectedApp, injected: str) -> None:
-    """O13: two workers sweep already, two more processes do nothing else, and nothing is done twice."""
+def run_schedulers_at_once(connected_app: ConnectedApp, injected: str) -> None:
+    """O13: two more processes sweep beside two workers, and nothing is done twice."""
     app, sender, deliveries = connected_app.app, connected_app.sender(), size(60, 2000)
     other = app.visitor().sign_up("Charlie's Lettings").connect(OTHER)
     missed = connected_app.missed(size(5, 40))
     mails = mails_about(app, "Charlie's Lettings")
-    with ForkServer(app) as fork_server, ThreadPoolExecutor(1) as beside:
-        posting = beside.submit(sender.post_all, [f"O13_{number}" for number in range(deliveries)])
+    with ForkServer(app) as fork_server, ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(sender.post_all, [f"O13_{number}" for number in range(deliveries)])
         app.rows("UPDATE integrations_eventqueue SET gap_since = fine_at RETURNING connection_id")
         app.rows(
             "UPDATE integrations_connection SET notice = 'broken', next_notice_at = connected_at"
             f" WHERE customer_id = (SELECT id FROM accounts_customer WHERE code = '{other.code}') RETURNING id"
         )
-        ends = fork_server.run(*[job("schedule", rounds=size(10, 200)) for _ in range(2)])
+        results = fork_server.run(*[job("sweep_and_drain", rounds=size(10, 200)) for _ in range(2)])
         posting.result()
     found = connected_app.wait_until_done("O13", deliveries)
     wait_until(lambda: len(connected_app.effects_about(missed)) == len(missed), every=0.25)
@@ -137,7 +139,7 @@ def schedule_beside_each_other(connected_app: ConnectedApp, injected: str) -> No
         f"{sum(recovered.values())} and {told} effects",
         database=connected_app.app.vendor,
     )
-    assert {end.status for end in ends} == {0}
+    assert {result.status for result in results} == {0}
     assert set(missed) <= set(settled["acknowledged"]), settled["deliveries"]
     assert found.done == len(found.effects) == sum(found.effects.values()) == deliveries
     assert recovered == {str(inspection): 1 for inspection in missed}

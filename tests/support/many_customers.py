@@ -34,7 +34,7 @@ class ManyCustomers:
         self.web = app.start_web()
         self.worker = app.start_worker(**AS_IN_PRODUCTION)
         with ForkServer(app) as fork_server:
-            self.companies: list[int] = fork_server.do("settle", customers=customers)
+            self.companies: list[int] = fork_server.do("make_customers", number=customers)
         app.sandbox.control("POST", "webhooks/pause")
         self.inspections = {company: self.upload(company) for company in self.companies}
 
