@@ -34,7 +34,7 @@ from integrations.events.selection import Selection  # noqa: E402
 from integrations.models import Connection, ConnectionTest, Delivery, Event  # noqa: E402
 from integrations.operations import retention  # noqa: E402
 from integrations.tokens import encryption, key_rotation  # noqa: E402
-from integrations.views.events import _rows  # noqa: E402
+from integrations.views.events import csv_rows  # noqa: E402
 from tests.support.query_plans import tables_read_whole  # noqa: E402
 
 # With DEBUG Django keeps every query.
@@ -169,7 +169,7 @@ class Probes:
 
     def _csv_row(self) -> float:
         started = time.perf_counter()
-        rows = sum(1 for _ in islice(_rows(Selection().of(self.large)), CSV_ROWS))
+        rows = sum(1 for _ in islice(csv_rows(Selection().of(self.large)), CSV_ROWS))
         return (time.perf_counter() - started) / rows
 
     def scans(self, name: str, beyond: int) -> list[str]:
@@ -186,7 +186,7 @@ class LimitReached(Exception):
 
 
 def write_csv(probes: Probes, count: Callable[[int], None]) -> None:
-    for _ in _rows(Selection().of(probes.large)):
+    for _ in csv_rows(Selection().of(probes.large)):
         count(1)
 
 

@@ -1,6 +1,6 @@
 """Panels in the Django admin: where the operator says what customers see live from the API, and tries it out first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -13,9 +13,48 @@ from django.urls import URLPattern, path
 
 from accounts import audit
 from accounts.access import current_user
-from integrations.calls import panels
+from integrations import wording
+from integrations.calls import panels, tables
 from integrations.models import Connection, Panel, PanelAnswer
-from integrations.views.forms import PanelForm
+from integrations.snapinspect import safe_urls
+
+
+class PanelForm(forms.ModelForm[Panel]):
+    class Meta:
+        model = Panel
+        fields = ["title", "path", "rows_at", "columns", "refresh_seconds", "position", "is_active"]
+        help_texts = {
+            "path": "A path below the API address, with its query: inspections?sort=newest",
+            "rows_at": "The dotted path to the list of rows in the answer: data.items. Empty: the answer is the list.",
+            "columns": (
+                "One a line: a label, a colon, the dotted path of the value in a row. For example<br>"
+                "Inspection: sTitle<br>Address: asset.sAddress<br>First photo: photos.0.sUrl"
+            ),
+            "refresh_seconds": f"How old what people see may be: {Panel.SHORTEST_REFRESH} to {Panel.LONGEST_REFRESH}.",
+            "position": "Smaller numbers come first.",
+            "is_active": "Customers see the panel. Save it without, and press “Try it” first.",
+        }
+        widgets = {"columns": forms.Textarea(attrs={"rows": 6, "spellcheck": "false"})}
+
+    def clean_path(self) -> str:
+        path: str = self.cleaned_data["path"]
+        if not safe_urls.is_path(path):
+            raise forms.ValidationError(wording.NOT_A_PATH)
+        return path
+
+    def clean_rows_at(self) -> str:
+        return self._readable("rows_at", tables.parse_path)
+
+    def clean_columns(self) -> str:
+        return self._readable("columns", tables.parse_columns)
+
+    def _readable(self, field: str, read: Callable[[str], object]) -> str:
+        text: str = self.cleaned_data[field]
+        try:
+            read(text)
+        except tables.BadDefinition as bad:
+            raise forms.ValidationError(str(bad)) from None
+        return text.strip()
 
 
 class TryForm(forms.Form):

@@ -56,6 +56,8 @@ class Connection(models.Model):
     `state` tells the health of the pair in use. A pair that is still being proven beside it is its candidate.
     """
 
+    NAME_LENGTH = 100
+
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="connections")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.CONNECT)
@@ -64,7 +66,7 @@ class Connection(models.Model):
     company_id = models.CharField(max_length=20, blank=True)
     company_name = models.CharField(max_length=200, blank=True)
     # The customer's own name for it; wins over SnapInspect's.
-    own_name = models.CharField("name", max_length=100, blank=True, default="", db_default="")
+    own_name = models.CharField("name", max_length=NAME_LENGTH, blank=True, default="", db_default="")
     account_name = models.CharField(max_length=200, blank=True)
     account_email = models.CharField(max_length=200, blank=True)
     connected_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -89,7 +91,7 @@ class Connection(models.Model):
 
     objects = ConnectionQuerySet.as_manager()
 
-    # Read along by integrations.views.figures.with_history(), for pages.
+    # Annotated by integrations.views.figures.with_last_event(), for pages.
     last_event_at: datetime | None
 
     class Meta:

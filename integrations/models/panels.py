@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from accounts.models import Customer, User, new_code
 from integrations.models.connection_states import State
 from integrations.models.connections import Connection
+from integrations.snapinspect.safe_urls import LONGEST_PATH
 
 
 class PanelQuerySet(models.QuerySet["Panel"]):
@@ -25,6 +26,7 @@ class Panel(models.Model):
     """
 
     BUILT_IN = "account"  # letters that codes of rows never have
+    SHORTEST_REFRESH, LONGEST_REFRESH = 10, 86_400  # seconds
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     title = models.CharField(max_length=80)
@@ -32,7 +34,9 @@ class Panel(models.Model):
     rows_at = models.CharField("rows are at", max_length=200, blank=True)
     columns = models.TextField(max_length=3000)
     refresh_seconds = models.PositiveIntegerField(
-        "refresh after (seconds)", default=60, validators=[MinValueValidator(10), MaxValueValidator(86_400)]
+        "refresh after (seconds)",
+        default=60,
+        validators=[MinValueValidator(SHORTEST_REFRESH), MaxValueValidator(LONGEST_REFRESH)],
     )
     position = models.PositiveSmallIntegerField("order", default=0)
     is_active = models.BooleanField("active", default=False)
@@ -150,7 +154,7 @@ class ExplorerCall(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
     by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     at = models.DateTimeField(db_default=Now())
-    path = models.CharField(max_length=4000)
+    path = models.CharField(max_length=LONGEST_PATH)
     # Empty without an answer; then error_kind says why.
     status = models.PositiveSmallIntegerField(null=True)
     error_kind = models.CharField(max_length=30, blank=True)

@@ -1,4 +1,4 @@
-"""What happened to a connection, for the people of its customer: a page, and the same as a file."""
+"""The audit trail of one connection, for the people of its customer: a page, and a file."""
 
 from collections.abc import Iterator
 
@@ -15,24 +15,24 @@ from integrations import wording
 from integrations.models import Connection
 from integrations.views import csv_files
 
-SHOWN = 200
+ENTRIES_SHOWN = 200
 HEADER = ["time (UTC)", "what", "who", "kind", "details"]
 
 
 @never_cache
 @require_GET
 def activity(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """The newest entries of this connection's history, in words."""
+    """The newest entries about this connection, in words."""
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections.shown(), code=connection_code)
-    entries = [(entry, wording.activity(entry.kind)) for entry in _entries(connection)[:SHOWN]]
+    entries = [(entry, wording.activity(entry.kind)) for entry in _entries(connection)[:ENTRIES_SHOWN]]
     return render(request, "integrations/activity.html", {"connection": connection, "entries": entries})
 
 
 @never_cache
 @require_GET
 def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHttpResponse:
-    """All of it as CSV, row by row in constant memory."""
+    """All entries as CSV, row by row in constant memory."""
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections, code=connection_code)
     audit.record("activity.exported", customer=customer, actor=current_user(request), subject=connection.code)
@@ -44,7 +44,7 @@ def _entries(connection: Connection) -> "QuerySet[AuditEntry]":
 
 
 def rows(entries: "QuerySet[AuditEntry]") -> Iterator[list[object]]:
-    """The lines of a file under HEADER."""
+    """The rows of a file with this HEADER."""
     for entry in entries.iterator(chunk_size=500):
         details = ", ".join(f"{name}: {value}" for name, value in entry.detail.items() if value not in ("", None))
         yield [entry.at.isoformat(), wording.activity(entry.kind), entry.who, entry.kind, details]

@@ -1,6 +1,5 @@
-"""Connect with SnapInspect: leaving for SnapInspect's page, and coming back."""
+"""Connect with SnapInspect: the redirect to its page, and the callback."""
 
-import logging
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -25,9 +24,7 @@ from integrations.snapinspect import authorization
 from integrations.tokens import custody, lease
 from integrations.tokens.encryption import CannotUnseal
 from integrations.views import sign_in
-from integrations.views.redirects import clean, to_snapinspect
-
-logger = logging.getLogger(__name__)
+from integrations.views.redirects import redirect_from_callback, redirect_to_snapinspect
 
 MOST_UNKNOWN_AN_HOUR = 20
 
@@ -37,17 +34,22 @@ def start(request: HttpRequest, code: str, connection_code: str | None = None) -
     """Sends the browser to SnapInspect's page, for a new connection or to reconnect the one named."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = get_object_or_404(customer.connections, code=connection_code) if connection_code else None
-    if not settings.SNAPINSPECT_CLIENT_ID:
-        messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
-        return redirect("dashboard", customer.code)
-    return leave(request, customer, connection)
+    return refusal_unless_registered(request, customer) or begin(request, customer, connection)
 
 
-def leave(request: HttpRequest, customer: Customer, connection: Connection | None) -> HttpResponse:
-    """The way to SnapInspect's page, for somebody who may connect and has pressed a button that says so."""
+def refusal_unless_registered(request: HttpRequest, customer: Customer) -> HttpResponse | None:
+    """Where to go instead, with a message, while this app has no client ID."""
+    if settings.SNAPINSPECT_CLIENT_ID:
+        return None
+    messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
+    return redirect("dashboard", customer.code)
+
+
+def begin(request: HttpRequest, customer: Customer, connection: Connection | None) -> HttpResponse:
+    """The redirect to SnapInspect's page, for somebody who may connect and has pressed a button that says so."""
     user = current_user(request)
     audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
-    return to_snapinspect(
+    return redirect_to_snapinspect(
         oauth_state.issue(
             session_key=request.session.session_key or "",
             user=user,
@@ -61,18 +63,18 @@ def leave(request: HttpRequest, customer: Customer, connection: Connection | Non
 @never_cache
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    """The redirect URI: takes what SnapInspect sent and leads to a clean address. Never renders or asks to sign in.
+    """The redirect URI: stores what SnapInspect sent and leads to a clean address. Never renders or asks to sign in.
 
-    The query is not in the request any more: `connectapp.redaction` has put it aside before Django saw it.
+    The query is not in the request any more: `connectapp.redaction` took it out before Django saw it.
     """
     if not _arrived_safely(request):
         return HttpResponseBadRequest("This address is for https only.", content_type="text/plain")
     came = authorization.read_response(_query(request))
-    left_for = oauth_state.find(came.state)
-    if left_for is not None and left_for.purpose != Purpose.CONNECT:
-        return sign_in.come_back(request, came, left_for)
+    begun = oauth_state.find(came.state)
+    if begun is not None and begun.purpose != Purpose.CONNECT:
+        return sign_in.finish_callback(request, came, begun)
     if not isinstance(request.user, User):
-        return _nobody_here(came.state)
+        return _refuse_signed_out(begun)
     user = request.user
 
     with transaction.atomic():
@@ -82,21 +84,21 @@ def callback(request: HttpRequest) -> HttpResponse:
         if not may_connect_now(user, attempt.for_customer):
             return _end(attempt, "not-allowed")
         if came.pair is None:
-            return _come_back_without(request, attempt, came.problem or "no_token")
+            return _return_without_tokens(request, attempt, came.problem or "no_token")
         connection = custody.receive(attempt, came.pair)
         _note(attempt, "allowed", subject=connection.code)
         jobs.wake_worker()
-    return clean(reverse("dashboard", args=[attempt.for_customer.code]))
+    return redirect_from_callback(reverse("dashboard", args=[attempt.for_customer.code]))
 
 
 @login_not_required
 @require_GET
 def ended(request: HttpRequest, ending: str) -> HttpResponse:
-    """Where a return from SnapInspect ends that led to no connection."""
+    """Says why a return from SnapInspect led to no connection."""
     words = wording.ENDINGS.get(ending)
     if words is None:
         raise Http404
-    return render(request, "integrations/connect_ended.html", {"words": words, "ending": ending})
+    return render(request, "integrations/connect_ended.html", {"words": words})
 
 
 @require_POST
@@ -130,13 +132,12 @@ def _query(request: HttpRequest) -> str:
     return str(sealed.reveal()) if sealed is not None else ""
 
 
-def _nobody_here(state_that_came: str | None) -> HttpResponse:
-    """Without a session nothing is used up: a link scanner must not spoil what the person is about to finish."""
-    attempt = oauth_state.find(state_that_came)
+def _refuse_signed_out(attempt: ConnectAttempt | None) -> HttpResponse:
+    """Without a session nothing is used up: a link scanner must not end what the person is about to finish."""
     if attempt is not None:
         # Only for a state that we issued, and once for each: strangers cannot fill the audit trail.
         _note_once(attempt, "signed-out", actor=None)
-    return clean(reverse("connect_ended", args=["signed-out"]))
+    return redirect_from_callback(reverse("connect_ended", args=["signed-out"]))
 
 
 def _refuse(
@@ -145,38 +146,38 @@ def _refuse(
     if refusal == oauth_state.Refusal.OTHER_PERSON and attempt is not None:
         _note_once(attempt, "other-person", actor=user)
         ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=refusal)
-        return clean(reverse("connect_ended", args=[refusal]))
+        return redirect_from_callback(reverse("connect_ended", args=[refusal]))
     if attempt is None:
         audit.record_at_most(MOST_UNKNOWN_AN_HOUR, "connect.unknown", within=timedelta(hours=1), actor=user)
-        return clean(reverse("connect_ended", args=[refusal]))
+        return redirect_from_callback(reverse("connect_ended", args=[refusal]))
     if refusal == oauth_state.Refusal.USED:
         _note_once(attempt, "used", actor=user)
         messages.info(request, wording.ENDINGS["used"].text)
-        return clean(reverse("dashboard", args=[attempt.for_customer.code]))
+        return redirect_from_callback(reverse("dashboard", args=[attempt.for_customer.code]))
     return _end(attempt, refusal)
 
 
-def _come_back_without(request: HttpRequest, attempt: ConnectAttempt, problem: str) -> HttpResponse:
+def _return_without_tokens(request: HttpRequest, attempt: ConnectAttempt, problem: str) -> HttpResponse:
     ending = problem if problem == "declined" else "no-token" if problem.startswith("no_") else "garbled"
     _note(attempt, problem)
     messages.warning(request, wording.ENDINGS[ending].text)
-    return clean(reverse("dashboard", args=[attempt.for_customer.code]))
+    return redirect_from_callback(reverse("dashboard", args=[attempt.for_customer.code]))
 
 
 def _end(attempt: ConnectAttempt, ending: str) -> HttpResponse:
     _note(attempt, ending)
-    return clean(reverse("connect_ended", args=[ending]))
+    return redirect_from_callback(reverse("connect_ended", args=[ending]))
 
 
 def _note(attempt: ConnectAttempt, outcome: str, *, subject: str = "") -> None:
-    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome[:30])
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome)
     audit.record(
         f"connect.{outcome}", customer=attempt.customer, actor=attempt.user, subject=subject or _subject(attempt)
     )
 
 
 def _note_once(attempt: ConnectAttempt, what: str, *, actor: User | None) -> None:
-    """What whoever holds an old address can do again and again stands in the trail once for each attempt."""
+    """At most one entry for each attempt, of what anybody who has an old address can repeat."""
     audit.record_at_most(
         1,
         f"connect.{what}",

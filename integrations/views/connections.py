@@ -2,11 +2,9 @@
 
 from collections import Counter
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -18,73 +16,67 @@ from integrations.calls import health_check, panels
 from integrations.connecting import disconnection
 from integrations.models import Connection, ConnectionTest, State
 from integrations.operations import retention
-from integrations.views import chart, figures
+from integrations.views import figures
+from integrations.views.chart import Chart
 from integrations.views.forms import NameForm
+from integrations.views.htmx import RELOAD, is_htmx
 
-CHECKS_SHOWN = 10
+TESTS_SHOWN = 10
 
 
 @never_cache
 @require_GET
-def connections(request: HttpRequest, code: str) -> HttpResponse:
+def connection_list(request: HttpRequest, code: str) -> HttpResponse:
     """All connections of this customer, those that need a person first; `?state=` shows those with one badge."""
     customer = customer_for(request, code)
-    every = list(figures.with_history(customer.connections.shown()))
+    connections = list(figures.with_last_event(customer.connections.shown()))
     # By what people see: a connection's badge is more than its column.
-    counts = Counter(connection.badge for connection in every)
+    counts = Counter(connection.badge for connection in connections)
     chosen = request.GET.get("state", "")
-    found = [connection for connection in every if connection.badge == chosen] if chosen else every
-    events = figures.events_of_the_last_days(found)
-    rows = [(connection, events[connection.pk]) for connection in sorted(found, key=_people_first)]
-    return render(
-        request,
-        "integrations/connections.html",
-        {
-            "rows": rows,
-            "connections": every,
-            "filters": [(state, counts[state]) for state in State if counts[state]],
-            "chosen": chosen,
-            "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID),
-        },
-    )
+    found = [connection for connection in connections if connection.badge == chosen] if chosen else connections
+    events = figures.events_by_connection(found)
+    context = {
+        "rows": [(connection, events[connection.pk]) for connection in sorted(found, key=_order)],
+        "days": figures.DAYS,
+        "connections": connections,
+        "filters": [(state, counts[state]) for state in State if counts[state]],
+        "chosen": chosen,
+    }
+    return render(request, "integrations/connections.html", context)
 
 
 @never_cache
 @require_GET
-def connection(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """The overview of one connection: how it is doing, what it is, its events by day, its last tests."""
+def overview(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """How one connection is doing, what it is, its events by day, its last tests."""
     customer = customer_for(request, code)
-    found = _connection(customer, connection_code)
-    numbers = figures.of([found])
-    return render(
-        request,
-        "integrations/connection_overview.html",
-        {
-            "connection": found,
-            "events_kept_until": retention.events_kept_until(found),
-            "numbers": numbers,
-            "chart": chart.of(numbers.days),
-            "time_zone": timezone.get_current_timezone_name(),
-            "panels": panels.all_panels(),
-            "checks": list(found.connection_tests.select_related("by")[:CHECKS_SHOWN]),
-        },
-    )
+    connection = _connection(customer, connection_code)
+    found = figures.of([connection])
+    context = {
+        "connection": connection,
+        "events_kept_until": retention.events_kept_until(connection),
+        "figures": found,
+        "chart": Chart(found.days),
+        "panels": panels.all_panels(),
+        "tests": list(connection.connection_tests.select_related("by")[:TESTS_SHOWN]),
+    }
+    return render(request, "integrations/connection_overview.html", context)
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def change(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """The settings of a connection: its name, who gets its mail, and the buttons that are pressed once in a year."""
+def settings(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
+    """The name of a connection, who gets its mail, and the buttons that are pressed once in a year."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
-    found = _connection(customer, connection_code)
-    form = NameForm(request.POST or None, initial={"name": found.own_name})
+    connection = _connection(customer, connection_code)
+    form = NameForm(request.POST or None, initial={"name": connection.own_name})
     if request.method == "POST" and form.is_valid():
-        found.rename(form.cleaned_data["name"])
-        audit.record("connection.renamed", customer=customer, actor=current_user(request), subject=found.code)
-        messages.success(request, f"This connection is called {found.label} now.")
-        return redirect("connection_settings", customer.code, found.code)
+        connection.rename(form.cleaned_data["name"])
+        audit.record("connection.renamed", customer=customer, actor=current_user(request), subject=connection.code)
+        messages.success(request, f"This connection is called {connection.label} now.")
+        return redirect("connection_settings", customer.code, connection.code)
     context = {
-        "connection": found,
+        "connection": connection,
         "form": form,
         "link_lifetime": wording.LINK_LIFETIME,
         "told": mail_preferences.trouble_recipients(customer),
@@ -95,22 +87,21 @@ def change(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
 @never_cache
 @require_GET
 def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """One connection as it stands now: what the dashboard polls while it is connecting."""
+    """The box of one connection as it is now, for the page that shows it while it is connecting."""
     customer = customer_for(request, code)
-    found = figures.with_history(customer.connections.shown()).filter(code=connection_code).first()
-    asks_for_itself = request.htmx  # type: ignore[attr-defined]
-    if found is None:
-        # A second attempt for a company that was connected already has been joined with it: show the whole page anew.
-        if asks_for_itself:
+    connection = figures.with_last_event(customer.connections.shown()).filter(code=connection_code).first()
+    if connection is None:
+        # A second connect of a company that was connected already was merged with the first one.
+        if is_htmx(request):
             messages.info(request, wording.CONNECTED_BEFORE)
-        return HttpResponse(headers={"HX-Refresh": "true"})
-    context = {"connection": found, "on_its_page": "here" in request.GET, "panels": panels.all_panels()}
-    answer = render(request, "integrations/partials/connection_card.html", context)
-    if asks_for_itself and not found.is_finishing:
-        if found.state == State.CONNECTED:
-            messages.success(request, wording.connected(found.company_id, has_events=found.last_event_at is not None))
-        answer["HX-Refresh"] = "true"  # the rest of the page has become another, too
-    return answer
+        return HttpResponse(headers=RELOAD)
+    if is_htmx(request) and not connection.is_finishing:
+        if connection.state == State.CONNECTED:
+            has_events = connection.last_event_at is not None
+            messages.success(request, wording.connected(connection.company_id, has_events=has_events))
+        return HttpResponse(headers=RELOAD)  # the rest of the page has changed as well
+    context = {"connection": connection, "on_its_page": "here" in request.GET, "panels": panels.all_panels()}
+    return render(request, "integrations/partials/connection_card.html", context)
 
 
 @require_POST
@@ -118,27 +109,27 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """Calls SnapInspect at once and leads to a page with its answer."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
-    check = health_check.test(connection, by=current_user(request))
-    if check is None:
+    found = health_check.test(connection, by=current_user(request))
+    if found is None:
         messages.info(
             request,
             "This connection has been tested several times within a minute, so SnapInspect was not asked again. Here is"
             " the latest answer; please wait a minute before the next test.",
         )
-        check = connection.connection_tests.first()
-    if check is None:
+        found = connection.connection_tests.first()
+    if found is None:
         return redirect("dashboard", customer.code)
-    return redirect("check", customer.code, connection.code, check.pk)
+    return redirect("connection_test_result", customer.code, connection.code, found.pk)
 
 
 @never_cache
 @require_GET
-def check(request: HttpRequest, code: str, connection_code: str, pk: int) -> HttpResponse:
+def test_result(request: HttpRequest, code: str, connection_code: str, pk: int) -> HttpResponse:
     """The result of one test, to be read and reloaded."""
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
     found = get_object_or_404(ConnectionTest.objects.select_related("by"), pk=pk, connection=connection)
-    return render(request, "integrations/connection_test.html", {"connection": connection, "check": found})
+    return render(request, "integrations/connection_test.html", {"connection": connection, "test": found})
 
 
 @require_http_methods(["GET", "POST"])
@@ -176,8 +167,9 @@ def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> Htt
 
 
 def _connection(customer: Customer, code: str) -> Connection:
-    return get_object_or_404(figures.with_history(customer.connections.shown()), code=code)
+    return get_object_or_404(figures.with_last_event(customer.connections.shown()), code=code)
 
 
-def _people_first(connection: Connection) -> tuple[bool, bool, str]:
+def _order(connection: Connection) -> tuple[bool, bool, str]:
+    """Those that need a person first, the disconnected last, each by their names."""
     return not connection.needs_a_person, connection.state == State.DISCONNECTED, connection.label.casefold()

@@ -13,11 +13,12 @@ from accounts.access import current_user, customer_for
 from accounts.models import Customer, User
 from integrations.calls import panels
 from integrations.models import Connection, State
-from integrations.views import chart, figures
-from integrations.views.figures import Numbers
+from integrations.views import figures
+from integrations.views.chart import Chart
+from integrations.views.figures import Figures
 
-# So many are shown as on their own page; more, as a list.
-CARDS_AT_MOST = 2
+# Beyond this many the connections are a list without boxes of their own.
+MOST_CARDS = 2
 
 
 @never_cache
@@ -29,25 +30,20 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     if user.last_customer_id != customer.pk:
         User.objects.filter(pk=user.pk).update(last_customer=customer)
     connections = _connections(customer)
-    numbers = figures.of(connections)
-    steps = _first_steps(user, connections, numbers)
-    return render(
-        request,
-        "integrations/dashboard.html",
-        {
-            "connections": connections,
-            # As every page tells it, from what is here already: see integrations.context_processors.
-            "needing_a_person": [connection for connection in connections if connection.needs_a_person],
-            "as_cards": len(connections) <= CARDS_AT_MOST,
-            "panels": panels.all_panels(),
-            "working": sum(connection.badge == State.CONNECTED for connection in connections),
-            "numbers": numbers,
-            "chart": chart.of(numbers.days),
-            "time_zone": timezone.get_current_timezone_name(),
-            "steps": [] if all(done for _, done in steps) else steps,
-            "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID),
-        },
-    )
+    found = figures.of(connections)
+    steps = _first_steps(user, connections, found)
+    context = {
+        "connections": connections,
+        # As integrations.context_processors gives it to every page, without its query.
+        "needing_a_person": [connection for connection in connections if connection.needs_a_person],
+        "as_cards": len(connections) <= MOST_CARDS,
+        "panels": panels.all_panels(),
+        "working": sum(connection.badge == State.CONNECTED for connection in connections),
+        "figures": found,
+        "chart": Chart(found.days),
+        "steps": [] if all(done for _, done in steps) else steps,
+    }
+    return render(request, "integrations/dashboard.html", context)
 
 
 @never_cache
@@ -90,19 +86,19 @@ def figures_json(request: HttpRequest, code: str) -> JsonResponse:
 
 def _connections(customer: Customer) -> list[Connection]:
     """Those that need a person first."""
-    found = figures.with_history(customer.connections.shown())
+    found = figures.with_last_event(customer.connections.shown())
     return sorted(found, key=lambda connection: (not connection.needs_a_person, connection.pk))
 
 
-def _oldest(found: Numbers) -> dict[str, Any] | None:
+def _oldest(found: Figures) -> dict[str, Any] | None:
     event = found.oldest_waiting
     return {"code": event.code, "received_at": event.received_at.isoformat()} if event else None
 
 
-def _first_steps(user: User, connections: list[Connection], numbers: Numbers) -> list[tuple[str, bool]]:
-    """The way to the first event, each step with whether it is done."""
+def _first_steps(user: User, connections: list[Connection], found: Figures) -> list[tuple[str, bool]]:
+    """The steps to the first event, each with whether it is done."""
     connected = any(connection.connected_at for connection in connections)
-    seen = bool(numbers.total) or any(connection.last_event_at for connection in connections)
+    seen = bool(found.total) or any(connection.last_event_at for connection in connections)
     steps = [("connect", connected), ("event", seen)]
     if settings.EMAIL_VERIFICATION != "none" and not (connected and seen):
         steps.insert(0, ("confirm", user.has_confirmed_email))

@@ -1,9 +1,9 @@
-"""One event: what it is, what was tried, what came in, what SnapInspect says about it."""
+"""One event: what it is, its attempts, its deliveries, what SnapInspect says about it."""
 
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -15,7 +15,8 @@ from integrations.events import event_actions
 from integrations.events.selection import Selection, fingerprint
 from integrations.models import Event
 from integrations.snapinspect.errors import BadPath
-from integrations.views.forms import SelectionForm
+from integrations.views.forms import EventFilter
+from integrations.views.htmx import is_htmx, page_or_part
 
 MOST_DELIVERIES = 50
 
@@ -23,14 +24,14 @@ MOST_DELIVERIES = 50
 @never_cache
 @require_GET
 def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
-    """All there is to know about it, and its neighbours in the list that the visitor came from."""
+    """The whole event, and its neighbours in the list that the visitor came from."""
     customer = customer_for(request, code)
     found = _event(customer, event_code)
-    form = SelectionForm(request.GET, connections=list(customer.connections.all()))
+    form = EventFilter(request.GET, customer)
     chosen = form.selection if form.is_valid() else Selection()
     attempts = list(found.timeline.all())
     deliveries = list(found.deliveries.order_by("pk")[: MOST_DELIVERIES + 1])
-    looks = fingerprint([found.state, found.attempts, found.next_attempt_at, len(attempts), len(deliveries)])
+    version = fingerprint([found.state, found.attempts, found.next_attempt_at, len(attempts), len(deliveries)])
     context = {
         "event": found,
         "attempts": attempts,
@@ -38,16 +39,13 @@ def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
         "more_deliveries": len(deliveries) > MOST_DELIVERIES,
         "query": chosen.query,
         "curl": _as_curl(found.inspection_id),
-        "looks": looks,
+        "version": version,
     }
-    if request.htmx:  # type: ignore[attr-defined]
-        if looks == request.GET.get("seen"):
-            return HttpResponse(status=204)  # what is on the screen stays as it is
-        return render(request, "integrations/partials/event_content.html", context)
-    matching = chosen.of(customer)
-    context["newer"] = next(iter(matching.oldest(1, after=found.place)), None)
-    context["older"] = next(iter(matching.newest(1, before=found.place)), None)
-    return render(request, "integrations/event.html", context)
+    if not is_htmx(request):
+        matching = chosen.of(customer)
+        context["newer"] = next(iter(matching.oldest(1, after=found.place)), None)
+        context["older"] = next(iter(matching.newest(1, before=found.place)), None)
+    return page_or_part(request, "integrations/event.html", "integrations/partials/event_content.html", context)
 
 
 @require_POST
@@ -64,13 +62,13 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
 
 
 def _as_curl(inspection_id: str) -> str:
-    """The command that asks SnapInspect for it; empty where it cannot be asked for."""
+    """The command that asks SnapInspect for this inspection; empty if it cannot be asked for."""
     if not inspection_id or not settings.SNAPINSPECT_INSPECTION_PATH:
         return ""
     try:
         return explorer.as_curl(settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id))
     except BadPath:
-        return ""  # whoever announced it may have called it anything
+        return ""  # the ID is from an unverified delivery and may be anything
 
 
 def _event(customer: Customer, code: str) -> Event:

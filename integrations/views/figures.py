@@ -1,4 +1,4 @@
-"""A customer's figures of the last thirty days, counted by the database from one index, however many events there are.
+"""A customer's figures of the last DAYS days, counted by the database from one index, however many events there are.
 
 Days are those of the time zone that is active: the visitor's, where their browser has told it.
 """
@@ -20,9 +20,9 @@ DAYS = 30
 _STATE = Event.State
 # SQLite walks the index only when it is told every state.
 _EVERY_STATE = [state.value for state in _STATE]
-# Stands where a day would, for what is counted whatever day it is of.
+# In place of a day's number, for what is counted whatever its day.
 _NO_DAY = -1
-# Put together once, not for every page: that takes longer than its answer.
+# Built once, not for every page: that takes longer than the query.
 _LAST_EVENT_AT = Subquery(
     Event.objects.shown().filter(connection=OuterRef("pk")).order_by("-received_at", "-pk").values("received_at")[:1]
 )
@@ -30,7 +30,7 @@ _LAST_EVENT_AT = Subquery(
 
 @dataclass(frozen=True)
 class Day:
-    """What arrived on one day, by what has become of it since. Looked at once all of it is counted."""
+    """What arrived on one day, by the state it has now. Its sums are cached: read them when all of it is counted."""
 
     date: date
     by_state: Counter[str] = field(default_factory=Counter)
@@ -49,13 +49,13 @@ class Day:
 
     @property
     def processed(self) -> int:
-        """Done, or at its end in another way than by failing."""
+        """Finished in any way but failed."""
         return self.total - self.failed - self.waiting
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """`waiting` and `oldest_waiting` count whatever waits, however old; the rest is about the days alone."""
+class Figures:
+    """`waiting` and `oldest_waiting` are about all that waits, however old; the rest about the days alone."""
 
     days: list[Day]
     by_connection: Counter[int]
@@ -75,19 +75,19 @@ class Numbers:
         return sum(day.failed for day in self.days)
 
 
-def of(connections: Collection[Connection]) -> Numbers:
+def of(connections: Collection[Connection]) -> Figures:
     """The figures of these connections. One query, two when something waits."""
     ids = [connection.pk for connection in connections]
     days, by_connection, waiting = _counted(ids)
-    return Numbers(days, by_connection, waiting, _oldest_waiting(ids) if waiting else None)
+    return Figures(days, by_connection, waiting, _oldest_waiting(ids) if waiting else None)
 
 
-def events_of_the_last_days(connections: Collection[Connection]) -> Counter[int]:
-    """How many events arrived in the last thirty days, by connection id. One query."""
+def events_by_connection(connections: Collection[Connection]) -> Counter[int]:
+    """How many events arrived in these days, by connection id. One query."""
     return _counted([connection.pk for connection in connections])[1]
 
 
-def with_history(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
+def with_last_event(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
     """The same, with `last_event_at`."""
     return connections.annotate(last_event_at=_LAST_EVENT_AT)  # type: ignore[no-redef]  # declared there for readers
 
@@ -98,7 +98,7 @@ def _oldest_waiting(connection_ids: list[int]) -> Event | None:
 
 
 def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
-    """Thirty days, the events of each connection within them, and how many events wait now, however old."""
+    """The days, the events of each connection within them, and how many events wait now, however old."""
     today, zone = timezone.localdate(), timezone.get_current_timezone()
     days = [Day(today - timedelta(days=DAYS - 1 - number)) for number in range(DAYS)]
     by_connection: Counter[int] = Counter()
@@ -117,7 +117,7 @@ def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
 
 @lru_cache(maxsize=64)
 def _bounds(today: date, zone: tzinfo) -> tuple[Any, ...]:
-    """Number, begin and end of each of the thirty days until today, in a row, as values for the database."""
+    """Number, begin and end of each of the days until today, one after the other, as values for the database."""
     received_at = Event._meta.get_field("received_at")
     midnights = [_midnight(today - timedelta(days=back), zone) for back in range(DAYS - 1, -2, -1)]
     moments = [received_at.get_db_prep_value(midnight, database) for midnight in midnights]
@@ -125,13 +125,13 @@ def _bounds(today: date, zone: tzinfo) -> tuple[Any, ...]:
 
 
 def _statement(bounds: tuple[Any, ...], connection_ids: list[int]) -> tuple[str, list[Any]]:
-    """By hand, and the days as a table: by a function of the time, to group by, every single row would pass through it,
-    and thirty queries of the ORM in a union took longer to spell than to answer."""
+    """Written by hand, with the days as a table: grouping by a function of the time would call it for every row, and
+    building a union of one ORM query per day took longer than answering it."""
     rows = ", ".join(["(%s, %s, %s)"] * (len(bounds) // 3))
     mine, every, still_open = (
         f"({', '.join(['%s'] * len(values))})" for values in (connection_ids, _EVERY_STATE, Event.OPEN)
     )
-    # CROSS JOIN: SQLite is to take the days first, and look each of them up in the index.
+    # CROSS JOIN has SQLite take the days first, and look each of them up in the index.
     return (
         f"WITH days (number, begins, ends) AS (VALUES {rows})"  # noqa: S608
         " SELECT number, connection_id, state, count(*) FROM days CROSS JOIN integrations_event"

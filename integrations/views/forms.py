@@ -1,28 +1,24 @@
-"""What people type, checked, with a sentence for each mistake."""
+"""What people type and what addresses ask for, checked, with a sentence for each mistake."""
 
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 
+from accounts.models import MAX_EMAIL_LENGTH, AuditEntry, Customer
 from integrations import wording
-from integrations.calls import tables
 from integrations.events.selection import Selection
-from integrations.models import Connection, Event, Panel
+from integrations.models import Connection, Event
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH
 from integrations.snapinspect import safe_urls
 from integrations.snapinspect.token_pair import LONGEST_TOKEN, is_token
 
-NOT_A_PATH = (
-    "Only a path below SnapInspect's API address can be asked for, such as user or inspections?page=2: no address of"
-    " another host, no “..”, no “//” or “@” at the start of a part, no spaces or line ends; write other characters as"
-    " percent escapes."
-)
-
 
 class PersonalTokenForm(forms.Form):
-    # A password field is never filled in again by the page that refuses it.
+    # A password field: the page that refuses a token does not show it again.
     token = forms.CharField(
         label="Personal access token",
         max_length=LONGEST_TOKEN,
@@ -30,7 +26,7 @@ class PersonalTokenForm(forms.Form):
     )
 
     def clean_token(self) -> str:
-        # Copied from an e-mail, it may bring its line end along.
+        # Copied from an e-mail, it may end with a line break.
         token: str = self.cleaned_data["token"].strip()
         if not is_token(token):
             raise forms.ValidationError("A token holds no spaces and only plain letters, digits and signs.")
@@ -40,18 +36,18 @@ class PersonalTokenForm(forms.Form):
 class NameForm(forms.Form):
     name = forms.CharField(
         label="Name",
-        max_length=100,
+        max_length=Connection.NAME_LENGTH,
         required=False,
         help_text="How you call it here. Leave it empty for the company’s name at SnapInspect.",
     )
 
     def clean_name(self) -> str:
-        """On one line: it stands in the subjects of mails."""
+        """On one line: mails have it in their subjects."""
         return " ".join(self.cleaned_data["name"].split())
 
 
 class ExplorerForm(forms.Form):
-    """connections: those that may be asked; the only one needs not be chosen."""
+    """connections: those that can be asked; a single one need not be chosen."""
 
     connection = forms.ModelChoiceField(Connection.objects.none(), to_field_name="code", empty_label=None)
     path = forms.CharField(
@@ -71,42 +67,28 @@ class ExplorerForm(forms.Form):
             self.initial["connection"] = connections[0].code
 
     def clean_path(self) -> str:
-        return _path(self.cleaned_data["path"])
+        path: str = self.cleaned_data["path"]
+        if not safe_urls.is_path(path):
+            raise forms.ValidationError(wording.NOT_A_PATH)
+        return path
 
     def clean(self) -> None:
         if "connection" in self.errors:
             self.add_error(None, "This connection cannot be asked now. Reconnect it, or choose another one.")
 
 
-class PanelForm(forms.ModelForm[Panel]):
-    class Meta:
-        model = Panel
-        fields = ["title", "path", "rows_at", "columns", "refresh_seconds", "position", "is_active"]
-        help_texts = {
-            "path": "A path below the API address, with its query: inspections?sort=newest",
-            "rows_at": "The dotted path to the list of rows in the answer: data.items. Empty: the answer is the list.",
-            "columns": (
-                "One a line: a label, a colon, the dotted path of the value in a row. For example<br>"
-                "Inspection: sTitle<br>Address: asset.sAddress<br>First photo: photos.0.sUrl"
-            ),
-            "refresh_seconds": "How old what people see may be: 10 to 86400.",
-            "position": "Smaller numbers come first.",
-            "is_active": "Customers see the panel. Save it without, and press “Try it” first.",
-        }
-        widgets = {"columns": forms.Textarea(attrs={"rows": 6, "spellcheck": "false"})}
-
-    def clean_path(self) -> str:
-        return _path(self.cleaned_data["path"])
-
-    def clean_rows_at(self) -> str:
-        return _definition(self.cleaned_data["rows_at"], tables.parse_path)
-
-    def clean_columns(self) -> str:
-        return _definition(self.cleaned_data["columns"], tables.parse_columns)
+def _iso_day(label: str) -> forms.DateField:
+    return forms.DateField(
+        label=label,
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+        error_messages={"invalid": "Write the day like 2026-11-24."},
+    )
 
 
-class SelectionForm(forms.Form):
-    """The filter of the events list, from the address. Unknown values are said to be unknown, never left out."""
+class EventFilter(forms.Form):
+    """The filter of the events list, from the address. A value that cannot be is an error, never ignored."""
 
     q = forms.CharField(
         label="Inspection ID",
@@ -130,31 +112,21 @@ class SelectionForm(forms.Form):
         required=False,
         error_messages={"invalid_choice": "You have no connection with this code."},
     )
-    since = forms.DateField(
-        label="From (UTC day)",
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        input_formats=["%Y-%m-%d"],
-        error_messages={"invalid": "Write the day like 2026-11-24."},
-    )
-    until = forms.DateField(
-        label="To (UTC day)",
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        input_formats=["%Y-%m-%d"],
-        error_messages={"invalid": "Write the day like 2026-11-24."},
-    )
+    since = _iso_day("From (UTC day)")
+    until = _iso_day("To (UTC day)")
 
-    def __init__(self, data: QueryDict, *, connections: list[Connection]) -> None:
+    def __init__(self, data: QueryDict, customer: Customer) -> None:
         super().__init__(data)
+        self.connections = list(customer.connections.all())
         types = dict(wording.EVENT_TYPES)
         asked = data.get("type", "")
-        # SnapInspect may send types that nobody has written down: an address may ask for any.
+        # SnapInspect may send types that it does not document: an address may ask for any.
         if asked and len(asked) <= TYPE_LENGTH and "\0" not in asked:
             types.setdefault(asked, asked)
-        self._choices("type", list(types.items()))
-        self._choices("connection", [(connection.code, connection.label) for connection in connections])
-        if len(connections) < 2 and not data.get("connection"):
+        _set_choices(self, "type", [("", "All"), *types.items()])
+        named = [(connection.code, connection.label) for connection in self.connections]
+        _set_choices(self, "connection", [("", "All"), *named])
+        if len(named) < 2 and not data.get("connection"):
             del self.fields["connection"]
 
     def clean(self) -> dict[str, Any]:
@@ -166,12 +138,12 @@ class SelectionForm(forms.Form):
 
     @property
     def selection(self) -> Selection:
-        """What was asked for. Call it on a valid form."""
+        """What was asked for. The form has to be valid."""
         return Selection(**{name: value for name, value in self.cleaned_data.items() if value})
 
     @property
-    def said(self) -> list[tuple[str, str]]:
-        """What was asked for, in words: the label of each field that is set, and what it is set to."""
+    def in_words(self) -> list[tuple[str, str]]:
+        """What was asked for: the label of each field that is set, and the words of its value."""
         words = []
         for field in self:
             value = self.cleaned_data.get(field.name)
@@ -184,21 +156,54 @@ class SelectionForm(forms.Form):
     def state_words(self) -> str:
         return str(Event.State(self.selection.state).label).lower()
 
-    def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
-        field = self.fields[name]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", "All"), *choices]
+
+def _day(label: str) -> forms.DateField:
+    reasonable = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
+    return forms.DateField(
+        label=label, required=False, validators=reasonable, widget=forms.DateInput(attrs={"type": "date"})
+    )
 
 
-def _path(text: str) -> str:
-    if not safe_urls.is_path(text):
-        raise forms.ValidationError(NOT_A_PATH)
-    return text
+class AuditFilter(forms.Form):
+    """The filter of the audit log, from the address. A value that cannot be is an error, and does not filter."""
+
+    SYSTEM = "system"
+
+    kind = forms.ChoiceField(label="What", required=False, choices=[("", "Everything"), *wording.activity_choices()])
+    person = forms.ChoiceField(label="Who", required=False)
+    since = _day("From (UTC)")
+    until = _day("To (UTC)")
+
+    def __init__(self, data: QueryDict, customer: Customer) -> None:
+        super().__init__(data)
+        names = set(customer.memberships.values_list("user__email", flat=True))
+        # People who have left can still be looked for by their address.
+        asked = data.get("person", "")
+        if asked not in {"", self.SYSTEM} and len(asked) <= MAX_EMAIL_LENGTH and "\0" not in asked:
+            names.add(asked)
+        everybody = [("", "Everybody"), (self.SYSTEM, "The system")]
+        _set_choices(self, "person", [*everybody, *((name, name) for name in sorted(names))])
+
+    def entries(self, customer: Customer) -> "QuerySet[AuditEntry]":
+        """The customer's entries that match, newest first. The form has been validated, with errors or without."""
+        chosen = self.cleaned_data
+        entries = AuditEntry.objects.filter(customer=customer).order_by("-pk")
+        if chosen.get("kind"):
+            entries = entries.filter(kind=chosen["kind"])
+        if chosen.get("person"):
+            entries = entries.filter(actor_name="" if chosen["person"] == self.SYSTEM else chosen["person"])
+        if chosen.get("since"):
+            entries = entries.filter(at__gte=_midnight(chosen["since"]))
+        if chosen.get("until"):
+            entries = entries.filter(at__lt=_midnight(chosen["until"]) + timedelta(days=1))
+        return entries
 
 
-def _definition(text: str, read: Any) -> str:
-    try:
-        read(text)
-    except tables.BadDefinition as bad:
-        raise forms.ValidationError(str(bad)) from None
-    return text.strip()
+def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)
+    field.choices = choices
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

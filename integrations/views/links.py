@@ -1,9 +1,7 @@
 """Links for a colleague who connects from another device: making one, and following it."""
 
-from django.conf import settings
-from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -39,11 +37,11 @@ def follow(request: HttpRequest, code: str, secret: str) -> HttpResponse:
     link = links.find(customer, secret)
     if link is None:
         raise Http404
-    if not settings.SNAPINSPECT_CLIENT_ID:
-        messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
-        return redirect("dashboard", customer.code)
+    refusal = connect.refusal_unless_registered(request, customer)
+    if refusal is not None:
+        return refusal
     if request.method == "POST" and links.redeem(link, by=current_user(request)):
-        return connect.leave(request, customer, link.connection)
+        return connect.begin(request, customer, link.connection)
     ending = links.invalid_reason(link)
     if ending:
         return render(request, "integrations/connect_link_ended.html", {"words": wording.LINK_ENDINGS[ending]})

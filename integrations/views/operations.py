@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -13,6 +13,7 @@ from accounts.access import current_staff
 from integrations import wording
 from integrations.models import Delivery, Event, State
 from integrations.operations import status
+from integrations.views.htmx import page_or_part
 
 CONNECTIONS = "admin:integrations_connection_changelist"
 DELIVERIES = "admin:integrations_delivery_changelist"
@@ -20,8 +21,8 @@ EVENTS = "admin:integrations_event_changelist"
 
 
 @require_GET
-def office(request: HttpRequest) -> HttpResponse:
-    """Where staff begin."""
+def staff_home(request: HttpRequest) -> HttpResponse:
+    """The first page of staff."""
     current_staff(request)
     return redirect("operations")
 
@@ -56,8 +57,7 @@ def page(request: HttpRequest) -> HttpResponse:
             for key in dict.fromkeys([*seen.configured_keys, *seen.keys])
         ],
     }
-    is_part = request.htmx  # type: ignore[attr-defined]
-    return render(request, "staff/partials/operations_status.html" if is_part else "staff/operations.html", context)
+    return page_or_part(request, "staff/operations.html", "staff/partials/operations_status.html", context)
 
 
 @never_cache

@@ -1,14 +1,31 @@
-"""Redirects to SnapInspect's page and away from our callback: what stands in those addresses is kept by nobody."""
+"""Redirects to SnapInspect's page and away from our callback, told to caches and referrers as secret."""
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from accounts.models import Customer, User
+from integrations.connecting import oauth_state
+from integrations.models import Connection, Purpose
 from integrations.snapinspect import authorization
 
 
-def to_snapinspect(state: str) -> HttpResponse:
-    """Sends the browser to SnapInspect's page, from where it comes back with this state."""
-    return _leaving(
+def redirect_to_snapinspect(
+    request: HttpRequest,
+    purpose: Purpose,
+    *,
+    user: User | None = None,
+    customer: Customer | None = None,
+    connection: Connection | None = None,
+) -> HttpResponse:
+    """Sends the browser to SnapInspect's page, with a new state for its session; see `oauth_state.issue`."""
+    state = oauth_state.issue(
+        session_key=request.session.session_key or "",
+        purpose=purpose,
+        user=user,
+        customer=customer,
+        connection=connection,
+    )
+    return _private_redirect(
         authorization.authorization_url(
             settings.SNAPINSPECT_CONNECT_URL,
             client_id=settings.SNAPINSPECT_CLIENT_ID,
@@ -19,15 +36,15 @@ def to_snapinspect(state: str) -> HttpResponse:
     )
 
 
-def clean(address: str) -> HttpResponse:
-    """Leads from the callback to an address of ours that holds no secret."""
-    response = _leaving(address)
+def redirect_from_callback(address: str) -> HttpResponse:
+    """Sends the browser from the callback to an address of ours that holds no secret."""
+    response = _private_redirect(address)
     response.status_code = 303
     response["Content-Security-Policy"] = "default-src 'none'"
     return response
 
 
-def _leaving(address: str) -> HttpResponse:
+def _private_redirect(address: str) -> HttpResponse:
     response = HttpResponseRedirect(address)
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"

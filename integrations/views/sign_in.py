@@ -1,7 +1,7 @@
 """Sign in with SnapInspect: for people who have linked their SnapInspect user before, while they were signed in.
 
-The callback only seals what came back. A worker finds out whose it is (`connecting.sign_in`). The page that waits for
-that signs the person in, in the browser session that began and in no other.
+The callback only stores what came back. A worker finds out whose it is (`connecting.sign_in`), and the page that waits
+for it signs the person in, in the browser session that began and in no other.
 """
 
 from django.conf import settings
@@ -21,8 +21,8 @@ from integrations.connecting import oauth_state, sign_in
 from integrations.models import ConnectAttempt, Purpose, SignInOutcome
 from integrations.snapinspect.authorization import AuthorizationResponse
 from integrations.tokens import guest_tokens
-from integrations.views import polling
-from integrations.views.redirects import clean, to_snapinspect
+from integrations.views.htmx import answer_to_waiting
+from integrations.views.redirects import redirect_from_callback, redirect_to_snapinspect
 
 
 def require_offered() -> None:
@@ -45,15 +45,17 @@ def start(request: HttpRequest) -> HttpResponse:
     refused = external_sign_in.begin(request)
     if refused is not None:
         return refused
-    return to_snapinspect(oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN))
+    return redirect_to_snapinspect(
+        oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN)
+    )
 
 
-def come_back(request: HttpRequest, came: AuthorizationResponse, attempt: ConnectAttempt) -> HttpResponse:
-    """Takes what the callback got for a link or a sign-in, and leads to the page that waits for what comes of it."""
+def finish_callback(request: HttpRequest, came: AuthorizationResponse, attempt: ConnectAttempt) -> HttpResponse:
+    """Stores what the callback got for a link or a sign-in, and leads to the page that waits for its outcome."""
     user = request.user if isinstance(request.user, User) else None
     key = request.session.session_key
     if key is None or (user is None and attempt.user is not None):
-        # Without the session nothing is used up: a link scanner must not spoil what the person is about to finish.
+        # Without the session nothing is used up: a link scanner must not end what the person is about to finish.
         return _end(attempt, "signed-out", actor=None)
 
     with transaction.atomic():
@@ -66,7 +68,7 @@ def come_back(request: HttpRequest, came: AuthorizationResponse, attempt: Connec
         guest_tokens.receive(attempt, came.pair)
         ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome="allowed")
         jobs.wake_worker()
-    return clean(reverse("signing_in" if attempt.purpose == Purpose.SIGN_IN else "snapinspect_user"))
+    return redirect_from_callback(reverse("signing_in" if attempt.purpose == Purpose.SIGN_IN else "snapinspect_user"))
 
 
 @login_not_required
@@ -77,7 +79,7 @@ def signing_in(request: HttpRequest) -> HttpResponse:
     require_offered()
     guest_pair = oauth_state.latest_guest_pair(request.session.session_key, Purpose.SIGN_IN)
     is_waiting = guest_pair is not None and not guest_pair.outcome
-    answer = polling.told(request, still=is_waiting)
+    answer = answer_to_waiting(request, is_waiting=is_waiting)
     if answer is not None:
         return answer
     if request.user.is_authenticated:
@@ -105,10 +107,11 @@ def _not_signed_in(request: HttpRequest, ending: str) -> HttpResponse:
 
 
 def _end(attempt: ConnectAttempt, ending: str, *, actor: User | None) -> HttpResponse:
-    """Writes down how a return ended that brought nothing to ask SnapInspect about."""
+    """Records how a return ended that brought no tokens."""
     is_new = ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=ending) == 1
-    # Anybody may begin a sign-in: who comes back with it again and again does not fill the trail.
+    # Anybody may begin a sign-in: coming back with it again and again must not fill the audit trail.
     if is_new or actor or attempt.user:
         audit.record(f"{attempt.purpose}.{ending}", actor=actor or attempt.user)
-    place = "sign-in" if attempt.purpose == Purpose.SIGN_IN else "link"
-    return clean(reverse("connect_ended", args=[f"{place}-{ending if ending in ('declined', 'garbled') else 'over'}"]))
+    purpose = "sign-in" if attempt.purpose == Purpose.SIGN_IN else "link"
+    page = ending if ending in {"declined", "garbled"} else "over"
+    return redirect_from_callback(reverse("connect_ended", args=[f"{purpose}-{page}"]))

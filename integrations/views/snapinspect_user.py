@@ -13,8 +13,8 @@ from accounts.access import current_user
 from integrations import wording
 from integrations.connecting import oauth_state
 from integrations.models import LinkedUser, Purpose, SignInOutcome
-from integrations.views import polling
-from integrations.views.redirects import to_snapinspect
+from integrations.views.htmx import answer_to_waiting
+from integrations.views.redirects import redirect_to_snapinspect
 from integrations.views.sign_in import require_offered
 
 
@@ -25,7 +25,7 @@ def page(request: HttpRequest) -> HttpResponse:
     require_offered()
     guest_pair = oauth_state.latest_guest_pair(request.session.session_key, Purpose.LINK)
     is_waiting = guest_pair is not None and not guest_pair.outcome
-    answer = polling.told(request, still=is_waiting)
+    answer = answer_to_waiting(request, is_waiting=is_waiting)
     if answer is not None:
         return answer
     trouble = ""
@@ -49,7 +49,7 @@ def link(request: HttpRequest) -> HttpResponse:
         messages.info(request, "You have linked a SnapInspect user already. Unlink it first to link another one.")
         return redirect("snapinspect_user")
     audit.record("link.started", actor=user)
-    return to_snapinspect(
+    return redirect_to_snapinspect(
         oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.LINK, user=user)
     )
 

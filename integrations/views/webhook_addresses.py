@@ -1,7 +1,6 @@
 """Webhook addresses, for those who have to hand them to SnapInspect: a connection's own to its owners, the
 application's to staff, because its holder can post for every customer."""
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -45,6 +44,5 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
 def registration(request: HttpRequest) -> HttpResponse:
     """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""
     current_staff(request)
-    text = webhook_addresses.registration_email()
-    context = {"text": text, "is_registered": bool(settings.SNAPINSPECT_CLIENT_ID), "at_registration": "page"}
+    context = {"text": webhook_addresses.registration_email(), "at_registration": "page"}
     return render(request, "staff/registration.html", context)

@@ -10,7 +10,7 @@ from integrations.wording.endings import (
     NOT_SIGNED_IN,
     connected,
 )
-from integrations.wording.errors import EVENT_TROUBLE, TROUBLE, event_trouble, panel_trouble, trouble
+from integrations.wording.errors import EVENT_TROUBLE, NOT_A_PATH, TROUBLE, event_trouble, panel_trouble, trouble
 from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "EVENT_TYPES",
     "LINK_ENDINGS",
     "LINK_LIFETIME",
+    "NOT_A_PATH",
     "NOT_LINKED",
     "NOT_SIGNED_IN",
     "TROUBLE",

@@ -16,6 +16,12 @@ OUR_TROUBLE = {
 }
 TROUBLE: dict[str, str] = {**SENTENCES, **OUR_TROUBLE}
 
+NOT_A_PATH = (
+    "Only a path below SnapInspect's API address can be asked for, such as user or inspections?page=2: no address of"
+    " another host, no “..”, no “//” or “@” at the start of a part, no spaces or line ends; write other characters as"
+    " percent escapes."
+)
+
 
 def trouble(error_kind: str) -> str:
     """The sentence for a kind of error; empty for none."""

@@ -119,7 +119,7 @@ def test_a_panel_that_waits_is_asked_for_again_soon_and_then_less_and_less_often
         for _ in range(limits.MAX_CALLS_PER_CONNECTION):
             taken.enter_context(limits.slot(connection.pk))
         waits = []
-        for asked in ("", "?looks=1", "?looks=2", "?looks=9", "?looks=99999999", "?looks=-1", "?looks=²"):
+        for asked in ("", "?retries=1", "?retries=2", "?retries=9", "?retries=99999999", "?retries=-1", "?retries=²"):
             part = browser.get(where + asked, headers={"HX-Request": "true"}).text
             waits.append(int(part.partition("load delay:")[2].partition("ms")[0]))
     assert waits == [250, 500, 1000, 4000, 250, 250, 250]

@@ -15,7 +15,8 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.models import Connection, Event, State
-from integrations.views import chart, figures
+from integrations.views import figures
+from integrations.views.chart import BAR, Chart
 from integrations.views.figures import Day
 from tests.support.clients import Sandbox, Visitor
 from tests.support.deliveries import deliver, payload
@@ -173,17 +174,18 @@ def test_the_figures_are_read_from_an_index(acme: Customer) -> None:
 def test_whatever_there_is_can_be_seen_in_the_chart_and_no_bar_is_higher_than_it() -> None:
     day = Day(timezone.localdate())
     day.by_state.update({Event.State.DONE: 100_000, Event.State.FAILED: 1, Event.State.RETRYING: 1})
-    drawn = chart.of([Day(timezone.localdate()), day])
+    drawn = Chart([Day(timezone.localdate()), day])
     assert drawn.top == 200_000
-    (empty, full) = drawn.bars
-    assert empty.blocks == []
-    assert [block.kind for block in full.blocks] == ["processed", "waiting", "failed"]
-    assert all(block.height >= 1 and block.y >= 0 for block in full.blocks)
-    assert full.x + chart.BAR <= drawn.width
+    assert drawn.blocks(drawn.days[0]) == []
+    blocks = drawn.blocks(day)
+    assert [block.kind for block in blocks] == ["processed", "waiting", "failed"]
+    assert all(block.height >= 1 and block.y >= 0 for block in blocks)
+    rightmost = max(float(x) for x in re.findall(r' x="([\d.]+)"', drawn.bars()))
+    assert rightmost + BAR <= drawn.width
 
 
 @pytest.mark.parametrize(("busiest", "top"), [(0, 5), (5, 5), (6, 10), (11, 20), (21, 50), (100, 100), (1001, 2000)])
 def test_the_charts_top_is_a_round_number(busiest: int, top: int) -> None:
     day = Day(timezone.localdate())
     day.by_state[Event.State.DONE] = busiest
-    assert chart.of([day]).top == top
+    assert Chart([day]).top == top

@@ -36,10 +36,10 @@ ARROWS = {
     "apps": "checks events",
     "checks": "tokens calls metrics",
     "context_processors": "accounts models",
-    "templatetags": "models wording views",
+    "templatetags": "models wording",
     "webhooks": "models metrics events background",
     "views": "accounts models snapinspect wording tokens calls events connecting operations background",
-    "admin": "accounts models wording templatetags views calls events connecting background",
+    "admin": "accounts models snapinspect wording templatetags calls events connecting background",
     "management": "accounts models tokens calls events operations background",
     "urls": "views webhooks",
     # The project. Nobody imports it.
