@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 from accounts.models import Customer, User, new_code
 from integrations.models.connection_states import State
 from integrations.models.connections import Connection
-from integrations.snapinspect.safe_urls import LONGEST_PATH
 
 
 class PanelQuerySet(models.QuerySet["Panel"]):
@@ -154,7 +153,7 @@ class ExplorerCall(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
     by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     at = models.DateTimeField(db_default=Now())
-    path = models.CharField(max_length=LONGEST_PATH)
+    path = models.CharField(max_length=4000)
     # Empty without an answer; then error_kind says why.
     status = models.PositiveSmallIntegerField(null=True)
     error_kind = models.CharField(max_length=30, blank=True)

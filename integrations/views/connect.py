@@ -49,14 +49,7 @@ def begin(request: HttpRequest, customer: Customer, connection: Connection | Non
     """The redirect to SnapInspect's page, for somebody who may connect and has pressed a button that says so."""
     user = current_user(request)
     audit.record("connect.started", customer=customer, actor=user, subject=connection.code if connection else "")
-    return redirect_to_snapinspect(
-        oauth_state.issue(
-            session_key=request.session.session_key or "",
-            user=user,
-            customer=customer,
-            connection=connection,
-        )
-    )
+    return redirect_to_snapinspect(request, Purpose.CONNECT, user=user, customer=customer, connection=connection)
 
 
 @login_not_required

@@ -45,9 +45,7 @@ def start(request: HttpRequest) -> HttpResponse:
     refused = external_sign_in.begin(request)
     if refused is not None:
         return refused
-    return redirect_to_snapinspect(
-        oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.SIGN_IN)
-    )
+    return redirect_to_snapinspect(request, Purpose.SIGN_IN)
 
 
 def finish_callback(request: HttpRequest, came: AuthorizationResponse, attempt: ConnectAttempt) -> HttpResponse:

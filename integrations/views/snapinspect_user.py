@@ -49,9 +49,7 @@ def link(request: HttpRequest) -> HttpResponse:
         messages.info(request, "You have linked a SnapInspect user already. Unlink it first to link another one.")
         return redirect("snapinspect_user")
     audit.record("link.started", actor=user)
-    return redirect_to_snapinspect(
-        oauth_state.issue(session_key=request.session.session_key or "", purpose=Purpose.LINK, user=user)
-    )
+    return redirect_to_snapinspect(request, Purpose.LINK, user=user)
 
 
 @require_POST
