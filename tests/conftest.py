@@ -1,6 +1,6 @@
-"""What tests share: the cast, the stand-in SnapInspect, and clients that come through the door that gunicorn serves.
+"""What tests share: users, the stand-in SnapInspect, and running apps.
 
-The cast: Alice owns Acme, Bob is a member of it, Victor may only look. Charlie owns another customer, and must never
+The users: Alice owns Acme, Bob is a member of it, Victor may only look. Charlie owns another customer, and must never
 see anything of Acme's.
 """
 
@@ -24,7 +24,7 @@ from tests.support.running_app import DatabaseTemplate, RunningApp
 from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, ConnectedApp
 
-# Who asks for none of these is refused the database by pytest-django.
+# pytest-django refuses the database to tests without one of these fixtures.
 DATABASE = {"db", "transactional_db", "live_server"}
 
 
@@ -115,7 +115,7 @@ def charlie(db: None) -> User:
 
 @pytest.fixture
 def visit() -> Callable[[User], Visitor]:
-    """A signed-in browser for somebody of the cast."""
+    """A signed-in browser of this user."""
 
     def signed_in(user: User) -> Visitor:
         visitor = Visitor()

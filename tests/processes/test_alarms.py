@@ -50,7 +50,7 @@ IN_TIME = 120.0
 ALERTS = [rule for rule in rules() if "alert" in rule]
 
 
-class Scene:
+class MonitoredApp:
     """A deployment with some connections, its workers, and the Prometheus that watches it."""
 
     def __init__(self, sandbox: Sandbox, connections: list[Connection], settings: Settings) -> None:
@@ -63,7 +63,7 @@ class Scene:
         self._until_the_end = ExitStack()
 
     def pass_time(self, seconds: float) -> set[str]:
-        """Goes on for so long, with deliveries and the work behind them; returns the alarms that fire at its end."""
+        """Moves all times back, then delivers, sweeps, drains and scrapes. Returns the alarms that fire."""
         _move_back(timedelta(seconds=seconds))
         for number in range(self.busy):
             self.deliver(self.connections[number % len(self.connections)])
@@ -104,25 +104,25 @@ def _move_back(passed: timedelta) -> None:
 
 
 @pytest.fixture
-def scene(
+def monitored(
     sandbox: Sandbox,
     alice: User,
     acme: Customer,
     settings: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Scene]:
+) -> Iterator[MonitoredApp]:
     settings.METRICS_TOKEN, settings.METRICS_DIR = TOKEN, tmp_path / "metrics"
     # Waiting that has no part in this: what goes by is made up.
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
     monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(jobs, "RECHECK_AFTER", 0.0)
     monkeypatch.setattr(readiness, "ROOM_BELIEVED_FOR", -1.0)
-    scene = Scene(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)
+    monitored = MonitoredApp(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)
     for _ in range(2):
-        assert scene.pass_time(SCRAPES_APART) == set()
-    yield scene
-    scene.end()
+        assert monitored.pass_time(SCRAPES_APART) == set()
+    yield monitored
+    monitored.end()
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def older_tables() -> Iterator[None]:
     applied.bulk_create(kept)
 
 
-Fault = Callable[[Scene], None]
+Fault = Callable[[MonitoredApp], None]
 FAULTS: dict[str, Fault] = {}
 
 
@@ -170,39 +170,39 @@ def sets_off(alarm: str) -> Callable[[Fault], Fault]:
 
 
 @sets_off("ConnectDiskFull")
-def the_database_has_no_room(scene: Scene) -> None:
-    scene.during(refused_writes("integrations_namedlock", "room", "length(room) < 1000"))
+def the_database_has_no_room(monitored: MonitoredApp) -> None:
+    monitored.during(refused_writes("integrations_namedlock", "room", "length(room) < 1000"))
 
 
 @sets_off("ConnectMigrationsMissing")
-def the_code_is_newer_than_the_tables(scene: Scene) -> None:
-    scene.during(older_tables())
+def the_code_is_newer_than_the_tables(monitored: MonitoredApp) -> None:
+    monitored.during(older_tables())
 
 
 @sets_off("ConnectKeyMissing")
-def a_key_is_not_configured(scene: Scene) -> None:
-    scene.settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
-    for connection in scene.connections[:3]:
+def a_key_is_not_configured(monitored: MonitoredApp) -> None:
+    monitored.settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
+    for connection in monitored.connections[:3]:
         assert health_check.check(connection).error_kind == "cannot_unseal"
 
 
 @sets_off("ConnectNoWorker")
-def no_worker_runs(scene: Scene) -> None:
-    scene.sweeps = scene.drains = False
+def no_worker_runs(monitored: MonitoredApp) -> None:
+    monitored.sweeps = monitored.drains = False
 
 
 @sets_off("ConnectQueueLate")
-def workers_hang(scene: Scene) -> None:
-    scene.drains = False
+def workers_hang(monitored: MonitoredApp) -> None:
+    monitored.drains = False
 
 
 @sets_off("ConnectDoorFails")
-def deliveries_are_not_taken(scene: Scene) -> None:
-    scene.during(refused_writes("integrations_delivery", "state", "state <> 'received'"))
+def deliveries_are_not_taken(monitored: MonitoredApp) -> None:
+    monitored.during(refused_writes("integrations_delivery", "state", "state <> 'received'"))
 
 
 @sets_off("ConnectBreakerOpen")
-def snapinspect_refuses_many(scene: Scene) -> None:
+def snapinspect_refuses_many(monitored: MonitoredApp) -> None:
     CircuitBreaker.objects.update_or_create(
         pk=1, defaults={"opened_at": timezone.now(), "next_probe_at": timezone.now()}
     )
@@ -211,41 +211,41 @@ def snapinspect_refuses_many(scene: Scene) -> None:
 
 
 @sets_off("ConnectApiDown")
-def the_api_answers_500(scene: Scene) -> None:
-    scene.sandbox.fault("/inspections", "status", status=500, times=None)
-    scene.sandbox.fault("/user", "status", status=500, times=None)
-    for connection in scene.connections:
+def the_api_answers_500(monitored: MonitoredApp) -> None:
+    monitored.sandbox.fault("/inspections", "status", status=500, times=None)
+    monitored.sandbox.fault("/user", "status", status=500, times=None)
+    for connection in monitored.connections:
         assert health_check.check(connection).error_kind == "server_error"
 
 
 @sets_off("ConnectManyInTrouble")
-def the_api_answers_something_else(scene: Scene) -> None:
-    scene.sandbox.fault("/user", "status", status=200, body="[]", times=None)
-    for connection in scene.connections[:3]:
+def the_api_answers_something_else(monitored: MonitoredApp) -> None:
+    monitored.sandbox.fault("/user", "status", status=200, body="[]", times=None)
+    for connection in monitored.connections[:3]:
         assert health_check.check(connection).error_kind == "wrong_shape"
 
 
 @sets_off("ConnectSetupProblem")
-def the_client_secret_is_refused(scene: Scene) -> None:
+def the_client_secret_is_refused(monitored: MonitoredApp) -> None:
     """Somebody connects, and the first exchange fails."""
-    scene.settings.SNAPINSPECT_CLIENT_SECRET = "outdated"
-    of = scene.connections[0]
+    monitored.settings.SNAPINSPECT_CLIENT_SECRET = "outdated"
+    of = monitored.connections[0]
     assert of.connected_by is not None
-    (connection,) = troubled_connections.connect(scene.sandbox, of.customer, of.connected_by, 1)
+    (connection,) = troubled_connections.connect(monitored.sandbox, of.customer, of.connected_by, 1)
     assert connection.badge == State.SETUP_PROBLEM
 
 
 @sets_off("ConnectExchangeUnanswered")
-def an_exchange_has_no_known_end(scene: Scene) -> None:
+def an_exchange_has_no_known_end(monitored: MonitoredApp) -> None:
     """SnapInspect has cut it off and asked us not to call for a quarter of an hour."""
-    pair = TokenPair.objects.current().filter(connection=scene.connections[0])
+    pair = TokenPair.objects.current().filter(connection=monitored.connections[0])
     pair.update(exchange_sent_at=Now(), exchange_sends=1, next_try_at=timezone.now() + timedelta(minutes=15))
 
 
 @sets_off("ConnectEventsFail")
-def events_are_given_up(scene: Scene) -> None:
+def events_are_given_up(monitored: MonitoredApp) -> None:
     """The worker that tried them died of each of them, eight times."""
-    poisoned = scene.connections[0]
+    poisoned = monitored.connections[0]
     for _ in range(5):
         Event.objects.create(
             connection=poisoned, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=Event.MOST_ATTEMPTS
@@ -254,15 +254,15 @@ def events_are_given_up(scene: Scene) -> None:
 
 
 @sets_off("ConnectParkedPile")
-def deliveries_of_nobody_pile_up(scene: Scene) -> None:
+def deliveries_of_nobody_pile_up(monitored: MonitoredApp) -> None:
     nobodys = {"body": b"{}", "state": Delivery.State.UNMATCHED, "company_id": "1"}
     Delivery.objects.bulk_create([Delivery(**nobodys) for _ in range(5001)], batch_size=500)
 
 
 @sets_off("ConnectMailStuck")
-def the_mail_server_is_away(scene: Scene) -> None:
-    send_mail_through(scene.settings, f"smtp://127.0.0.1:{free_port()}")
-    scene.connections[0].move_to(State.NEEDS_RECONNECT, error_kind="token_refused")
+def the_mail_server_is_away(monitored: MonitoredApp) -> None:
+    send_mail_through(monitored.settings, f"smtp://127.0.0.1:{free_port()}")
+    monitored.connections[0].move_to(State.NEEDS_RECONNECT, error_kind="token_refused")
 
 
 IN_PROCESSES = {"ConnectDown", "ConnectDatabaseGone"}
@@ -271,28 +271,30 @@ IN_PROCESSES = {"ConnectDown", "ConnectDatabaseGone"}
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("alarm", FAULTS)
 @pytest.mark.slow
-def test_O12_a_fault_sets_off_its_own_alarm_within_two_minutes_and_no_other(scene: Scene, alarm: str) -> None:
-    FAULTS[alarm](scene)
+def test_O12_a_fault_sets_off_its_own_alarm_within_two_minutes_and_no_other(
+    monitored: MonitoredApp, alarm: str
+) -> None:
+    FAULTS[alarm](monitored)
     took, seen = 0.0, set()
     for step in range(1, int(IN_TIME / SCRAPES_APART) + 1):
-        seen |= scene.pass_time(SCRAPES_APART)
+        seen |= monitored.pass_time(SCRAPES_APART)
         took = took or (step * SCRAPES_APART if seen else 0.0)
         if took and step * SCRAPES_APART > took + size(30, 120):
             break
 
-    record("O12", FAULTS[alarm].__name__.replace("_", " "), told(seen, took))
+    record("O12", FAULTS[alarm].__name__.replace("_", " "), describe(seen, took))
     assert seen == {alarm}
 
 
-def told(alarms: set[str], seconds_after: float = 0.0) -> str:
+def describe(alarms: set[str], seconds_after: float = 0.0) -> str:
     return f"{', '.join(sorted(alarms))} after {seconds_after:.0f} s" if alarms else "no alarm"
 
 
-def _other_minutes(scene: Scene, minute: int) -> None:
-    """What is no fault: things that happen on a healthy day, one after the other."""
-    connection = scene.connections[minute % 4]
+def _healthy_minute(monitored: MonitoredApp, minute: int) -> None:
+    """Does one of the things that happen on a healthy day."""
+    connection = monitored.connections[minute % 4]
     happenings: list[Callable[[], object]] = [
-        lambda: scene.sandbox.fault("/inspections", "status", status=500, times=2),
+        lambda: monitored.sandbox.fault("/inspections", "status", status=500, times=2),
         lambda: post(payload("Create_Inspection", 77, iCompanyID=999_999)),  # of a company that nobody has connected
         lambda: post(b"not JSON"),
         lambda: post(b"{}", "guessed-by-somebody-else"),
@@ -305,30 +307,30 @@ def _other_minutes(scene: Scene, minute: int) -> None:
         ),
         lambda: EventQueue.objects.wake([connection.pk]),
         lambda: troubled_connections.refuse(
-            scene.sandbox
+            monitored.sandbox
         ),  # every access token ends: one exchange each, when it is next used
-        lambda: scene.deliver(connection),
+        lambda: monitored.deliver(connection),
     ]
     happenings[minute % len(happenings)]()
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
-def test_O12_a_healthy_day_sets_off_nothing(scene: Scene) -> None:
+def test_O12_a_healthy_day_sets_off_nothing(monitored: MonitoredApp) -> None:
     minutes, apart = size(15, 24 * 60), size(30, 15)
     scrapes, fired = 0, set()
     for minute in range(minutes):
-        _other_minutes(scene, minute)
+        _healthy_minute(monitored, minute)
         for second in range(0, 60, apart):
-            scene.sweeps = minute % 60 != 7 or second >= 30  # a worker is started anew
-            scene.busy = secrets.randbelow(size(3, 20)) == 0
-            fired |= scene.pass_time(apart)
+            monitored.sweeps = minute % 60 != 7 or second >= 30  # a worker is started anew
+            monitored.busy = secrets.randbelow(size(3, 20)) == 0
+            fired |= monitored.pass_time(apart)
             scrapes += 1
 
     spell = f"{minutes // 60} h {minutes % 60} min, {scrapes} scrapes"
-    record("O12", "a healthy day, time made up", f"{spell}: {told(fired)}")
+    record("O12", "a healthy day, time made up", f"{spell}: {describe(fired)}")
     assert fired == set()
-    assert samples(scene.scrape())["connect_exchanges_total", frozenset({("outcome", "ok")})] >= 4
+    assert samples(monitored.scrape())["connect_exchanges_total", frozenset({("outcome", "ok")})] >= 4
 
 
 @pytest.mark.processes
@@ -387,8 +389,8 @@ def test_O12_processes_that_die_and_a_database_that_goes_set_off_theirs_and_all_
 
     assert (counted("exchanges_total", outcome="ok"), counted("door_answers_total", status="200")) == (1, 20)
     files = len(list((running_app.folder / "metrics").glob("*.db")))
-    record("O12", "the database is gone", told(*gone))
-    record("O12", "kill -9 of web and worker", told(*down))
+    record("O12", "the database is gone", describe(*gone))
+    record("O12", "kill -9 of web and worker", describe(*down))
     assert (gone[0], down[0]) == ({"ConnectDatabaseGone"}, {"ConnectDown"})
     assert files <= 2 * 3, "two web processes and a worker, killed and started anew"
 
@@ -422,9 +424,9 @@ def test_the_rules_are_asked_for_by_the_guide_under_the_job_that_they_name() -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_every_metric_of_a_rule_is_in_a_scrape_and_every_signal_of_the_operations_page_in_the_runbook(
-    scene: Scene,
+    monitored: MonitoredApp,
 ) -> None:
-    scraped = scene.scrape()
+    scraped = monitored.scrape()
     known = {name for name, _ in samples(scraped)} | {"up"}
     known |= {rule["record"] for rule in rules() if "record" in rule}
     assert {name for rule in rules() for name in names(rule["expr"])} - known == set()

@@ -84,7 +84,7 @@ def test_R1_a_hundred_callers_on_four_hosts_share_one_exchange(
     assert outcomes == {"answered 200": rounds * calls}
 
 
-def test_R4_what_a_host_has_on_its_disk_comes_home_when_that_host_is_back(
+def test_R4_what_a_host_has_on_its_disk_is_committed_when_that_host_is_back(
     cluster: Cluster, connected_cluster: ConnectedApp, fork_server: ForkServer
 ) -> None:
     """A web host is lost between an answer and its commit. No worker can see its disk: it looks itself."""

@@ -199,7 +199,7 @@ def test_T1_no_secret_stands_in_the_arguments_of_a_process(running_app: RunningA
     ],
     ids=["raw", "url", "json", "base64 +0", "base64 +1", "base64 +2", "hex"],
 )
-def test_T1_the_sweep_finds_what_is_planted(spelling: Callable[[str], bytes], tmp_path: Path) -> None:
+def test_T1_the_secret_scan_finds_what_is_planted(spelling: Callable[[str], bytes], tmp_path: Path) -> None:
     planted = "Planted0123456789ab"
     (tmp_path / "log").write_bytes(b"\0before " + spelling(planted) + b" after")
 

@@ -133,7 +133,7 @@ class FailingDatabase:
         self._server = server
 
     @contextmanager
-    def blown(self) -> Iterator[None]:
+    def down(self) -> Iterator[None]:
         if self._server:
             self._server.stop(signal.SIGQUIT)
             yield
@@ -195,7 +195,7 @@ def test_R4_a_database_that_is_gone_before_sending_stops_the_exchange(failing_da
 def _lose_database(failing_database: FailingDatabase, fork_server: ForkServer, connection: int, at: str) -> None:
     (pid,) = fork_server.start(job("call", connection=connection, at=at, then="wait", lease=LEASE, busy=0.2))
     fork_server.wait_for_place(pid)
-    with failing_database.blown():
+    with failing_database.down():
         fork_server.resume(pid)
         (result,) = fork_server.wait()
     assert result.found in ({"OperationalError": 1}, {"InterfaceError": 1}), result

@@ -44,7 +44,8 @@ def test_a_stranger_who_follows_the_guide_gets_a_connected_account_and_a_process
     inspection = deployment.sandbox.control("POST", "inspections", {"company": 6847, "title": "Harbour Street 7"})
     body = {"sType": "Create_Inspection", "iInspectionID": inspection["iInspectionID"], "iCompanyID": 6847}
     assert (
-        requests.post(_door(deployment), json=body, verify=str(deployment.certificate), timeout=30).status_code == 200
+        requests.post(_webhook_url(deployment), json=body, verify=str(deployment.certificate), timeout=30).status_code
+        == 200
     )
 
     def processed() -> bool:
@@ -152,7 +153,7 @@ def test_H2_the_observatory_gives_every_page_full_points(deployment: Deployment)
 
 @pytest.mark.slow
 def test_W9_ten_megabytes_are_refused_and_slow_senders_keep_nobody_waiting(deployment: Deployment) -> None:
-    address = _door(deployment)
+    address = _webhook_url(deployment)
     too_much = requests.post(address, b"x" * 10_000_000, verify=str(deployment.certificate), timeout=60)
     head = (f"POST /webhooks/snapinspect/{deployment.webhook_secret}/ HTTP/1.1\r\nHost: localhost\r\n"
             "Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n{").encode()  # fmt: skip
@@ -214,7 +215,7 @@ def test_compose_starts_what_the_procfile_names_and_the_image_holds_what_they_ne
     assert SITE in (DEPLOY / "nginx" / "connect.conf").read_text()
 
 
-def _door(deployment: Deployment) -> str:
+def _webhook_url(deployment: Deployment) -> str:
     return f"{deployment.url}webhooks/snapinspect/{deployment.webhook_secret}/"
 
 

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(not small_disk.can_be_mounted(), reason="a small disk can be mounted by root only"),
 ]
-KNOCKS = size(20, 200)
+DELIVERIES = size(20, 200)
 STATE = """
 from integrations.models import Connection, Delivery, Event
 print(Delivery.objects.count(), Delivery.objects.received().count() + Event.objects.open().count())
@@ -90,7 +90,7 @@ def children(running_app: RunningApp) -> set[int]:
     }
 
 
-def knock(running_app: RunningApp) -> int:
+def post_delivery(running_app: RunningApp) -> int:
     answer = requests.post(f"{running_app.url}webhooks/snapinspect/{NEW}/", json=payload(), timeout=60)
     return answer.status_code
 
@@ -102,9 +102,9 @@ def ready(running_app: RunningApp) -> int:
 def test_O4_a_full_disk_is_told_costs_no_exchange_and_is_over_when_it_has_room(tmp_path: Path) -> None:
     with deployment(tmp_path) as (running_app, disk):
         visitor = running_app.visitor().sign_up().connect()
-        assert [knock(running_app) for _ in range(KNOCKS)] == [200] * KNOCKS
+        assert [post_delivery(running_app) for _ in range(DELIVERIES)] == [200] * DELIVERIES
         assert ready(running_app) == 200
-        processes, acknowledged = children(running_app), KNOCKS
+        processes, acknowledged = children(running_app), DELIVERIES
         connection = int(running_app.manage("shell", "--verbosity", "0", "-c", STATE).split()[-1])
 
         with ForkServer(running_app) as fork_server:
@@ -112,10 +112,10 @@ def test_O4_a_full_disk_is_told_costs_no_exchange_and_is_over_when_it_has_room(t
             refuse(running_app.sandbox)
             running_app.sandbox.control("DELETE", "log")
             # What room the database has within its own files is used up first, and what is stored then counts.
-            at_the_door = [200]
-            while 200 in at_the_door:
-                at_the_door = [knock(running_app) for _ in range(KNOCKS)]
-                acknowledged += at_the_door.count(200)
+            statuses = [200]
+            while 200 in statuses:
+                statuses = [post_delivery(running_app) for _ in range(DELIVERIES)]
+                acknowledged += statuses.count(200)
             wait_until(lambda: ready(running_app) == 503)
             alive = requests.get(f"{running_app.url}health/live", timeout=60).status_code
             (call,) = fork_server.run(job("call", connection=connection))
@@ -123,7 +123,7 @@ def test_O4_a_full_disk_is_told_costs_no_exchange_and_is_over_when_it_has_room(t
             disk.free()
 
             wait_until(lambda: ready(running_app) == 200)
-            assert [knock(running_app) for _ in range(KNOCKS)] == [200] * KNOCKS
+            assert [post_delivery(running_app) for _ in range(DELIVERIES)] == [200] * DELIVERIES
             (again,) = fork_server.run(job("call", connection=connection))
         visitor.wait_for("Connected")
 
@@ -137,13 +137,13 @@ def test_O4_a_full_disk_is_told_costs_no_exchange_and_is_over_when_it_has_room(t
     record(
         "O4",
         "the database's disk is full, then freed",
-        f"at the door {at_the_door.count(503)} of {KNOCKS} are 503, not ready, {exchanged} exchanges sent; afterwards"
-        f" ready without a restart, {stored} of {acknowledged + KNOCKS} acknowledged are stored, {checked}",
+        f"at the door {statuses.count(503)} of {DELIVERIES} are 503, not ready, {exchanged} exchanges sent; afterwards"
+        f" ready without a restart, {stored} of {acknowledged + DELIVERIES} acknowledged are stored, {checked}",
     )
-    assert at_the_door == [503] * KNOCKS
+    assert statuses == [503] * DELIVERIES
     assert alive == 200
     assert exchanged == 0, call
     assert again.found == {"answered 200": 1}
-    assert stored == acknowledged + KNOCKS
+    assert stored == acknowledged + DELIVERIES
     assert same, "a process was replaced"
     assert checked in {"integrity_check ok", "amcheck ok"}

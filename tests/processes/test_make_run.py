@@ -1,7 +1,6 @@
 """Row 1 of the check-list: `make run` in a fresh checkout, a sign-up and a Connect, Ctrl-C, and the same again.
 
-Only the installation is left out: the environment of this run is lent to the checkout, since packages would have to be
-downloaded.
+Only the installation is left out, since it downloads packages: the checkout uses the environment of this run.
 """
 
 import os
@@ -20,7 +19,7 @@ import pytest
 from tests.support.clients import Sandbox
 from tests.support.measurements import record
 from tests.support.postgres import free_port
-from tests.support.running_app import LONG_ENOUGH, ROOT, RunningApp, Visitor, wait_until
+from tests.support.running_app import ROOT, TIMEOUT, RunningApp, Visitor, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.once]
 NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pycache__", ".hypothesis")
@@ -51,13 +50,13 @@ class Checkout:
                 start_new_session=True,
             )  # fmt: skip
         try:
-            wait_until(lambda: f"Open {self.url}" in self.said.read_text() or make.poll() is not None, LONG_ENOUGH * 3)
+            wait_until(lambda: f"Open {self.url}" in self.said.read_text() or make.poll() is not None, TIMEOUT * 3)
             assert make.poll() is None, self.said.read_text()
             yield
         finally:
             if make.poll() is None:
                 os.killpg(make.pid, signal.SIGINT)
-            make.wait(LONG_ENOUGH)
+            make.wait(TIMEOUT)
 
     def processes(self) -> list[str]:
         """What still runs in its folder, by command line."""

@@ -21,18 +21,18 @@ def test_O15_under_mixed_load_memory_and_queue_stay_flat_and_nothing_fails(new_a
     many_customers = ManyCustomers(new_app(**MANY_CUSTOMERS), size(3, 20))
     load = MixedLoad(many_customers)
     memory = MemorySampler(web=many_customers.web, worker=many_customers.worker)
-    with memory.weighing():
-        load.live(SECONDS, at_least=size(1, 100))
+    with memory.sampling():
+        load.run(SECONDS, at_least=size(1, 100))
     left = load.waiting()
     wait_until(lambda: load.waiting() == 0, seconds=180, every=0.5)
 
-    growth = {name: memory.growth(name) for name in memory.weights}
-    weights = ", ".join(f"{name} {middle:.0f} MB {more:+.1f}" for name, (middle, more) in growth.items())
+    growth = {name: memory.growth(name) for name in memory.samples}
+    figures = ", ".join(f"{name} {middle:.0f} MB {more:+.1f}" for name, (middle, more) in growth.items())
     did = ", ".join(f"{number} {what}" for what, number in sorted(load.done.items()))
     record(
         "O15",
         "mixed load on one web process group and one worker (20 minutes in full)",
-        f"{did}; memory: {weights}; {left} waited at the end, all done; {len(load.failures)} wrong answers, "
+        f"{did}; memory: {figures}; {left} waited at the end, all done; {len(load.failures)} wrong answers, "
         f"{len(load.errors())} errors logged",
     )
     assert (load.failures, load.errors()) == ([], [])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import postgres, secret_scan
-from tests.support.deployment import GUIDE, Deployment, brief
+from tests.support.deployment import GUIDE, Deployment, without_checks
 from tests.support.measurements import record
 from tests.support.running_app import ROOT, wait_until
 from tests.support.sizes import size
@@ -54,10 +54,10 @@ class Upgrade(Deployment):
         shutil.copytree(ROOT / "deploy", self.machine.home / "deploy")
 
     def script(self) -> str:
-        return brief(super().script())
+        return without_checks(super().script())
 
-    def take_over(self) -> int:
-        """Follows the chapter, line by line; returns how often one had to be started again, as it says."""
+    def upgrade(self) -> int:
+        """Follows the chapter line by line. Returns how often a command had to be started again, as it says."""
         chapter = GUIDE.read_text().partition("\n## A new version\n")[2]
         chapter = chapter.replace("/etc/connect/environment", str(self.machine.settings_file))
         again = 0
@@ -71,7 +71,7 @@ class Upgrade(Deployment):
             elif line == "systemctl restart 'connect-worker@*'":
                 self.restart_worker()
             else:
-                assert "pip install" in line, f"not played: {line}"  # the packages are those of this environment
+                assert "pip install" in line, f"unknown step: {line}"  # the packages are those of this environment
         return again
 
     def _started_again(self, command: str) -> int:
@@ -96,7 +96,7 @@ def test_O11_a_new_version_takes_over_while_deliveries_go_on_and_none_fails(tmp_
         with sender.steadily("O11", PER_SECOND):
             until_more_are_in(size(20, 500))
             until_then = len(sender.acknowledged)
-            again = deployment.take_over()
+            again = deployment.upgrade()
             during = len(sender.acknowledged) - until_then
             until_more_are_in(size(20, 500))
         sent = len(sender.acknowledged)

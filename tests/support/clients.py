@@ -1,4 +1,4 @@
-"""How tests move: people through pages, SnapInspect through its control API, background work to its end."""
+"""Clients of tests: a person's browser, the stand-in's control API, and the worker."""
 
 import base64
 import gzip
@@ -27,7 +27,7 @@ from integrations.tokens import custody, storage
 PAT, COMPANY_OF_PAT = "501", "6847"
 OTHER, COMPANY_OF_OTHER = "601", "7001"
 
-# Faults that several tests order, by name. Their settings are those of integrations/sandbox/faults.py.
+# Faults that several tests inject, by name. Their settings are those of integrations/sandbox/faults.py.
 FAULTS: dict[str, dict[str, Any]] = {
     "hang": {"delay": 3600},
     "close": {"close": True},
@@ -73,7 +73,7 @@ class Sandbox:
         self.control("POST", "token_settings", {"mode": mode})
 
     def fault(self, path: str, kind: str = "", *, times: int | None = 1, **settings: Any) -> None:
-        """Orders a fault: one of `FAULTS`, a *bomb*, or only these settings."""
+        """Injects a fault: one of `FAULTS`, a *bomb*, or only these settings."""
         named = bomb() if kind == "bomb" else FAULTS[kind] if kind else {}
         self.control("POST", "faults", {"path": path, "times": times, **named, **settings})
 
@@ -144,7 +144,7 @@ class Visitor(Client):
         return self.get(f"{parts.path}?{parts.query}")  # type: ignore[return-value]
 
     def connect(self, customer: Customer, sandbox: Sandbox, *, account: str = PAT) -> Connection:
-        """All of it: press, allow, come back, and the work behind it."""
+        """Connects: presses the button, allows, follows the redirect, and runs the worker."""
         response = self.come_back(sandbox.decide(self.leave(customer), account=account))
         assert response.status_code == 303, response.status_code
         assert response["Location"] == f"/c/{customer.code}/", response["Location"]

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support import postgres
-from tests.support.deployment import Deployment, brief
+from tests.support.deployment import Deployment, without_checks
 from tests.support.running_app import ROOT
 from tests.support.systemd_machine import WEB, WORKER, Machine
 
@@ -31,13 +31,13 @@ class Cluster(Deployment):
         self.machine.add_settings(**self._settings)
         self.web_hosts = [self.machine, self._another("web-b")]
         self.worker_hosts = [self._another("worker-a"), self._another("worker-b")]
-        # Whoever else works on this database (tests.support.fork_server) does so with the same settings.
+        # For other processes on this database (tests.support.fork_server).
         self.environment |= {**self.machine.settings(), "DEBUG": "false"}
         self.start_nginx()
         return self
 
     def script(self) -> str:
-        return brief(super().script())
+        return without_checks(super().script())
 
     def _another(self, name: str) -> Machine:
         """A machine that was set up like the first one, and has its own copy of everything."""
@@ -49,7 +49,7 @@ class Cluster(Deployment):
 
     @staticmethod
     def spool(machine: Machine) -> Path:
-        """Where this machine, and no other, keeps what an exchange has brought until the database has it."""
+        """The spool folder of this machine, which no other can read."""
         return machine.home / "var" / "spool"
 
     def start_web(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:

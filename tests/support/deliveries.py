@@ -1,4 +1,4 @@
-"""What SnapInspect's server posts, and the answers; helpers of the tests about the inbox."""
+"""Posts what SnapInspect's server posts, and lets time pass for what was received."""
 
 import json
 from datetime import timedelta

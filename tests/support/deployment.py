@@ -1,7 +1,7 @@
-"""A deployment made by following docs/deploy.md to the letter: nginx with TLS, gunicorn, a worker, production settings.
+"""A deployment made by following docs/deploy.md line by line: nginx with TLS, gunicorn, a worker, production settings.
 
-What the guide shows as `sh` is run; what it shows as `console` (packages, users, systemd) is played: the processes are
-started from the ExecStart lines of deploy/systemd, with the environment file that the guide has written.
+What the guide shows as `sh` is run; what it shows as `console` (packages, users, systemd) is replaced: the processes
+are started from the ExecStart lines of deploy/systemd, with the environment file that the guide has written.
 """
 
 import os
@@ -18,11 +18,10 @@ from tests.settings import SENTINEL
 from tests.support import postgres
 from tests.support.postgres import free_port
 from tests.support.running_app import ROOT, RunningApp
-from tests.support.systemd_machine import WEB, WORKER, Machine
+from tests.support.systemd_machine import TIMEOUT_STOP, WEB, WORKER, Machine
 
 GUIDE = ROOT / "docs" / "deploy.md"
 SITE = "connect.example.com"
-TIMEOUT_STOP = 40  # seconds, of deploy/systemd
 
 
 def steps(guide: str) -> str:
@@ -30,19 +29,19 @@ def steps(guide: str) -> str:
     return "set -eu\n" + "\n".join(re.findall(r"^```sh\n(.*?)^```", guide, re.DOTALL | re.MULTILINE))
 
 
-def brief(script: str) -> str:
-    """Without what changes nothing, and is proven in tests.processes.test_deployment."""
+def without_checks(script: str) -> str:
+    """The script without the checks, which tests.processes.test_deployment runs."""
     return re.sub(r"^\.venv/bin/python manage\.py (check|registration_email)\b.*\n", "", script, flags=re.M)
 
 
 class Deployment(RunningApp):
-    """The guide followed in `folder`, with this PostgreSQL; the stand-in plays SnapInspect.
+    """The guide followed in `folder`, with this PostgreSQL; the stand-in takes SnapInspect's place.
 
     `fresh_packages` installs the pinned packages anew, as the guide says; otherwise this environment's are used.
     """
 
     certificate: Path
-    # What the site says of a web that is away, as shipped.
+    # The upstream option of the shipped site.
     when_away = "max_fails=0"
 
     def __init__(self, folder: Path, database: postgres.Server, *, fresh_packages: bool = False) -> None:
@@ -179,7 +178,7 @@ class Deployment(RunningApp):
 
     @contextmanager
     def without_web(self) -> Iterator[None]:
-        """Nobody is there whom nginx could ask."""
+        """No web process runs meanwhile."""
         for process in self.webs.values():
             self.kill(process)
         try:

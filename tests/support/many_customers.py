@@ -1,4 +1,4 @@
-"""Many customers who share one worker, and whoever posts about them."""
+"""Many customers who share one worker, and deliveries about them."""
 
 import math
 import threading
@@ -43,7 +43,7 @@ class ManyCustomers:
         return made["iInspectionID"]
 
     def post(self, word: str, companies: Iterable[int], *, each: int, per_second: float) -> int:
-        """So many deliveries about each company, evenly spread in time; returns how many those were."""
+        """Posts `each` deliveries about every company, evenly spread in time. Returns how many in all."""
         sender, about = Sender(self.app), [company for _ in range(each) for company in companies]
         with ThreadPoolExecutor(8) as pool:
             jobs = []
@@ -56,7 +56,7 @@ class ManyCustomers:
         return len(about)
 
     def delays(self, word: str, *, events: int, seconds: float = 120) -> list[float]:
-        """From arrival to the end, once so many events of this word are done; in order."""
+        """Waits until so many events of this word are done. Returns their seconds from arrival to the end, sorted."""
 
         def found() -> list[float]:
             rows = [row for row in self.app.rows(FINISHED) if row[0].startswith(f"{word}_")]
@@ -66,7 +66,7 @@ class ManyCustomers:
         return found()
 
     def size(self) -> int:
-        """Bytes that the database takes."""
+        """The bytes that the database occupies."""
         if self.app.is_on_postgresql:
             return int(self.app.rows("SELECT pg_database_size(current_database())")[0][0])
         pages, length = "SELECT page_count FROM pragma_page_count", "SELECT page_size FROM pragma_page_size"
@@ -74,7 +74,7 @@ class ManyCustomers:
 
 
 class Flood:
-    """Somebody who knows the secret posts as fast as told, until the end of the `with` block."""
+    """Posts with the right secret at this rate until the end of the `with` block."""
 
     def __init__(self, customers: ManyCustomers, company: int, *, per_minute: int) -> None:
         self._customers, self._company, self._pause = customers, company, 60 / per_minute
@@ -84,7 +84,7 @@ class Flood:
     def __enter__(self) -> "Flood":
         self._begun = time.monotonic()
         self._pool = ThreadPoolExecutor(5)
-        self._job = self._pool.submit(self._pour)
+        self._job = self._pool.submit(self._post)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,15 +97,15 @@ class Flood:
     def per_minute(self) -> float:
         return self.sent / self.seconds * 60
 
-    def _pour(self) -> None:
-        """Turn by turn about a company that nobody has, and with guessed IDs about one that somebody has."""
+    def _post(self) -> None:
+        """Alternates between an unknown company and guessed inspection IDs of a known one."""
         sender, waiting = Sender(self._customers.app), []
         while not self._ended.is_set():
             company = self._company if self.sent % 2 else 424242
             fields = {"iInspectionID": 9_000_000 + self.sent, "iCompanyID": company}
             waiting.append(self._pool.submit(sender.post, "Flood", **fields))
             self.sent += 1
-            # Never ahead of what was told, and not far ahead of what is answered.
+            # Not faster than the rate, and with at most 50 requests unanswered.
             late = self._begun + self.sent * self._pause - time.monotonic()
             if late > 0:
                 self._ended.wait(late)
@@ -116,7 +116,7 @@ class Flood:
 
 
 def moment(kept: Any) -> datetime:
-    """SQLite keeps moments as text."""
+    """The stored time; SQLite stores it as text."""
     return kept if isinstance(kept, datetime) else datetime.fromisoformat(kept)
 
 

@@ -1,4 +1,4 @@
-"""All that goes on in a busy deployment, at once and for a while; and what of the processes' memory it takes."""
+"""What happens in a busy deployment, all at once, and how much memory the processes take meanwhile."""
 
 import itertools
 import random
@@ -24,9 +24,9 @@ MEGABYTE = 2**20
 
 
 class MixedLoad:
-    """People, SnapInspect and whoever looks after the deployment, each in a thread of its own.
+    """People, SnapInspect and monitoring, each kind of action in a thread of its own.
 
-    done: how often each kind of thing was done. failures: what was answered otherwise than it should be.
+    done: how often each action was done. failures: answers with another status than expected.
     """
 
     def __init__(self, customers: ManyCustomers) -> None:
@@ -36,17 +36,17 @@ class MixedLoad:
         self._ended = threading.Event()
         self._numbers = itertools.count()
         self._sender = Sender(self.app)
-        self._reader, self._owner = self._somebody("Reading Homes"), self._somebody("Other Homes")
+        self._reader, self._owner = self._signed_up("Reading Homes"), self._signed_up("Other Homes")
         self._own = [customers.upload(7001) for _ in range(5)]
         found = re.search(r"/connections/(\w{12})/", self._owner.get(f"c/{self._owner.code}/connections/").text)
         assert found is not None
         self._connection = found[1]
 
-    def live(self, seconds: float, *, at_least: int = 3) -> None:
-        """So long, and until each kind of thing was done so often."""
+    def run(self, seconds: float, *, at_least: int = 3) -> None:
+        """Runs for so long, and until each action was done so often."""
         kinds: list[tuple[Callable[[], object], float]] = [
             (self.deliver, 0.1), (self.read, 0.5), (self.reconnect, 3), (self.exchange, 4), (self.ask, 1),
-            (self.test, 5), (self.replay, 5), (self.download, 4), (self.sweep, 2),
+            (self.test, 5), (self.replay, 5), (self.download, 4), (self.monitor, 2),
         ]  # fmt: skip
         give_up_at = time.monotonic() + seconds + 120
         with ThreadPoolExecutor(len(kinds)) as pool:
@@ -65,7 +65,7 @@ class MixedLoad:
         fields = {"iInspectionID": inspection, "iCompanyID": company}
         if number % 4 == 0:
             fields = {"iInspectionID": random.choice(self._own), "iCompanyID": 7001}
-        self._sender.post(f"Crowd_{number}", **fields)
+        self._sender.post(f"Mixed_{number}", **fields)
 
     def read(self) -> None:
         who, code = self._owner, self._owner.code
@@ -97,8 +97,8 @@ class MixedLoad:
     def download(self) -> None:
         self._check(self._owner.get(f"c/{self._owner.code}/events.csv"))
 
-    def sweep(self) -> None:
-        """Beside the worker's own: whoever watches the deployment asks what is due."""
+    def monitor(self) -> None:
+        """Monitoring asks for the readiness, which counts what is due."""
         self._check(requests.get(f"{self.app.url}health/ready", timeout=60))
 
     def waiting(self) -> int:
@@ -110,13 +110,13 @@ class MixedLoad:
         return int(self.app.rows(counted)[0][0])
 
     def errors(self) -> list[str]:
-        """What the processes wrote about trouble of their own."""
+        """The lines of the logs that report errors."""
         lines = [line for name in ("web", "worker") for line in self.app.log(name).splitlines()]
         return [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", "Traceback"))]
 
-    def _somebody(self, company: str) -> Visitor:
+    def _signed_up(self, company: str) -> Visitor:
         visitor = self.app.visitor().sign_up(company).connect(OTHER)
-        visitor.http.hooks["response"] = []  # twenty minutes of pages: others are searched for secrets
+        visitor.http.hooks["response"] = []  # twenty minutes of pages are not kept for the secret scan
         # A kept connection may be closed at the moment of its next use, which no browser would take for an answer.
         visitor.http.headers["Connection"] = "close"
         return visitor
@@ -141,17 +141,17 @@ class MixedLoad:
 
 
 class MemorySampler:
-    """Weighs processes, with all their children, once a second."""
+    """Measures the memory of processes, with all their children, once a second."""
 
     def __init__(self, **processes: subprocess.Popen[bytes]) -> None:
         self._processes = processes
-        self.weights: dict[str, list[int]] = {name: [] for name in processes}
+        self.samples: dict[str, list[int]] = {name: [] for name in processes}
         self._ended = threading.Event()
 
     @contextmanager
-    def weighing(self) -> Iterator[None]:
+    def sampling(self) -> Iterator[None]:
         with ThreadPoolExecutor(1) as pool:
-            job = pool.submit(self._weigh)
+            job = pool.submit(self._sample)
             try:
                 yield
             finally:
@@ -159,24 +159,24 @@ class MemorySampler:
                 job.result()
 
     def growth(self, name: str) -> tuple[float, float]:
-        """Megabytes in the second quarter of the time, and how many more there were in the last (medians)."""
-        weights = self.weights[name]
-        quarter = max(1, len(weights) // 4)
+        """The megabytes in the second quarter of the time, and how many more in the last (medians)."""
+        samples = self.samples[name]
+        quarter = max(1, len(samples) // 4)
         middle, last = (
-            statistics.median(some) / MEGABYTE for some in (weights[quarter : 2 * quarter + 1], weights[-quarter:])
+            statistics.median(some) / MEGABYTE for some in (samples[quarter : 2 * quarter + 1], samples[-quarter:])
         )
         return middle, last - middle
 
-    def _weigh(self) -> None:
+    def _sample(self) -> None:
         while not self._ended.wait(1):
             for name, process in self._processes.items():
-                self.weights[name].append(sum(map(resident, family(process.pid))))
+                self.samples[name].append(sum(map(resident, process_tree(process.pid))))
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """A process and all that it has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(grandchild for child in children for grandchild in family(int(child)))]
+    return [pid, *(grandchild for child in children for grandchild in process_tree(int(child)))]
 
 
 def resident(pid: int) -> int:

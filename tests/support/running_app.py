@@ -1,4 +1,4 @@
-"""A whole deployment of the tests' own: stand-in, web and worker as real processes, with a database of their own.
+"""A running app for tests: stand-in, web and worker as real processes, with a database of their own.
 
 Everything they write (logs, mail, the database) lands in one folder, which the secret scan reads at the end.
 """
@@ -37,7 +37,7 @@ NOT_FORGOTTEN = (
     "integrations_worker",
     "sqlite_",
 )
-LONG_ENOUGH = 60.0  # seconds; nothing here should need as many
+TIMEOUT = 60.0  # seconds; nothing here should need as many
 
 
 def fresh_database(how: str = "") -> str:
@@ -130,7 +130,7 @@ class RunningApp:
         self._write_dump()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the database answers, past Django: a process for every look would cost seconds. Commits."""
+        """Runs SQL without Django, since a process for each query would take seconds. Commits."""
         with self._connection() as connection:
             found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
         return found
@@ -166,7 +166,7 @@ class RunningApp:
 
     @property
     def vendor(self) -> str:
-        """What kind of database it runs on, as Django calls it."""
+        """Django's name of the database's kind."""
         return "postgresql" if self.is_on_postgresql else "sqlite"
 
     def _write_dump(self) -> None:
@@ -187,7 +187,7 @@ class RunningApp:
         """The output of a management command; raises when it fails."""
         finished = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=LONG_ENOUGH * 5,
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=TIMEOUT * 5,
         )  # fmt: skip
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
@@ -226,7 +226,7 @@ class RunningApp:
 
     @staticmethod
     def kill(process: subprocess.Popen[bytes]) -> None:
-        """kill -9, children included. What has ended already is left alone: its number may be another's by now."""
+        """kill -9, children included. A process that has ended is left alone: its id may be in use again."""
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
@@ -328,8 +328,8 @@ class Visitor:
         raise AssertionError(f"No form found for {path}")
 
 
-def wait_until(met: Callable[[], bool], seconds: float = LONG_ENOUGH, *, every: float = 0.05) -> None:
-    """Returns as soon as the condition is met; fails when that takes unreasonably long."""
+def wait_until(met: Callable[[], bool], seconds: float = TIMEOUT, *, every: float = 0.05) -> None:
+    """Returns as soon as the condition is met; fails after so many seconds."""
     give_up_at = time.monotonic() + seconds
     pause = threading.Event()
     while not met():

@@ -1,4 +1,4 @@
-"""The sentinel sweep (row T1): every secret of a test run starts with one random word; nothing written may hold it.
+"""The secret scan (row T1): every secret of a test run starts with one random word; no file written may contain it.
 
 Searched for as it is, percent-encoded, JSON-escaped, in hex (how PostgreSQL dumps bytes) and in base64 at each of its
 three offsets.

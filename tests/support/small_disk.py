@@ -1,4 +1,4 @@
-"""A disk of a few megabytes that a test can fill and free again: memory, mounted where the database lives."""
+"""A disk of a few megabytes (tmpfs) for a database, which a test can fill and free again."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Not a byte is left when this returns; who has room of its own in a file still has that."""
+        """Returns when not a byte is left. Space already allocated within files remains usable."""
         with self._ballast.open("ab", buffering=0) as ballast:
             for size in (1024 * 1024, 4096, 1):
                 try:
@@ -50,7 +50,7 @@ def small_disk() -> Iterator[SmallDisk]:
         try:
             yield SmallDisk(folder)
         finally:
-            assert _unmount(folder), "somebody still has files open on the small disk"
+            assert _unmount(folder), "files are still open on the small disk"
 
 
 def _mount(folder: Path) -> bool:

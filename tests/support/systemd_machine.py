@@ -15,6 +15,10 @@ WEB, WORKER = "connect-web@.service", "connect-worker@.service"
 # What a clone of the repository would hold, for one that has changes not committed yet.
 CLONED = ["manage.py", "gunicorn.conf.py", "requirements.txt", "connectapp", "accounts", "integrations", "templates",
           "static", "deploy"]  # fmt: skip
+# Seconds that systemd waits for the end of a process after SIGTERM.
+TIMEOUT_STOP = max(
+    int(re.findall(r"^TimeoutStopSec=(\d+)$", (UNITS / unit).read_text(), re.M)[0]) for unit in (WEB, WORKER)
+)
 
 
 def command_of(unit: str, instance: object) -> list[str]:

@@ -20,12 +20,12 @@ from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import NEW, payload
 from tests.support.running_app import RunningApp, wait_until
 from tests.support.sizes import size
+from tests.support.systemd_machine import TIMEOUT_STOP
 
 # Seconds; the product's own under `make soak`. See tests.support.counting_handler.
 LEASE_SECONDS = {} if size(0, 1) else {"LEASE_SECONDS": "6"}
 # Printed by tests.support.counting_handler, which is not imported here: that would register its handler with the tests.
 NO_SOCKET_HERE = "A socket is used inside a transaction."
-TIMEOUT_STOP = 40  # seconds, of deploy/systemd
 SETTINGS = {"EVENT_HANDLERS": "tests.support.counting_handler", **LEASE_SECONDS}
 
 
