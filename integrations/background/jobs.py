@@ -242,7 +242,7 @@ def sweep(*, by: str = "") -> int:
     spool_recovery.commit_spooled()
     queue.release_interrupted()
     # In this order: what was released is not parked any more, and would not count.
-    parked.prune()
+    parked.delete_surplus()
     parked.release_matched()
     queue.wake_due()
     recovery.note_worker_outage()

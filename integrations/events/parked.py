@@ -1,12 +1,11 @@
 """Deliveries that belong to no connection (yet), or cannot be read.
 
-Unmatched and quarantined deliveries are parked: at most MOST_PARKED in all, each for at most PARKED_FOR, the oldest are
-deleted first. An unmatched one is routed again when its company connects or reconnects, when its connection has fewer
-than `routing.MOST_OPEN` unfinished events, or when staff assign it.
+Unmatched and quarantined deliveries are parked: at most MOST_PARKED in all, the oldest are deleted first (how long they
+are kept: `operations.retention`). An unmatched one is routed again when its company connects or reconnects, when its
+connection has fewer than `routing.MOST_OPEN` unfinished events, or when staff assign it.
 """
 
 import logging
-from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q
@@ -19,7 +18,6 @@ from integrations.models import Connection, Delivery, Event, EventQueue
 logger = logging.getLogger(__name__)
 
 MOST_PARKED = 10_000
-PARKED_FOR = timedelta(days=30)
 BATCH = 1000
 
 
@@ -50,10 +48,10 @@ def release_matched() -> int:
     return Delivery.objects.unmatched().filter(pk__in=found).update(state=Delivery.State.RECEIVED) if found else 0
 
 
-def prune() -> int:
-    """Deletes what is parked for too long, or too much; returns how many."""
+def delete_surplus() -> int:
+    """Deletes the oldest of more than MOST_PARKED; returns how many."""
     parked = Delivery.objects.parked()
-    deleted = parked.filter(received_at__lt=Now() - PARKED_FOR).delete()[0]
+    deleted = 0
     first_too_many = parked.order_by("-pk").values_list("pk", flat=True)[MOST_PARKED : MOST_PARKED + 1].first()
     if first_too_many is not None:
         too_many = parked.filter(pk__lte=first_too_many).order_by().values_list("pk", flat=True)
@@ -61,7 +59,7 @@ def prune() -> int:
         while batch := list(too_many[:BATCH]):
             deleted += parked.filter(pk__in=batch).delete()[0]
     if deleted:
-        logger.warning("%s parked deliveries were thrown out: older than %s, or too many.", deleted, PARKED_FOR)
+        logger.warning("%s parked deliveries were deleted: more than %s.", deleted, MOST_PARKED)
     return deleted
 
 

@@ -106,13 +106,18 @@ RULES = [
         "deliveries",
         timedelta(days=90),
         "their arrival",
-        # Those that nobody could be found for have a rule of their own, in the inbox.
         lambda kept: (
             Delivery.objects.filter(received_at__lt=Now() - kept)
             .exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
             .exclude(_unfinished_work())
         ),
         came="received_at",
+    ),
+    Rule(
+        "parked deliveries",
+        timedelta(days=30),
+        "their arrival",
+        lambda kept: Delivery.objects.parked().filter(received_at__lt=Now() - kept),
     ),
     Rule(
         "results of tests",

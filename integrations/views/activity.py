@@ -13,7 +13,7 @@ from accounts.access import current_user, customer_for
 from accounts.models import AuditEntry
 from integrations import wording
 from integrations.models import Connection
-from integrations.views import csv_files
+from integrations.views import csv_response
 
 ENTRIES_SHOWN = 200
 HEADER = ["time (UTC)", "what", "who", "kind", "details"]
@@ -36,7 +36,7 @@ def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHt
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections, code=connection_code)
     audit.record("activity.exported", customer=customer, actor=current_user(request), subject=connection.code)
-    return csv_files.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
+    return csv_response.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
 
 
 def _entries(connection: Connection) -> "QuerySet[AuditEntry]":

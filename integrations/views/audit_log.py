@@ -9,7 +9,7 @@ from accounts import audit
 from accounts.access import OWNERS, current_user, customer_for
 from accounts.models import Customer
 from integrations import wording
-from integrations.views import activity, csv_files
+from integrations.views import activity, csv_response
 from integrations.views.forms import AuditFilter
 
 PAGE_SIZE = 50
@@ -45,7 +45,7 @@ def export(request: HttpRequest, code: str) -> StreamingHttpResponse:
     customer = customer_for(request, code, roles=OWNERS)
     entries = _filter(request, customer).entries(customer)
     audit.record("audit.exported", customer=customer, actor=current_user(request))
-    return csv_files.download(f"audit-{customer.code}.csv", activity.HEADER, activity.rows(entries))
+    return csv_response.download(f"audit-{customer.code}.csv", activity.HEADER, activity.rows(entries))
 
 
 def _filter(request: HttpRequest, customer: Customer) -> AuditFilter:

@@ -17,7 +17,7 @@ from accounts.models import Customer
 from integrations import wording
 from integrations.events.selection import Matching, fingerprint
 from integrations.models import Connection, Event, State
-from integrations.views import csv_files
+from integrations.views import csv_response
 from integrations.views.forms import EventFilter
 from integrations.views.htmx import page_or_part
 
@@ -63,7 +63,7 @@ def export(request: HttpRequest, code: str) -> HttpResponseBase:
     chosen = form.selection
     audit.record("events.exported", customer=customer, actor=current_user(request), **chosen.plain)
     name = f"events-{slugify(customer.name) or customer.code}-{timezone.now():%Y-%m-%d}.csv"
-    return csv_files.download(name, HEADER, csv_rows(chosen.of(customer)))
+    return csv_response.download(name, HEADER, csv_rows(chosen.of(customer)))
 
 
 def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from integrations.background import jobs
-from integrations.events import parked, routing
+from integrations.events import duplicates, parked, routing
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, Sandbox, work
@@ -59,7 +59,7 @@ def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_s
 def test_W16_of_deliveries_that_say_the_same_only_so_many_are_kept(
     connection: Connection, handled: list[Happening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "MOST_COPIES", 5)
+    monkeypatch.setattr(duplicates, "MOST_COPIES", 5)
     monkeypatch.setattr(routing, "BATCH", 10)
     for _ in range(3):
         for _ in range(25):

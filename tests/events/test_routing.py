@@ -13,6 +13,7 @@ from integrations.background import jobs
 from integrations.events import parked, routing, webhook_addresses
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, State
+from integrations.operations import retention
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, quick_connect, work
 from tests.support.deliveries import (
     INSPECTION,
@@ -186,8 +187,9 @@ def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
     left = list(Delivery.objects.order_by("pk"))
     assert [delivery.inspection_id for delivery in left] == ["3", "4", "5", "6", ""]
 
-    Delivery.objects.filter(pk=left[0].pk).update(received_at=Now() - parked.PARKED_FOR - timedelta(hours=1))
-    jobs.sweep()
+    (rule,) = (rule for rule in retention.RULES if rule.what == "parked deliveries")
+    Delivery.objects.filter(pk=left[0].pk).update(received_at=Now() - rule.kept - timedelta(hours=1))
+    list(retention.prune(rule))
     record(
         "W12", "more parked than the cap, and one older than the rule", f"{Delivery.objects.count()} kept of a cap of 5"
     )

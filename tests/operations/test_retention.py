@@ -65,7 +65,6 @@ def test_events_and_deliveries_go_with_all_that_hangs_on_them(
 
 def test_work_that_is_not_done_stays_whatever_its_age(connection: Connection, sandbox: Sandbox, stranger: Any) -> None:
     announce(stranger, upload(sandbox))
-    announce(stranger, upload(sandbox, company="7001"), company="7001")  # nobody's
     Event.objects.update(state=Event.State.RETRYING, finished_at=None)
     age(Event, "received_at")
     age(Delivery, "received_at")
@@ -75,7 +74,18 @@ def test_work_that_is_not_done_stays_whatever_its_age(connection: Connection, sa
     prune()
 
     assert Event.objects.count() == 1
-    assert set(Delivery.objects.values_list("state", flat=True)) == {"placed", "unmatched"}
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"placed"}
+
+
+def test_parked_deliveries_are_kept_for_thirty_days(connection: Connection, sandbox: Sandbox, stranger: Any) -> None:
+    announce(stranger, upload(sandbox, company="7001"), company="7001")  # nobody's
+    age(Delivery, "received_at", by=timedelta(days=29))
+    assert prune()["parked deliveries"] == 0
+
+    age(Delivery, "received_at", by=timedelta(days=2))
+
+    assert prune()["parked deliveries"] == 1
+    assert not Delivery.objects.exists()
 
 
 def test_a_disconnected_connections_events_are_kept_for_thirty_days(

@@ -1,0 +1,112 @@
+"""Which deliveries say the same: does a delivery announce a new event, or repeat an existing one?
+
+A delivery joins the newest event of the same connection, type, inspection and review when its bytes are equal and
+
+    that event is unfinished      and its look-up, still to come, will show whatever this delivery announces; or
+    it came within 2 h 15 min     of that event's first delivery, and a new look-up equals that event's content. Where
+                                  nothing can be looked up, coming in time is enough.
+
+Otherwise it makes a new event. The reasons: SnapInspect tries five times within two hours, with equal bytes, and sends
+no event ID; but a second real upload sends equal bytes too, so equal bytes alone never make a repetition. Only the
+*newest* event counts: status A, B, A is three events, although the third delivery equals the first. The review is part
+of the comparison, since two reviews of one inspection are two events. A delivery never joins a failed or ignored event
+without content: no content equals theirs.
+
+An event that recovery made (see `recovery`) has no bytes. A delivery of that inspection which comes within the same
+time joins it when the look-up shows nothing new: SnapInspect's late tries for what recovery has found already.
+
+This module decides whether a look-up is needed, `attempts` what it shows: until then the new event has `repeat_of` set.
+"""
+
+from collections import Counter
+from datetime import timedelta
+
+from django.db.models import Count, Max
+from django.utils import timezone
+
+from integrations.events import verification
+from integrations.events.parsed_deliveries import ParsedDelivery
+from integrations.models import Delivery, Event, EventDelivery
+
+# The vendor's two hours for its five tries, and a quarter of an hour for slow clocks and queues.
+REPEATS_WITHIN = timedelta(hours=2, minutes=15)
+# A possible repetition is looked up after this: more copies may follow, and one look-up serves them all.
+REPEAT_DELAY = timedelta(seconds=3)
+# Of equal deliveries of one event no more are kept: anybody who knows the address can send them.
+MOST_COPIES = 1000
+
+Subject = tuple[int, str, str, str]  # connection, inspection, type, review
+Pair = tuple[ParsedDelivery, Event]
+
+
+class NewestEvents:
+    """The newest event of every subject of these deliveries; decides which of them join it and which make a new one."""
+
+    def __init__(self, deliveries: list[ParsedDelivery]) -> None:
+        self.created: list[Event] = []
+        connections = {pk for delivery in deliveries for pk in delivery.connections}
+        inspections = {delivery.hint.inspection_id for delivery in deliveries}
+        types = {delivery.hint.type for delivery in deliveries}
+        of_these = Event.objects.filter(connection__in=connections, inspection_id__in=inspections).order_by()
+        subjects = of_these.filter(type__in=types).values("connection", "inspection_id", "type", "review_id")
+        newest = Event.objects.filter(pk__in=subjects.annotate(newest=Max("pk")).values("newest"))
+        self._newest: dict[Subject, Event] = {
+            (event.connection_id, event.inspection_id, event.type, event.review_id): event
+            for event in newest.defer("content")
+        }
+        recent = of_these.filter(recovered=True, received_at__gt=timezone.now() - REPEATS_WITHIN)
+        inspected = recent.values("connection", "inspection_id").annotate(newest=Max("pk")).values("newest")
+        self._recovered = {
+            (event.connection_id, event.inspection_id): event
+            for event in Event.objects.filter(pk__in=inspected).defer("content")
+        }
+
+    def event_for(self, delivery: ParsedDelivery, connection: int) -> Event:
+        """The event that this delivery belongs to: an existing one, or one that is added to `created`."""
+        hint = delivery.hint
+        subject = (connection, hint.inspection_id, hint.type, hint.review_id)
+        can_look_up = verification.can_look_up(hint.inspection_id)
+        newest = self._newest.get(subject)
+        repeat_of = None
+        if newest is not None and newest.body_sha256 == delivery.body_sha256:
+            if newest.look_up_is_to_come:
+                return newest
+            if newest.is_open or delivery.received_at - newest.received_at <= REPEATS_WITHIN:
+                if not can_look_up:
+                    return newest
+                repeat_of = newest
+        if repeat_of is None and can_look_up:
+            repeat_of = self._recovered.get((connection, hint.inspection_id))
+        event = Event(
+            connection_id=connection,
+            type=hint.type,
+            inspection_id=hint.inspection_id,
+            review_id=hint.review_id,
+            company_id=hint.company_id,
+            body_sha256=delivery.body_sha256,
+            received_at=delivery.received_at,
+            repeat_of=repeat_of,
+            next_attempt_at=delivery.received_at + (REPEAT_DELAY if repeat_of else timedelta()),
+        )
+        self.created.append(event)
+        self._newest[subject] = event
+        return event
+
+
+def without_surplus(pairs: list[Pair], *, new: set[int]) -> list[Pair]:
+    """Those of events with fewer than MOST_COPIES deliveries; deletes the other deliveries, which say the same.
+
+    new: events just made, each of which keeps the delivery that made it.
+    """
+    ids = {pk for _, event in pairs for pk in (event.pk, event.repeat_of_id) if pk is not None} - new
+    linked = EventDelivery.objects.filter(event__in=ids).order_by().values("event").annotate(n=Count("pk"))
+    copies = Counter(dict(linked.values_list("event", "n")))
+    kept = []
+    for delivery, event in pairs:
+        if copies[event.pk] + copies[event.repeat_of_id] < MOST_COPIES or (event.pk in new and not copies[event.pk]):
+            copies[event.pk] += 1
+            kept.append((delivery, event))
+    if len(kept) < len(pairs):
+        surplus = {delivery.pk for delivery, _ in pairs} - {delivery.pk for delivery, _ in kept}
+        Delivery.objects.filter(pk__in=surplus).delete()
+    return kept
