@@ -62,7 +62,7 @@ def missing_programs() -> list[str]:
 
 
 def _start(arguments: list[str], database_url: str, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
-    # Whatever this machine is told about bytecode: to rewrite the asserts of all tests anew takes five seconds.
+    # Bytecode is kept whatever the environment says: pytest takes five seconds to rewrite all asserts.
     environment = os.environ | {"DATABASE_URL": database_url, "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-m", "pytest", *arguments]
     return subprocess.Popen(command, env=environment, stdout=output, stderr=output)

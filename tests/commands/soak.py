@@ -149,10 +149,10 @@ def results(database: str) -> Results:
 
 def commit() -> str:
     """What was tested, as git names it; empty outside a checkout."""
-    told = subprocess.run(
+    finished = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return told.stdout.strip()
+    return finished.stdout.strip()
 
 
 def engine(database: str, url: str) -> str:

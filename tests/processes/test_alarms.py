@@ -34,14 +34,13 @@ from integrations.snapinspect import client
 from integrations.tokens import proof
 from tests.conftest import AppFactory
 from tests.operations.test_metrics import BEARER, TOKEN
-from tests.processes.test_webhooks import without_database
 from tests.support import troubled_connections
 from tests.support.clients import Sandbox, send_mail_through
 from tests.support.deliveries import NEW, payload, post
 from tests.support.measurements import record
 from tests.support.postgres import free_port
 from tests.support.prometheus import RULES, Prometheus, names, rules, samples, seconds
-from tests.support.running_app import ROOT, Visitor, wait_until
+from tests.support.running_app import ROOT, Visitor, wait_until, without_database
 from tests.support.sizes import size
 from tests.tokens.test_keys import OTHER_KEY
 
@@ -127,7 +126,7 @@ def monitored(
 
 @contextmanager
 def refused_writes(table: str, column: str, condition: str) -> Iterator[None]:
-    """The database does not take rows of this table that are not so, whoever writes them."""
+    """The database refuses rows of this table that do not meet the condition."""
     where = f"NOT ({condition})"
     with database.cursor() as cursor:
         if database.vendor == "postgresql":

@@ -160,17 +160,17 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
     found = fork_server.do("connection_states", ids=connections)
     works = sum(state["works"] and state["state"] == "connected" for state in found)
     entries = cluster.rows("SELECT subject, detail FROM accounts_auditentry WHERE kind = 'connection.needs_reconnect'")
-    told = [detail for code, detail in entries if code in codes]
+    asked_for_help = [detail for code, detail in entries if code in codes]
 
     record(
         "R16",
         f"SIGTERM restarts under constant refresh: {HOSTS}",
         f"{2 * rounds} restarts, {exchanges} exchanges, {len(connections) - works} of {len(connections)} connections"
-        f" lost, {len(told)} times a person was asked; {len(sender.acknowledged)} deliveries acknowledged;"
+        f" lost, {len(asked_for_help)} times a person was asked; {len(sender.acknowledged)} deliveries acknowledged;"
         f" {asked.total() - asked[302]} of {asked.total()} pages failed",
         database="postgresql",
     )
-    assert (works, told) == (len(connections), [])
+    assert (works, asked_for_help) == (len(connections), [])
     assert exchanges > 2 * rounds
     assert asked[302]
 

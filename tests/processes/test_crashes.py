@@ -266,7 +266,7 @@ def test_T9_a_killed_disconnect_is_finished_by_the_sweep(running_app: RunningApp
 def test_a_worker_killed_while_somebody_signs_in_leaves_no_pair_behind(
     running_app: RunningApp, fork_server: ForkServer
 ) -> None:
-    # Whoever finds an exchange that was sent and not answered cannot know more than that.
+    # An exchange that was sent and not answered has an unknown outcome.
     expected = {
         "before send": "unreachable",
         "before spool": "unreachable",

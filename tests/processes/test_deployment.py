@@ -63,9 +63,9 @@ def test_metrics_are_told_to_this_machine_with_the_token_and_leave_no_line(deplo
     def ask(**headers: str) -> requests.Response:
         return requests.get(f"{deployment.url}metrics", headers=headers, verify=str(deployment.certificate), timeout=30)
 
-    told = ask(Authorization=f"Bearer {deployment.machine.settings()['METRICS_TOKEN']}")
+    answer = ask(Authorization=f"Bearer {deployment.machine.settings()['METRICS_TOKEN']}")
 
-    assert (told.status_code, 'connect_ready{part="database"} 1.0' in told.text) == (200, True)
+    assert (answer.status_code, 'connect_ready{part="database"} 1.0' in answer.text) == (200, True)
     assert ask().status_code == 401
     assert "/metrics" not in (deployment.folder / "connect.access.log").read_text()
 

@@ -156,7 +156,7 @@ def test_H8_who_signs_in_too_often_is_told_so_by_every_process_with_the_number(d
 
 def test_H8_every_error_of_nginx_names_the_request_and_no_version(deployment: Deployment) -> None:
     head, end = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", b"\r\n"
-    door = f"POST /webhooks/snapinspect/{deployment.webhook_secret}/".encode()
+    webhook = f"POST /webhooks/snapinspect/{deployment.webhook_secret}/".encode()
     plain = requests.get(f"{deployment.plain}connect/callback/", allow_redirects=False, timeout=30)
     seen = {
         "400, a header of 20 kB": (send(deployment, b"GET /" + head + b"X: " + b"x" * 20_000 + b"\r\n" + end), 400),
@@ -166,12 +166,12 @@ def test_H8_every_error_of_nginx_names_the_request_and_no_version(deployment: De
         "404": (send(deployment, b"GET /said-by-nginx" + head + end), 404),
         "405": (send(deployment, b"TRACE /" + head + end), 405),
         "413, a form": (send(deployment, b"POST /" + head + b"Content-Length: 9999999\r\n" + end), 413),
-        "413, a delivery": (send(deployment, door + head + b"Content-Length: 70000\r\n" + end), 413),
+        "413, a delivery": (send(deployment, webhook + head + b"Content-Length: 70000\r\n" + end), 413),
         "414": (send(deployment, b"GET /" + b"a" * 20_000 + head + end), 414),
     }
     with deployment.without_web():
         seen["503, the app is away"] = send(deployment, b"GET /" + head + end), 503
-        seen["503, for a delivery"] = send(deployment, door + head + b"Content-Length: 2\r\n" + end + b"{}"), 503
+        seen["503, for a delivery"] = send(deployment, webhook + head + b"Content-Length: 2\r\n" + end + b"{}"), 503
         refused = [one for one in flood(deployment, b"GET /" + head + end) if one.status != 503]
         seen["429"] = refused[0], 429
     if size(0, 1):  # takes a minute, the time that nginx waits for an answer

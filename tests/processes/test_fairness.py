@@ -47,7 +47,7 @@ def no_faults(many_customers: ManyCustomers) -> Iterator[None]:
 
 
 def others_delays(many_customers: ManyCustomers, *, troubled: int = 0) -> list[float]:
-    """Inspections are announced, first those of so many troubled companies, then the others'; the others' delays."""
+    """Posts deliveries of so many troubled companies, then of the others. Returns the delays of the others."""
     word = f"Others{next(words)}"
     many_customers.post(f"{word}first", many_customers.companies[:troubled], each=5, per_second=50)
     posted = many_customers.post(word, many_customers.companies[TROUBLED:], each=EACH, per_second=PER_SECOND)

@@ -7,11 +7,8 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import requests
 
@@ -21,7 +18,7 @@ from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import INSPECTION, NEW
 from tests.support.measurements import record
 from tests.support.postgres import free_port
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import wait_until, without_database
 from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, ConnectedApp, Sender
 
@@ -174,7 +171,7 @@ def test_W3_every_delivery_five_times_at_once_is_one_event_with_one_effect_and_a
         for job in [pool.submit(sender.post, f"W3_{one}", iInspectionID=one) for one in inspections for _ in range(5)]:
             job.result()
     connected_app.wait_until_done("W3", len(inspections))
-    connected_app.until_nothing_waits()
+    connected_app.wait_until_idle()
     found = connected_app.found("W3")
     looks = [len(sandbox.calls(f"/inspections/{inspection}")) for inspection in inspections]
     sandbox.control("POST", "webhooks/resume")
@@ -188,24 +185,6 @@ def test_W3_every_delivery_five_times_at_once_is_one_event_with_one_effect_and_a
     assert found.done == sum(found.states.values()) == len(found.effects) == len(inspections)
     assert found.most_effects == 1
     assert max(looks) <= 2
-
-
-@contextmanager
-def without_database(running_app: RunningApp) -> Iterator[None]:
-    """Makes the app's database unreachable for every process; it comes back unharmed."""
-    url = running_app.environment["DATABASE_URL"]
-    if not running_app.is_on_postgresql:
-        home = Path(urlsplit(url).path[1:]).parent
-        away = home.rename(home.with_name("away"))
-        yield
-        away.rename(home)
-        return
-    name = url.rpartition("/")[2]
-    with psycopg.connect(url.rpartition("/")[0] + "/postgres", autocommit=True) as admin:
-        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        yield
-        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 @pytest.mark.slow

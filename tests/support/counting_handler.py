@@ -18,13 +18,13 @@ if os.environ.get("LEASE_SECONDS"):
     queue.RENEW_AFTER = float(os.environ["LEASE_SECONDS"]) / 5
 
 
-def notice(audited: str, arguments: tuple[object, ...]) -> None:
+def report_socket(audited: str, arguments: tuple[object, ...]) -> None:
     if audited in {"socket.connect", "http.client.send"} and database.in_atomic_block:
         print(NO_SOCKET_HERE, file=sys.stderr, flush=True)
 
 
-# Row O3: whoever talks to others while a transaction is open keeps everybody else from writing to SQLite.
-sys.addaudithook(notice)
+# Row O3: a network call inside a transaction would keep all other processes from writing to SQLite.
+sys.addaudithook(report_socket)
 
 
 @on("*", in_transaction=True)

@@ -1,6 +1,6 @@
-"""What gunicorn serves in the crash tests: the app, with places where it dies or hangs when told to.
+"""What gunicorn serves in the crash tests: the app, with points where it dies or hangs on request.
 
-A file `point` in the folder KILL_FOLDER names the place; it works once. Places:
+A file `point` in the folder KILL_FOLDER names the point; it works once. Points:
 
     before redeem    the callback has read the query
     after redeem     the state is used up, nothing is sealed

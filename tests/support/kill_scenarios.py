@@ -128,22 +128,22 @@ def run_schedulers_at_once(connected_app: ConnectedApp, injected: str) -> None:
     wait_until(lambda: len(connected_app.effects_about(missed)) == len(missed), every=0.25)
     app.sandbox.control("POST", "webhooks/resume")
     settled = app.sandbox.control("GET", "webhooks", wait=30)
-    connected_app.until_nothing_waits()
+    connected_app.wait_until_idle()
     found, recovered = connected_app.found("O13"), connected_app.effects_about(missed)
-    told = mails_about(app, "Charlie's Lettings") - mails
+    mailed = mails_about(app, "Charlie's Lettings") - mails
 
     record(
         "O13",
         injected,
         f"{deliveries} deliveries, {len(missed)} inspections to recover and 1 notice: {sum(found.effects.values())}, "
-        f"{sum(recovered.values())} and {told} effects",
+        f"{sum(recovered.values())} and {mailed} effects",
         database=connected_app.app.vendor,
     )
     assert {result.status for result in results} == {0}
     assert set(missed) <= set(settled["acknowledged"]), settled["deliveries"]
     assert found.done == len(found.effects) == sum(found.effects.values()) == deliveries
     assert recovered == {str(inspection): 1 for inspection in missed}
-    assert told == 1
+    assert mailed == 1
 
 
 def mails_about(app: RunningApp, customer: str) -> int:

@@ -328,6 +328,24 @@ class Visitor:
         raise AssertionError(f"No form found for {path}")
 
 
+@contextmanager
+def without_database(app: RunningApp) -> Iterator[None]:
+    """Makes the app's database unreachable for every process; it comes back unharmed."""
+    url = app.environment["DATABASE_URL"]
+    if not app.is_on_postgresql:
+        home = Path(urlsplit(url).path[1:]).parent
+        away = home.rename(home.with_name("away"))
+        yield
+        away.rename(home)
+        return
+    name = url.rpartition("/")[2]
+    with psycopg.connect(url.rpartition("/")[0] + "/postgres", autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        yield
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
 def wait_until(met: Callable[[], bool], seconds: float = TIMEOUT, *, every: float = 0.05) -> None:
     """Returns as soon as the condition is met; fails after so many seconds."""
     give_up_at = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Connections in trouble: many at once, refused, called, and time that passes for all of them."""
+"""Connections that fail: makes many, revokes their tokens, calls, and lets time pass."""
 
 import secrets
 from datetime import timedelta
@@ -22,9 +22,9 @@ FIRST_COMPANY = 20_000
 def connect(
     sandbox: Sandbox, customer: Customer, by: User, number: int, *, first: int = FIRST_COMPANY
 ) -> list[Connection]:
-    """So many connections of this customer, with the pairs that they were given.
+    """Makes connections of this customer with token pairs, each to a company of its own.
 
-    Each is to a company of its own; `first` is the number of the first of them.
+    `first`: the id of the first company; the others follow.
     """
     made = []
     for company in range(first, first + number):
@@ -42,14 +42,14 @@ def connect(
 
 
 def pass_time(passed: timedelta) -> None:
-    """Everything that was written down lies so much further back."""
+    """Moves all stored times back by this much."""
     for model in (Connection, TokenPair, CircuitBreaker):
         moments = [field.name for field in model._meta.fields if isinstance(field, models.DateTimeField)]
         model._default_manager.update(**{name: F(name) - passed for name in moments})
 
 
 def work_until_idle() -> None:
-    """What the workers do until nothing is due; connections that wait for their turn are left alone."""
+    """Drains until nothing is due, as workers do."""
     for _ in range(1000):
         if not jobs.due():
             return
@@ -58,12 +58,12 @@ def work_until_idle() -> None:
 
 
 def refuse(sandbox: Sandbox) -> None:
-    """Access tokens are ended at SnapInspect; the refresh tokens still work."""
+    """Revokes all access tokens at SnapInspect; the refresh tokens still work."""
     sandbox.control("POST", "revoke_all", {"kind": "access"})
 
 
 def fails(connection: Connection, path: str = "user") -> api_client.NoAnswer:
-    """Calls, which must not bring an answer; returns why."""
+    """Makes a call that must fail. Returns its failure."""
     try:
         api_client.get(connection, path)
     except api_client.NoAnswer as failure:

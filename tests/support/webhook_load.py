@@ -42,9 +42,9 @@ class Sender:
         self.seconds: list[float] = []
         self._kept = threading.local()
 
-    def post(self, type_: str, *, patience: float = 120, **fields: int) -> None:
+    def post(self, type_: str, *, seconds: float = 120, **fields: int) -> None:
         body = payload(type_) | fields
-        give_up_at = time.monotonic() + patience
+        give_up_at = time.monotonic() + seconds
         while True:
             self.tries += 1
             begun = time.monotonic()
@@ -70,7 +70,7 @@ class Sender:
 
     @contextmanager
     def steadily(self, word: str, per_second: int) -> Iterator[None]:
-        """Posts at this pace, whatever the answers; at the end waits until each is acknowledged."""
+        """Posts at this rate, whatever the answers; at the end waits until each is acknowledged."""
         ended = threading.Event()
 
         def keep_the_pace(pool: ThreadPoolExecutor) -> list[Future[None]]:
@@ -98,7 +98,7 @@ class Sender:
 
 @dataclass(frozen=True)
 class Found:
-    """What stands in the database about one test's types."""
+    """What the database holds about one test's types."""
 
     stored: set[str]
     states: Counter[str]
@@ -135,7 +135,7 @@ class ConnectedApp:
 
     @contextmanager
     def without_web(self) -> Iterator[None]:
-        """One web fewer; afterwards it is back, where it was."""
+        """Runs with one web process group fewer; starts another afterwards."""
         self.kill_web()
         yield
         self.start_web()
@@ -161,13 +161,13 @@ class ConnectedApp:
         assert process.wait(TIMEOUT_STOP) == 0, process.args
 
     def kill_workers(self) -> int:
-        """All of them; others take their place. Returns how many."""
+        """Kills all workers and starts others. Returns how many."""
         killed = [self.app.kill(worker) for worker in self._workers]
         self._workers = [self.app.start_worker() for _ in killed]
         return len(killed)
 
     def missed(self, number: int) -> list[int]:
-        """Inspections that are uploaded while SnapInspect's webhooks pause."""
+        """Uploads inspections while SnapInspect's webhooks pause. Returns their ids."""
         sandbox = self.app.sandbox
         sandbox.control("POST", "webhooks/pause")
         uploads = [sandbox.control("POST", "inspections", {"company": int(COMPANY_OF_PAT)}) for _ in range(number)]
@@ -185,7 +185,7 @@ class ConnectedApp:
         )
 
     def effects_about(self, inspections: list[int]) -> Counter[str]:
-        """How often the handler has heard of each."""
+        """How often the handler processed each of these inspections."""
         wanted = {str(inspection) for inspection in inspections}
         return Counter(effect["inspection"] for effect in self._effects() if effect["inspection"] in wanted)
 
@@ -194,12 +194,12 @@ class ConnectedApp:
         return [json.loads(kept) if isinstance(kept, str) else kept for (kept,) in details]
 
     def wait_until_done(self, word: str, events: int, *, seconds: float = 150) -> Found:
-        """What is found once so many events of this test are done, and nothing of it waits to be placed."""
+        """Waits until so many events of this test are done. Returns what is stored then."""
         wait_until(lambda: self.found(word).done >= events, seconds=seconds, every=0.25)
         return self.found(word)
 
-    def until_nothing_waits(self) -> None:
-        """Every delivery is placed and every event finished, possible repetitions included."""
+    def wait_until_idle(self) -> None:
+        """Waits until every delivery is routed and every event finished, repetitions included."""
         waiting = (
             "SELECT (SELECT count(*) FROM integrations_delivery WHERE state = 'received')"
             " + (SELECT count(*) FROM integrations_event WHERE state IN ('received', 'processing', 'retrying'))"
