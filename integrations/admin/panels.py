@@ -15,6 +15,7 @@ from accounts import audit
 from accounts.access import current_user
 from integrations import wording
 from integrations.calls import panels, tables
+from integrations.calls.api_client import NoAnswer
 from integrations.models import Connection, Panel, PanelAnswer
 from integrations.snapinspect import safe_urls
 
@@ -104,7 +105,7 @@ class PanelAdmin(admin.ModelAdmin[Panel]):
             audit.record("panel.tried_by_staff", customer=connection.customer, actor=user, subject=connection.code)
             try:
                 context["table"] = panels.fetch(panel, connection)
-            except panels.FetchFailed as nothing:
+            except NoAnswer as nothing:
                 context["nothing"] = nothing
         return TemplateResponse(request, "admin/integrations/panel/try.html", context)
 

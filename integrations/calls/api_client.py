@@ -6,6 +6,7 @@ whose error kind pages put into words.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from integrations.calls import limits, verdicts
@@ -24,21 +25,19 @@ PERSON_WAITS_BYTES = 2_000_000
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
+@dataclass(eq=False)
 class NoAnswer(Exception):
     """A call without a result.
 
-    error_kind: fit for data and pages. is_outage: the same call may succeed later, but not before `retry_after` seconds
-    if SnapInspect has said so.
+    error_kind: fit for data and pages; detail explains it to staff. is_outage: the same call may succeed later, but not
+    before `retry_after` seconds if SnapInspect has said so.
     """
 
-    def __init__(
-        self, error_kind: str, *, is_outage: bool, status: int | None = None, retry_after: float = 0.0
-    ) -> None:
-        super().__init__(error_kind)
-        self.error_kind = error_kind
-        self.is_outage = is_outage
-        self.status = status
-        self.retry_after = retry_after
+    error_kind: str
+    is_outage: bool
+    status: int | None = None
+    retry_after: float = 0.0
+    detail: str = ""
 
 
 def get(connection: Connection, path: str, *, deadline: float | None = None) -> Answer:
@@ -127,7 +126,7 @@ def _as_no_answer(connection: Connection) -> Iterator[None]:
         wait = error.retry_after or 0.0
         raise NoAnswer(error.kind, is_outage=is_outage, status=error.status, retry_after=wait) from None
     except renewal.NotRenewed as problem:
-        verdicts.record_failed_renewal(connection, problem)
+        verdicts.record(connection, Verdict(error_kind=problem.error_kind, refused=problem.needs_person))
         raise NoAnswer(problem.error_kind, is_outage=not problem.needs_person) from None
     except limits.Busy:
         raise NoAnswer("busy", is_outage=True) from None

@@ -19,23 +19,28 @@ def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
 
     Raises BadPath for a path that would leave the API base: nothing was sent, and nothing is recorded.
     """
-    asked = ExplorerCall(customer=connection.customer, connection=connection, by=by, path=path)
-    shown = None
+    call = ExplorerCall(customer=connection.customer, connection=connection, by=by, path=path)
+    answer = None
     try:
-        shown = api_client.get_raw(connection, path)
+        answer = api_client.get_raw(connection, path)
     except api_client.NoAnswer as no:
-        asked.error_kind, asked.status = no.error_kind, no.status
+        call.error_kind, call.status = no.error_kind, no.status
     else:
-        asked.status, asked.size = shown.status, shown.size
-        asked.duration = timedelta(seconds=shown.seconds)
+        call.status, call.size = answer.status, answer.size
+        call.duration = timedelta(seconds=answer.seconds)
     with transaction.atomic():
-        asked.save()
-        if shown is None:
+        call.save()
+        if answer is None:
             ExplorerAnswer.objects.filter(by=by).delete()
         else:
-            _keep(shown, asked, by)
-        _delete_old_calls(connection.customer)
-    return asked
+            text, is_cut = _formatted(answer)
+            stored = {"text": text, "is_json": answer.json is not None, "is_cut": is_cut or answer.is_cut}
+            # Of two answers at the same moment the one that is stored last stays.
+            ExplorerAnswer.objects.update_or_create(by=by, defaults={"call": call, "at": Now(), **stored})
+        calls = ExplorerCall.objects.filter(customer=connection.customer).order_by("-pk")
+        old = calls[ExplorerCall.KEPT_PER_CUSTOMER :].values_list("pk", flat=True)
+        ExplorerCall.objects.filter(pk__in=list(old)).delete()
+    return call
 
 
 def history(customer: Customer) -> list[ExplorerCall]:
@@ -61,22 +66,9 @@ def as_curl(path: str) -> str:
     return f'curl -H "Authorization: Bearer $SNAPINSPECT_TOKEN" {shlex.quote(url)}'
 
 
-def _keep(shown: RawAnswer, asked: ExplorerCall, by: User) -> None:
-    text, is_cut = _formatted(shown)
-    answer = {"call": asked, "at": Now(), "text": text, "is_json": shown.json is not None}
-    # Of two answers at the same moment the one that is stored last stays.
-    ExplorerAnswer.objects.update_or_create(by=by, defaults={**answer, "is_cut": is_cut or shown.is_cut})
-
-
-def _formatted(shown: RawAnswer) -> tuple[str, bool]:
+def _formatted(answer: RawAnswer) -> tuple[str, bool]:
     """The answer as text for people, and whether it was cut."""
     most = ExplorerAnswer.LONGEST
-    if shown.json is not None:
-        return tables.pretty(shown.json, most=most)
-    return shown.text[:most], len(shown.text) > most
-
-
-def _delete_old_calls(customer: Customer) -> None:
-    calls = ExplorerCall.objects.filter(customer=customer).order_by("-pk")
-    old = calls[ExplorerCall.KEPT_PER_CUSTOMER :].values_list("pk", flat=True)
-    ExplorerCall.objects.filter(pk__in=list(old)).delete()
+    if answer.json is not None:
+        return tables.pretty(answer.json, most=most)
+    return answer.text[:most], len(answer.text) > most

@@ -51,11 +51,7 @@ def test(connection: Connection, *, by: User) -> ConnectionTest | None:
     """
     if not connection.claim_test():
         return None
-    try:
-        with limits.slot(connection.pk):
-            verdict = check(connection)
-    except limits.Busy:
-        verdict = Verdict(error_kind="busy")
+    verdict = _recorded(connection, _ask_in_slot)
     profile = verdict.profile
     kept = ConnectionTest.objects.create(
         connection=connection,
@@ -75,30 +71,30 @@ def test(connection: Connection, *, by: User) -> ConnectionTest | None:
 
 
 def replace_tokens(connection: Connection, *, by: User) -> str:
-    """Exchanges the pair in use because this person asked; returns the kind of error, empty when it worked."""
-    try:
+    """Exchanges the current pair because this person asked; returns the kind of error, empty when it worked."""
+
+    def replace_and_ask(connection: Connection) -> Verdict:
         with limits.slot(connection.pk):
             audit.record("tokens.replacing", customer=connection.customer, actor=by, subject=connection.code)
             renewal.replace(connection)
-            return check(connection).error_kind
-    except limits.Busy:
-        return "busy"
-    except renewal.NotRenewed as problem:
-        verdicts.record_failed_renewal(connection, problem)
-        return problem.error_kind
-    except CannotUnseal:
-        verdicts.record(connection, Verdict(error_kind="cannot_unseal"))
-        return "cannot_unseal"
+            return api_client.ask_user(connection)
+
+    return _recorded(connection, replace_and_ask).error_kind
+
+
+def _ask_in_slot(connection: Connection) -> Verdict:
+    with limits.slot(connection.pk):
+        return api_client.ask_user(connection)
 
 
 def _recorded(connection: Connection, ask: Callable[[Connection], Verdict]) -> Verdict:
-    """The verdict that `ask` returns or raises, recorded on the connection if SnapInspect or our keys decided it."""
+    """The verdict that `ask` returns, or that its exception stands for, recorded on the connection."""
     try:
         verdict = ask(connection)
     except limits.Busy:
-        return Verdict(error_kind="busy")
+        verdict = Verdict(error_kind="busy")
     except custody.NoTokens:
-        return Verdict(error_kind="nothing_kept")
+        verdict = Verdict(error_kind="nothing_kept")
     except renewal.NotRenewed as problem:
         verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
     except CannotUnseal:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from integrations.calls import api_client, health_check, tables
+from integrations.calls.api_client import NoAnswer
 from integrations.calls.tables import Table
 from integrations.models import Connection, Panel, PanelAnswer, State
 from integrations.snapinspect.errors import BadPath
@@ -30,17 +31,6 @@ class PanelContent:
     status: int | None = None
     detail: str = ""
     is_waiting: bool = False
-
-
-class FetchFailed(Exception):
-    """A call without a table. may_show_last: the table before it may still be true."""
-
-    def __init__(self, error_kind: str, *, status: int | None = None, detail: str = "", may_show_last: bool) -> None:
-        super().__init__(error_kind)
-        self.error_kind = error_kind
-        self.status = status
-        self.detail = detail
-        self.may_show_last = may_show_last
 
 
 def all_panels() -> list[Panel]:
@@ -70,12 +60,15 @@ def load(panel: Panel, connection: Connection) -> PanelContent:
             return _content(kept, is_waiting=True)
         try:
             found = fetch(panel, connection)
-        except FetchFailed as failure:
+        except NoAnswer as failure:
             if failure.error_kind == "busy":
                 kept.release()
                 return _content(kept, is_waiting=True)
             kept.note_failure(
-                failure.error_kind, status=failure.status, detail=failure.detail, may_show_last=failure.may_show_last
+                failure.error_kind,
+                status=failure.status,
+                detail=failure.detail,
+                may_show_last=failure.is_outage or failure.error_kind == "token_refused",
             )
         else:
             kept.keep(found.stored(), seconds=panel.refresh_seconds)
@@ -84,7 +77,7 @@ def load(panel: Panel, connection: Connection) -> PanelContent:
 
 
 def fetch(panel: Panel, connection: Connection) -> Table:
-    """The panel's table, fetched now and not stored. Raises FetchFailed."""
+    """The panel's table, fetched now and not stored. Raises NoAnswer."""
     return _account(connection) if panel.is_built_in else _rows(panel, connection)
 
 
@@ -92,20 +85,17 @@ def _rows(panel: Panel, connection: Connection) -> Table:
     try:
         answer = api_client.peek(connection, panel.path)
         return tables.build_table(answer.json, rows_at=panel.rows_at, shown=tables.parse_columns(panel.columns))
-    except api_client.NoAnswer as no:
-        may_show_last = no.is_outage or no.error_kind == "token_refused"
-        raise FetchFailed(no.error_kind, status=no.status, may_show_last=may_show_last) from None
     except BadPath as bad:
-        raise FetchFailed(bad.kind, may_show_last=False) from None
+        raise NoAnswer(bad.kind, is_outage=False) from None
     except (tables.UnexpectedShape, tables.BadDefinition) as misfit:
-        raise FetchFailed("wrong_shape", status=answer.status, detail=str(misfit), may_show_last=False) from None
+        raise NoAnswer("wrong_shape", is_outage=False, status=answer.status, detail=str(misfit)) from None
 
 
 def _account(connection: Connection) -> Table:
     """`/user`, whose answer is not documented: the members that `profile` recognizes, and the whole answer beside."""
     verdict = health_check.peek(connection)
     if verdict.profile is None:
-        raise FetchFailed(verdict.error_kind, may_show_last=True)
+        raise NoAnswer(verdict.error_kind, is_outage=True)
     profile = verdict.profile
     company = " · ".join(filter(None, (profile.company_id, profile.company_name))) or "not known yet"
     told = {"Name": profile.name or "not told", "Email": profile.email, "Company": company}

@@ -6,7 +6,6 @@ first element of a list, `a\\.b` the member whose name holds a dot. `.` alone, o
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -125,7 +124,9 @@ def parse_columns(text: str) -> list[Column]:
 
 def build_table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
     """The rows found at that dotted path, in these columns. Raises UnexpectedShape."""
-    found = _walk(answer, parse_path(rows_at), _missing_rows(rows_at))
+    found, missing = _walk(answer, parse_path(rows_at))
+    if missing is not None:
+        raise UnexpectedShape(f"“{rows_at}” ends at “{missing}”: what stands before it is {describe(found)}.")
     where = f"At “{rows_at}”" if parse_path(rows_at) else "The answer itself"
     if not isinstance(found, list):
         raise UnexpectedShape(f"{where} is {describe(found)}; a list of rows was expected.")
@@ -134,9 +135,9 @@ def build_table(answer: Json, *, rows_at: str, shown: list[Column]) -> Table:
     for row in found[:MOST_ROWS]:
         cells = []
         for number, column in enumerate(shown):
-            value = _walk(row, column.steps, None)
-            met[number] |= value is not _MISSING
-            cells.append(to_cell(None if value is _MISSING else value))
+            value, missing = _walk(row, column.steps)
+            met[number] |= missing is None
+            cells.append(to_cell(value if missing is None else None))
         rows.append(cells)
     first = describe(found[0]) if found else ""
     notes = [
@@ -189,27 +190,16 @@ def describe(value: object) -> str:
     return "null" if value is None else "a number"
 
 
-_MISSING = object()
-
-
-def _walk(value: Json, path: tuple[str, ...], missing: Callable[[str, Json], UnexpectedShape] | None) -> Any:
-    """The value at the end of these steps. Where a step does not exist, raises `missing(…)`, or returns _MISSING."""
+def _walk(value: Json, path: tuple[str, ...]) -> tuple[Json, str | None]:
+    """The value at the end of the path and None; or the last value that exists, and the step that does not."""
     for step in path:
         if isinstance(value, dict) and step in value:
             value = value[step]
         elif isinstance(value, list) and step.isascii() and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
-        elif missing is None:
-            return _MISSING
         else:
-            raise missing(step, value)
-    return value
-
-
-def _missing_rows(rows_at: str) -> Callable[[str, Json], UnexpectedShape]:
-    return lambda step, value: UnexpectedShape(
-        f"“{rows_at}” ends at “{step}”: what stands before it is {describe(value)}."
-    )
+            return value, step
+    return value, None
 
 
 def _is_moment(text: str) -> bool:

@@ -4,15 +4,18 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from integrations.models import SETUP_ERRORS, Connection, State, backoff
-from integrations.tokens import circuit_breaker, renewal
+from integrations.tokens import circuit_breaker
 from integrations.tokens.proof import Verdict
+
+# Errors that say nothing about the connection: no call was made.
+NO_CALL = frozenset({"busy", "nothing_kept"})
 
 
 def record(connection: Connection, verdict: Verdict) -> None:
     """Updates state and next check by this verdict. `renewal` has recorded a proven refusal already."""
     connection.refresh_from_db()
     before = connection.state
-    if before == State.DISCONNECTED or verdict.refused:
+    if before == State.DISCONNECTED or verdict.refused or verdict.error_kind in NO_CALL:
         return
     if verdict.profile is not None:
         connection.move_to(
@@ -28,12 +31,6 @@ def record(connection: Connection, verdict: Verdict) -> None:
             subject=connection.code,
             error=verdict.error_kind,
         )
-
-
-def record_failed_renewal(connection: Connection, problem: renewal.NotRenewed) -> None:
-    """Records a renewal that failed, unless only a person can help (`renewal` has recorded that) or nobody has to."""
-    if not problem.needs_person and problem.error_kind not in {"busy", "nothing_kept"}:
-        record(connection, Verdict(error_kind=problem.error_kind))
 
 
 def _record_failure(connection: Connection, verdict: Verdict) -> None:
