@@ -21,27 +21,10 @@ from integrations.calls import api_client, explorer, limits
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall, State
 from tests.settings import SENTINEL
 from tests.snapinspect.test_addresses import TRICKS
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect
+from tests.support.clients import OTHER, Sandbox, Visitor, audited
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
-
-
-@pytest.fixture
-def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
-    connection = quick_connect(acme, sandbox, by=alice)
-    sandbox.control("DELETE", "log")
-    return connection
-
-
-@pytest.fixture
-def staff(db: None) -> User:
-    return User.objects.create_superuser("staff@example.com", "correct horse battery")
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_client, "PERSON_WAITS_SECONDS", 0.3)
 
 
 def ask(browser: Visitor, connection: Connection, path: str = "user", *, at: str = "") -> str:

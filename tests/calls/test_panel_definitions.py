@@ -1,0 +1,130 @@
+"""Panels in the admin: mistakes are explained, changes are audited, and a panel can be tried first."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.core.management import call_command
+
+from accounts.models import User
+from bench.management.commands import demo
+from integrations.calls import panels
+from integrations.models import Connection, Panel, PanelAnswer
+from tests.support.clients import Sandbox, Visitor, audited
+from tests.support.panels import answers, define, part
+from tests.support.running_app import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Visit = Callable[[User], Visitor]
+
+
+FORM = {
+    "title": "Latest",
+    "path": "inspections?sort=newest",
+    "rows_at": "inspections",
+    "columns": "Inspection: sTitle\r\nState: sStatus",
+    "refresh_seconds": "60",
+    "position": "0",
+    "is_active": "on",
+}
+
+
+ADD = "/admin/integrations/panel/add/"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("path", "//evil.example/user", "Only a path below"),
+        ("path", "https://evil.example/user", "Only a path below"),
+        ("path", "../user", "Only a path below"),
+        ("path", "user\nHost: x", "Only a path below"),
+        ("rows_at", "a..b", "a dot too many"),
+        ("columns", "sTitle", "is not a column"),
+        ("columns", ": sTitle", "is not a column"),
+        ("columns", "Title: a..b", "a dot too many"),
+        ("columns", "A: a\nA: b", "the same label"),
+        ("columns", "\n".join(f"C{number}: c" for number in range(13)), "at most 12 columns"),
+        ("columns", "x" * 61 + ": a", "longer than 60"),
+        ("columns", " \n ", "This field is required"),
+        ("refresh_seconds", "9", "greater than or equal to 10"),
+        ("refresh_seconds", "9" * 30, "less than or equal to 86400"),
+        ("position", "9" * 30, "less than or equal to"),
+        ("title", "a\0b", "Null characters are not allowed"),
+    ],
+)
+def test_the_admin_says_what_is_wrong_with_a_definition(
+    field: str, value: str, said: str, visit: Visit, staff: User
+) -> None:
+    answer = visit(staff).post(ADD, FORM | {field: value})
+    assert answer.status_code == 200 and said in answer.text
+    assert not Panel.objects.exists()
+
+
+def test_a_panel_is_saved_with_an_audit_entry_and_what_it_showed_before_goes(
+    visit: Visit, staff: User, alice: User, connection: Connection
+) -> None:
+    browser = visit(staff)
+    assert browser.post(ADD, FORM).status_code == 302
+    panel = Panel.objects.get()
+    assert "3 Quay Lane" in part(visit(alice), connection, panel)
+
+    change = f"/admin/integrations/panel/{panel.pk}/change/"
+    assert "Try it" in browser.get(change).text
+    assert browser.post(change, FORM | {"columns": "Number: iInspectionID"}).status_code == 302
+    page = part(visit(alice), connection, panel)
+    assert "1388562" in page and "Quay Lane" not in page
+    assert audited("panel.saved") == 2
+    assert browser.post(f"/admin/integrations/panel/{panel.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert audited("panel.deleted") == 1 and not PanelAnswer.objects.exclude(panel=None).exists()
+
+
+def test_try_it_shows_the_panel_with_a_connection_of_ones_choice_and_keeps_nothing(
+    sandbox: Sandbox, visit: Visit, staff: User, connection: Connection
+) -> None:
+    panel = define(is_active=False)
+    where = f"/admin/integrations/panel/{panel.pk}/try/"
+    browser = visit(staff)
+
+    assert "Nothing is kept" in browser.get(where).text
+    for name in (connection.code, connection.company_id):
+        assert "12 Harbour Street" in browser.post(where, {"connection": name}).text
+    assert not PanelAnswer.objects.filter(panel=panel).exists()
+    assert audited("panel.tried_by_staff") == 2
+    Panel.objects.update(rows_at="nowhere")
+    assert "“nowhere” ends at “nowhere”" in browser.post(where, {"connection": connection.code}).text
+    for odd in ("", "x", "9" * 30, "a\0"):
+        assert browser.post(where, {"connection": odd}).status_code == 200
+    assert browser.get("/admin/integrations/panel/999999/try/").status_code == 404
+
+
+def test_staff_without_the_permission_to_act_on_connections_cannot_try_a_panel(visit: Visit, bob: User) -> None:
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    assert visit(bob).get(f"/admin/integrations/panel/{define().pk}/try/").status_code == 403
+
+
+def test_the_example_of_make_run_fits_the_stand_in_and_leaves_other_panels_alone(
+    sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
+) -> None:
+    call_command("demo")
+    call_command("demo")
+    panel = Panel.objects.get()
+    assert panels.fetch(panel, connection).notes == []
+    assert panel.title == demo.PANEL["title"]
+    assert "3 Quay Lane" in part(visit(alice), connection, panel)
+
+
+def test_the_example_of_the_documents_shows_what_they_say(
+    sandbox: Sandbox, visit: Visit, staff: User, alice: User, connection: Connection
+) -> None:
+    document = (ROOT / "docs/panels.md").read_text()
+    blocks = dict(re.findall(r"```(json|text)\n(.*?)```", document, re.DOTALL))
+    rows = re.findall(r"^\| (.*) \|$", document.partition("every customer sees")[2], re.MULTILINE)
+    expected = [row.split(" | ") for row in rows]
+    answers(sandbox, "/jobs/open", blocks["json"].encode())
+    form = FORM | {"path": "jobs/open", "rows_at": "result.jobs", "columns": blocks["text"]}
+    assert visit(staff).post(ADD, form).status_code == 302
+
+    page = part(visit(alice), connection, Panel.objects.get())
+    cells = [re.sub(r"<[^>]*>|nothing", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", page, re.DOTALL)]
+    assert cells == [cell for row in expected for cell in row]
