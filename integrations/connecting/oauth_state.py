@@ -19,7 +19,8 @@ from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Purp
 
 # How far the clock of the host that issued the state may run ahead of the database's.
 CLOCK_TOLERANCE = timedelta(minutes=1)
-# "." needs no percent-encoding, so a careless encoder does not change the state.
+# "." needs no percent-encoding, so a careless encoder does not change the state. Another salt would invalidate states
+# that were issued before a deployment.
 _signer = Signer(salt="integrations.connecting.state", sep=".")
 
 
