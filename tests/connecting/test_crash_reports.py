@@ -76,7 +76,7 @@ def crash(browser: Visitor, address: str) -> HttpResponse:
 POINTS = [
     (custody, "receive"),
     (encryption, "seal"),
-    (encryption, "_box"),
+    (encryption, "_cipher"),
     (token_pair, "fingerprint"),
     (TokenPair, "save"),
 ]
