@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.core.validators import BaseValidator
 
 from integrations import wording
 from integrations.calls import api_client, limits, tables
@@ -24,11 +23,6 @@ STATE = IN_WORDS[ConnectAttempt.LIFETIME]
 ANSWER_KEPT = IN_WORDS[ExplorerAnswer.KEPT]
 PANELS = "docs/panels.md"
 ARCHITECTURE = "docs/architecture.md"
-REFRESH = [
-    validator.limit_value
-    for validator in Panel._meta.get_field("refresh_seconds").validators[:2]
-    if isinstance(validator, BaseValidator)
-]
 
 
 @pytest.mark.parametrize("ending", ["expired", "sign-in-over", "link-over"])
@@ -55,7 +49,7 @@ def test_a_colleague_is_told_how_long_a_link_is_good() -> None:
         (PANELS, f"At most {tables.MOST_COLUMNS} |"),
         (PANELS, f"shows the first {tables.MOST_ROWS} rows"),
         (PANELS, f"is cut after {tables.LONGEST_CELL} characters"),
-        (PANELS, f"from {REFRESH[0]} to {REFRESH[1]} |"),
+        (PANELS, f"from {Panel.SHORTEST_REFRESH} to {Panel.LONGEST_REFRESH} |"),
         (PANELS, f"At most {NUMBERS[limits.MAX_CALLS]} such calls are under way in a web process"),
         (PANELS, f"{NUMBERS[limits.MAX_CALLS_PER_CONNECTION]} of them for one connection"),
         (PANELS, f"none is given more than {IN_WORDS[timedelta(seconds=api_client.PERSON_WAITS_SECONDS)]}"),
