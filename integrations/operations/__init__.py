@@ -1,5 +1,5 @@
-"""For those who run the deployment.
+"""For the operator of the deployment.
 
-`status` is what the operations page shows, `gauges` the same as numbers for a scrape, `retention` how long each kind of
-row is kept, `export` everything that is kept for a customer.
+`status` is what the operations page shows, `gauges` the same for a scrape of metrics, `retention` how long each kind of
+row is kept, `export` all data of a customer.
 """

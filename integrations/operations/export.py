@@ -1,18 +1,18 @@
-"""Everything that is kept for a customer, as lines of JSON (https://jsonlines.org), in constant memory.
+"""All data of a customer, as JSON lines (https://jsonlines.org), in constant memory.
 
-Each line is an object with its `kind`. The first says whose export it is and when it was made, the last one, `end`, how
-many lines stand before it: a file without it was cut off. What is not in it is a secret, its hash, or machinery; fields
-are listed one by one, so that a new column is not handed out before somebody has decided that it may be.
+Each line is an object with its `kind`. The first, `export`, names the customer and the time; the last, `end`, has the
+number of lines before it, so a file without it was cut off. Secrets, their hashes and internal state are left out.
+Fields are listed one by one, so that a new column is exported only after somebody has decided that it may be.
 """
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, F, QuerySet, When
+from django.db.models import Case, F, Model, QuerySet, When
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -35,42 +35,42 @@ from integrations.models import (
 )
 
 FORMAT = 1
-# Rows that are read at a time. None has more than 64 KiB, except for the content of an event: what is longer is read
-# by itself, since SnapInspect may answer with 10 MB.
-STEP = 100
-SHORT = 64 * 1024
+BATCH = 100  # rows that are read at a time
+# Bytes. Longer contents of events are read one by one: an answer of SnapInspect may have 10 MB. Other rows are smaller.
+MAX_CONTENT_IN_BATCH = 64 * 1024
 
 Fields = dict[str, str]
 
 
 def _fields(*same: str, **paths: str) -> Fields:
-    """Names in the export and where they are read: `same` where both are one."""
+    """Names in the export with the lookup of their value; `same` are names that are also lookups."""
     return {**{name: name for name in same}, **paths}
 
 
 @dataclass(frozen=True)
 class Kind:
     name: str
-    rows: Callable[[Any], "QuerySet[Any]"]  # those of a customer
+    model: type[Model]
+    owner: str  # the lookup that selects the rows of a customer, or of some events
     fields: Fields
+
+    def rows(self, owner: Any) -> "QuerySet[Any]":
+        return self.model._default_manager.filter(**{self.owner: owner})
 
 
 KINDS = [
     Kind(
-        "member",
-        lambda customer: Membership.objects.filter(customer=customer),
+        "member", Membership, "customer",
         _fields("role", "trouble_mails", "daily_digest", email="user__email", since="created_at"),
     ),
     Kind(
-        "invitation",
-        lambda customer: Invitation.objects.filter(customer=customer),
+        "invitation", Invitation, "customer",
         _fields(
             "email", "role", "created_at", "expires_at", "accepted_at", "withdrawn_at", invited_by="invited_by__email"
         ),
     ),
     Kind(
-        "connection",
-        lambda customer: Connection.objects.filter(customer=customer),
+        "connection", Connection, "customer",
         _fields(
             "code", "state", "company_id", "company_name", "own_name", "account_name", "account_email", "created_at",
             "connected_at", "proved_at", "state_since", "error_kind", "incident_since",
@@ -78,65 +78,56 @@ KINDS = [
         ),
     ),
     Kind(
-        "token pair",  # that there is one, never what it is
-        lambda customer: TokenPair.objects.filter(connection__customer=customer),
+        "token pair", TokenPair, "connection__customer",
         _fields(
             "role", "fingerprint", "received_at", "exchanged_at", "proved_at", "profile", "error_kind",
             connection="connection__code", brought_by="brought_by__email",
         ),
     ),
     Kind(
-        "webhook address",
-        lambda customer: WebhookAddress.objects.filter(connection__customer=customer),
+        "webhook address", WebhookAddress, "connection__customer",
         _fields("created_at", "valid_until", connection="connection__code"),
     ),
     Kind(
-        "attempt to connect",
-        lambda customer: ConnectAttempt.objects.filter(customer=customer),
+        "attempt to connect", ConnectAttempt, "customer",
         _fields("issued_at", "used_at", "outcome", by="user__email", connection="connection__code"),
     ),
     Kind(
-        "link for a colleague",
-        lambda customer: ConnectLink.objects.filter(customer=customer),
+        "link for a colleague", ConnectLink, "customer",
         _fields(
             "created_at", "used_at",
             made_by="made_by__email", used_by="used_by__email", connection="connection__code",
         ),
     ),
     Kind(
-        "test",
-        lambda customer: ConnectionTest.objects.filter(connection__customer=customer),
+        "test", ConnectionTest, "connection__customer",
         _fields(
             "at", "error_kind", "duration", "company_id", "name", "answer",
             by="by__email", connection="connection__code",
         ),
     ),
     Kind(
-        "panel",
-        lambda customer: PanelAnswer.objects.filter(connection__customer=customer),
+        "panel", PanelAnswer, "connection__customer",
         _fields(
             "table", "fetched_at", "error_kind", "status",
             title="panel__title", path="panel__path", connection="connection__code",
         ),
     ),
     Kind(
-        "call of the explorer",
-        lambda customer: ExplorerCall.objects.filter(customer=customer),
+        "call of the explorer", ExplorerCall, "customer",
         _fields(
             "at", "path", "status", "error_kind", "duration", "size", by="by__email", connection="connection__code"
         ),
     ),
     Kind(
-        "replay",
-        lambda customer: Replay.objects.filter(customer=customer),
+        "replay", Replay, "customer",
         _fields(
             "code", "selection", "matched", "replayed", "skipped", "started_at", "finished_at", "is_cancelled",
             by="by__email", cancelled_by="cancelled_by__email",
         ),
     ),
     Kind(
-        "audit entry",
-        lambda customer: AuditEntry.objects.filter(customer=customer),
+        "audit entry", AuditEntry, "customer",
         _fields("at", "subject", "detail", what="kind", who="actor_name"),
     ),
 ]  # fmt: skip
@@ -149,33 +140,20 @@ EVENT = _fields(
 DELIVERY = _fields(
     "received_at", "content_type", "body", "state", "problem", "type", "inspection_id", "review_id", "company_id"
 )
-# What hangs on an event: its rows, by the events they are of.
+# Rows that belong to events.
 OF_AN_EVENT = [
-    Kind(
-        "delivery",
-        lambda events: EventDelivery.objects.filter(event__in=events),
-        {name: f"delivery__{path}" for name, path in DELIVERY.items()},
-    ),
-    Kind(
-        "try",
-        lambda events: Attempt.objects.filter(event__in=events),
-        _fields("at", "error_kind", "status", "duration", "handler"),
-    ),
-    Kind(
-        "handler",
-        lambda events: HandlerRun.objects.filter(event__in=events),
-        _fields("handler", "done_at"),
-    ),
+    Kind("delivery", EventDelivery, "event__in", {name: f"delivery__{path}" for name, path in DELIVERY.items()}),
+    Kind("try", Attempt, "event__in", _fields("at", "error_kind", "status", "duration", "handler")),
+    Kind("handler", HandlerRun, "event__in", _fields("handler", "done_at")),
 ]
 
 
 def lines(customer: Customer) -> Iterator[str]:
-    """The export, line by line. No transaction is open in between: rows that change meanwhile are in it as they are."""
+    """The lines of the export. No transaction is open in between: rows may change meanwhile."""
     count = 0
     for row in _objects(customer):
         count += 1
-        # ASCII: an answer of SnapInspect's may hold half a character (a lone surrogate; PostgreSQL refuses it, SQLite
-        # does not), and UTF-8 cannot.
+        # ASCII: SQLite may hold a lone surrogate from an answer of SnapInspect, which UTF-8 cannot encode.
         yield f"{json.dumps(row, default=_plain)}\n"
     yield f"{json.dumps({'kind': 'end', 'lines': count})}\n"
 
@@ -200,14 +178,14 @@ def _objects(customer: Customer) -> Iterator[dict[str, Any]]:
 
 
 def _events(connection: int) -> Iterator[dict[str, Any]]:
-    """A connection's events, the oldest first, each batch with what hangs on them; read along an index."""
-    short = Case(When(length__lte=SHORT, then=F("content")))
+    """A connection's events, oldest first, each batch followed by the rows that belong to it; read along an index."""
+    short = Case(When(length__lte=MAX_CONTENT_IN_BATCH, then=F("content")))
     events = Event.objects.filter(connection=connection).order_by("received_at", "pk")
     events = events.annotate(length=Length("content"), short=short)
     moment, after = None, 0
     while True:
-        step = events.filter(received_at__gte=moment).exclude(received_at=moment, pk__lte=after) if moment else events
-        found = list(step.values_list("pk", "short", *EVENT.values())[:STEP])
+        batch = events.filter(received_at__gte=moment).exclude(received_at=moment, pk__lte=after) if moment else events
+        found = list(batch.values_list("pk", "short", *EVENT.values())[:BATCH])
         if not found:
             return
         codes = {}
@@ -225,16 +203,16 @@ def _content(event: int) -> str | None:
 
 
 def _rows(rows: "QuerySet[Any]", fields: Fields, *, of: str = "pk") -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Each row by its fields, with what `of` says beside it; read in steps, by their key."""
+    """Yields for each row the value of `of`, and its fields; read in batches, ordered by key."""
     after = 0
-    while step := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", of, *fields.values())[:STEP]):
-        for _, whose, *values in step:
-            yield whose, _readable(dict(zip(fields, values, strict=True)))
-        after = step[-1][0]
+    while batch := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", of, *fields.values())[:BATCH]):
+        for _, whose, *values in batch:
+            yield whose, _with_text_body(dict(zip(fields, values, strict=True)))
+        after = batch[-1][0]
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    """A body as text where it is text, else as `body_base64`."""
+def _with_text_body(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its body as text; as `body_base64` where it is not UTF-8."""
     if "body" not in row:
         return row
     body = bytes(row.pop("body"))
@@ -249,4 +227,4 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    raise TypeError(f"Nobody has said how {type(value).__name__} is exported.")
+    raise TypeError(f"{type(value).__name__} cannot be exported.")

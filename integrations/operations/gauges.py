@@ -1,4 +1,4 @@
-"""What a scrape is told of the rows: the operations page in numbers."""
+"""The figures of the operations page as gauges for a scrape."""
 
 from datetime import datetime
 
@@ -7,9 +7,9 @@ from integrations.operations import status
 
 
 def read() -> list[Gauge]:
-    """As everything is now, for the price of the operations page. Raises DatabaseError."""
-    seen = status.look()
-    most = f"stops at {status.MOST}"
+    """The gauges of this moment; as many queries as the operations page. Raises DatabaseError."""
+    seen = status.read()
+    most = f"stops at {status.COUNT_LIMIT}"
 
     def age(since: datetime | None) -> float:
         """Seconds; 0 when nothing waits."""
@@ -23,7 +23,7 @@ def read() -> list[Gauge]:
         _by("connect_deliveries", f"Deliveries that wait, {most}", "state", seen.deliveries),
         _by("connect_events", f"Events that are open, or ended badly, {most}", "state", seen.events),
         _by("connect_waiting_seconds", "How long the oldest has waited for a worker", "what", waiting),
-        _one("connect_paused_lanes", "Connections whose events wait for SnapInspect", seen.paused_lanes),
+        _one("connect_paused_lanes", "Connections whose events wait for SnapInspect", seen.paused_queues),
         _one("connect_workers", "Worker processes that have swept within a minute", len(seen.workers_alive)),
         _one("connect_breaker_open", "Whether exchanging is stopped for everybody", seen.breaker_is_open),
         _one("connect_setup_problems", "Connections that only the operator can mend", seen.setup_problems),

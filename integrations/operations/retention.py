@@ -1,9 +1,9 @@
-"""How long each kind of row is kept, and how it goes: in small batches, so that nobody waits for a large one.
+"""How long each kind of row is kept: the table RULES, and the deletion of older rows in small batches.
 
-The table below is the rule. What it deletes is history; tokens, open work and settings are never a matter of age.
+Only history is deleted by age; tokens, unfinished work and settings never are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,39 +37,40 @@ AFTER_DISCONNECT = timedelta(days=30)
 
 
 def events_kept_until(connection: Connection) -> datetime | None:
-    """When the events of a disconnected connection go; None while it is not disconnected."""
+    """When the events of a disconnected connection are deleted; None while it is not disconnected."""
     return connection.state_since + AFTER_DISCONNECT if connection.state == State.DISCONNECTED else None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`rows`: those older than `kept`, in any order; `kept` is counted from what `since` says.
+    """Deletes those of `rows` whose `column` is older than `kept`; without a column, all of them.
 
-    came: the column that says when a row came, where there may be millions, and their keys grow with it. Then only the
-    old end of the table is looked at: no index has to be kept up for what happens once a day.
+    since: what `kept` is counted from, in words. arrival: the column that says when a row was inserted, for tables of
+    millions whose keys grow with it. Only the old end of such a table is read, so `column` needs no index.
     """
 
     what: str
     kept: timedelta
     since: str
-    rows: Callable[[timedelta], "QuerySet[Any]"]
-    came: str = ""
+    rows: "QuerySet[Any]"
+    column: str = ""
+    arrival: str = ""
 
     def old(self) -> "QuerySet[Any]":
-        """The rows that go now."""
-        rows = self.rows(self.kept)
-        if not self.came:
+        """The rows to delete now."""
+        rows = self.rows.filter(**{f"{self.column}__lt": Now() - self.kept}) if self.column else self.rows.all()
+        if not self.arrival:
             return rows
-        return rows.filter(pk__lt=_first_younger(rows.model, self.came, timezone.now() - self.kept + SLACK))
+        return rows.filter(pk__lt=_first_younger(rows.model, self.arrival, timezone.now() - self.kept + SLACK))
 
 
-# Rows that came at about one moment may have got their keys in another order, and clocks differ.
+# Rows inserted at about the same time may have keys in another order, and clocks differ.
 SLACK = timedelta(hours=1)
 
 
-def _first_younger(model: type[Model], came: str, than: datetime) -> int:
-    """The key from which on rows came later: found by halving, in some twenty looks at a million rows."""
-    rows = model._default_manager.order_by("pk").values_list("pk", came)
+def _first_younger(model: type[Model], arrival: str, than: datetime) -> int:
+    """The key from which on rows arrived later: a binary search, some twenty queries for a million rows."""
+    rows = model._default_manager.order_by("pk").values_list("pk", arrival)
     ends = rows.aggregate(first=Min("pk"), last=Max("pk"))
     low, high = ends["first"] or 0, (ends["last"] or -1) + 1
     while low < high:
@@ -82,111 +83,60 @@ def _first_younger(model: type[Model], came: str, than: datetime) -> int:
     return low
 
 
-def _unfinished_work() -> Exists:
-    return Exists(EventDelivery.objects.filter(delivery=OuterRef("pk"), event__state__in=Event.OPEN))
+UNFINISHED_EVENTS = EventDelivery.objects.filter(delivery=OuterRef("pk"), event__state__in=Event.OPEN)
+STORED_GUEST_PAIRS = GuestTokenPair.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b"")
+LIVE_SESSIONS = Session.objects.filter(session_key=OuterRef("session_key"))
 
+FINISHED_DELIVERIES = Delivery.objects.exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
+FINISHED_DELIVERIES = FINISHED_DELIVERIES.exclude(Exists(UNFINISHED_EVENTS))
+CLOSED_EVENTS = Event.objects.exclude(state__in=Event.OPEN)
 
 RULES = [
     Rule(
         "events of disconnected connections",
         AFTER_DISCONNECT,
         "the disconnect",
-        lambda kept: Event.objects.exclude(state__in=Event.OPEN).filter(
-            connection__state=State.DISCONNECTED, connection__state_since__lt=Now() - kept
-        ),
+        CLOSED_EVENTS.filter(connection__state=State.DISCONNECTED),
+        "connection__state_since",
     ),
-    Rule(
-        "events",
-        timedelta(days=400),
-        "their end",
-        lambda kept: Event.objects.filter(finished_at__lt=Now() - kept),
-        came="received_at",
-    ),
+    Rule("events", timedelta(days=400), "their end", Event.objects.all(), "finished_at", arrival="received_at"),
     Rule(
         "deliveries",
         timedelta(days=90),
         "their arrival",
-        lambda kept: (
-            Delivery.objects.filter(received_at__lt=Now() - kept)
-            .exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
-            .exclude(_unfinished_work())
-        ),
-        came="received_at",
+        FINISHED_DELIVERIES,
+        "received_at",
+        arrival="received_at",
     ),
-    Rule(
-        "parked deliveries",
-        timedelta(days=30),
-        "their arrival",
-        lambda kept: Delivery.objects.parked().filter(received_at__lt=Now() - kept),
-    ),
-    Rule(
-        "results of tests",
-        timedelta(days=90),
-        "the test",
-        lambda kept: ConnectionTest.objects.filter(at__lt=Now() - kept),
-        came="at",
-    ),
-    Rule(
-        "calls of the explorer",
-        timedelta(days=90),
-        "the call",
-        lambda kept: ExplorerCall.objects.filter(at__lt=Now() - kept),
-        came="at",
-    ),
-    Rule(
-        "replays",
-        timedelta(days=90),
-        "their end",
-        lambda kept: Replay.objects.filter(finished_at__lt=Now() - kept),
-    ),
+    Rule("parked deliveries", timedelta(days=30), "their arrival", Delivery.objects.parked(), "received_at"),
+    Rule("results of tests", timedelta(days=90), "the test", ConnectionTest.objects.all(), "at", arrival="at"),
+    Rule("calls of the explorer", timedelta(days=90), "the call", ExplorerCall.objects.all(), "at", arrival="at"),
+    Rule("replays", timedelta(days=90), "their end", Replay.objects.all(), "finished_at"),
     Rule(
         "attempts to connect",
         timedelta(days=30),
         "their start",
-        # While a pair is kept for one, it is somebody's work.
-        lambda kept: ConnectAttempt.objects.filter(issued_at__lt=Now() - kept).exclude(
-            Exists(GuestTokenPair.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b""))
-        ),
-        came="issued_at",
+        ConnectAttempt.objects.exclude(Exists(STORED_GUEST_PAIRS)),
+        "issued_at",
+        arrival="issued_at",
     ),
+    Rule("invitations", timedelta(days=30), "their last day", Invitation.objects.all(), "expires_at"),
     Rule(
-        "invitations",
-        timedelta(days=30),
-        "their last day",
-        lambda kept: Invitation.objects.filter(expires_at__lt=Now() - kept),
+        "replaced webhook addresses", timedelta(days=30), "their last day", WebhookAddress.objects.all(), "valid_until"
     ),
-    Rule(
-        "replaced webhook addresses",
-        timedelta(days=30),
-        "their last day",
-        lambda kept: WebhookAddress.objects.filter(valid_until__lt=Now() - kept),
-    ),
-    Rule(
-        "links for colleagues",
-        ConnectLink.REMEMBERED,
-        "their making",
-        lambda kept: ConnectLink.objects.filter(created_at__lt=Now() - kept),
-    ),
-    Rule("sessions", timedelta(0), "their end", lambda kept: Session.objects.filter(expire_date__lt=Now() - kept)),
+    Rule("links for colleagues", ConnectLink.REMEMBERED, "their making", ConnectLink.objects.all(), "created_at"),
+    Rule("sessions", timedelta(0), "their end", Session.objects.all(), "expire_date"),
     Rule(
         "addresses and browsers of sessions",
         timedelta(0),
         "the session's end",
-        # allauth's list of where somebody is signed in; nothing else ever clears it.
-        lambda kept: UserSession.objects.exclude(Exists(Session.objects.filter(session_key=OuterRef("session_key")))),
+        # allauth's list of where somebody is signed in; allauth never deletes from it.
+        UserSession.objects.exclude(Exists(LIVE_SESSIONS)),
     ),
     Rule(
-        "entries of the admin's own log",
-        timedelta(days=730),
-        "what they tell",
-        lambda kept: LogEntry.objects.filter(action_time__lt=Now() - kept),
+        "entries of the admin's own log", timedelta(days=730), "what they tell", LogEntry.objects.all(), "action_time"
     ),
-    Rule(
-        "entries of the audit trail",
-        timedelta(days=730),
-        "what they tell",
-        lambda kept: AuditEntry.objects.filter(at__lt=Now() - kept),
-    ),
+    Rule("entries of the audit trail", timedelta(days=730), "what they tell", AuditEntry.objects.all(), "at"),
 ]
 
 
@@ -196,17 +146,17 @@ def due(rule: Rule) -> int:
 
 
 def prune(rule: Rule, *, batch: int = BATCH) -> Iterator[int]:
-    """Deletes what the rule says, and tells after each batch how many rows it had. May be stopped at any moment.
+    """Deletes the rule's rows, oldest key first, and yields the size of each batch. May be stopped at any time.
 
-    Oldest first where keys grow with time; of two that prune at once, each row goes with one of them.
+    Two processes may prune at once.
     """
     rows = rule.old().order_by("pk")
     found = rows
     while keys := list(found.values_list("pk", flat=True)[:batch]):
         with transaction.atomic():
-            # Once more by the rule: a row may have become open work again since it was found.
+            # Apply the rule again: a row may have become unfinished work since it was found.
             still = list(rows.filter(pk__in=keys).values_list("pk", flat=True))
             rows.model._default_manager.filter(pk__in=still).delete()
         yield len(keys)
-        # From here on: what stays is not looked at again for every batch.
+        # Rows that stay are not read again for every batch.
         found = rows.filter(pk__gt=keys[-1])

@@ -1,7 +1,7 @@
-"""How the whole is doing, for the operator's staff: what works, what waits and since when, what went wrong lately.
+"""The state of the deployment, for the operator's staff: what works, what waits and since when, what failed lately.
 
-Made to be asked every few seconds while a million events are stored: nothing is counted further than MOST, and every
-question is answered from an index or from a small table. Nothing here names a customer.
+May be read every few seconds while a million events are stored: nothing is counted further than COUNT_LIMIT, and every
+query uses an index or a small table. Nothing here names a customer.
 """
 
 import platform
@@ -35,18 +35,18 @@ from integrations.models import (
 )
 from integrations.tokens import encryption, keys
 
-MOST = 10_000
-# The newest tries that are looked through for errors.
-TRIES = 5_000
+COUNT_LIMIT = 10_000
+# The newest attempts that are searched for errors.
+RECENT_ATTEMPTS = 5_000
 LATE_AFTER = timedelta(minutes=2)
-# Longer than the lease of whoever sent an exchange: by now it should have been found out how it ended.
+# Longer than the lease of the sender: by now it should be known how the exchange ended.
 UNANSWERED_AFTER = timedelta(minutes=1)
 LATELY = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing that is well or not. tone: success, warning or danger."""
+    """One thing that works or does not. tone: success, warning or danger."""
 
     name: str
     tone: str
@@ -61,8 +61,8 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True)
-class Operations:
-    """Counts stop at MOST. `waiting_since` is when the oldest row came that nobody has worked on; None for none."""
+class Status:
+    """Counts stop at COUNT_LIMIT. `…_waiting_since` is when the oldest unprocessed row came; None if there is none."""
 
     at: datetime
     signals: list[Signal]
@@ -73,7 +73,7 @@ class Operations:
     event_troubles: dict[str, int]
     delivery_waiting_since: datetime | None
     event_waiting_since: datetime | None
-    paused_lanes: int
+    paused_queues: int
     breaker_is_open: bool
     exchanges_unanswered: int
     setup_problems: int
@@ -87,35 +87,62 @@ class Operations:
     versions: dict[str, str]
 
 
-def look() -> Operations:
+def read() -> Status:
     """Everything as it is now."""
     now = timezone.now()
     by_state, by_trouble = _connections()
     delivery_since, event_since = _oldest_delivery(), _oldest_event()
     workers = [WorkerSeen(*row) for row in Worker.objects.values_list("name", "started_at", "swept_at")[:20]]
-    used = keys.rows_by_key(MOST)
+    used = keys.rows_by_key(COUNT_LIMIT)
     configured = list(encryption.key_ids())
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
     breaker_is_open = CircuitBreaker.objects.exclude(opened_at=None).exists()
     unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
+    missing_keys = ", ".join(sorted(set(used) - set(configured)))
     signals = [
-        _workers_signal(alive),
+        _signal(
+            "Workers",
+            f"{len(alive)} at work.",
+            "" if alive else "None has swept for a minute: nothing is processed. Start `manage.py worker`.",
+        ),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
-        Signal("Breaker", "danger", "Open: SnapInspect refuses many at once, so exchanging is stopped.")
-        if breaker_is_open
-        else Signal("Breaker", "success", "Closed."),
-        _exchanges_signal(unanswered),
-        _setup_signal(setup_problems),
-        _keys_signal(set(used) - set(configured)),
-        _mail_signal(mails, mails_since, now),
+        _signal(
+            "Breaker",
+            "Closed.",
+            "Open: SnapInspect refuses many at once, so exchanging is stopped." if breaker_is_open else "",
+        ),
+        _signal(
+            "Exchanges",
+            "Every one that was sent has ended.",
+            f"{unanswered} were sent, and nobody knows yet how they ended." if unanswered else "",
+            tone="warning",
+        ),
+        _signal(
+            "Setup",
+            "No connection fails for a reason that only you could mend.",
+            f"{setup_problems} connections fail for a reason that only you can mend." if setup_problems else "",
+        ),
+        _signal(
+            "Keys",
+            "All that are needed are configured.",
+            f"Not configured, but needed: {missing_keys}." if missing_keys else "",
+        ),
+        _signal(
+            "Mail",
+            "Nothing is stuck.",
+            f"{mails} notices could not be sent yet; the log says why."
+            if mails_since is not None and now - mails_since > LATE_AFTER
+            else "",
+            tone="warning",
+        ),
     ]
-    return Operations(
+    return Status(
         at=now,
         signals=signals,
         connections=by_state,
         connection_troubles=by_trouble,
-        # Two questions, because there is an index for each of them and none for both.
+        # Two queries each, because each has an index and both together have none.
         deliveries={
             **_states(Delivery.objects.received(), [Delivery.State.RECEIVED]),
             **_states(Delivery.objects.parked(), Delivery.PARKED),
@@ -127,7 +154,7 @@ def look() -> Operations:
         event_troubles=_recent_troubles(),
         delivery_waiting_since=delivery_since,
         event_waiting_since=event_since,
-        paused_lanes=_paused_lanes(),
+        paused_queues=_paused_queues(),
         breaker_is_open=breaker_is_open,
         exchanges_unanswered=unanswered,
         setup_problems=setup_problems,
@@ -146,14 +173,14 @@ STUCK_EVENTS = (Event.State.FAILED, Event.State.UNMATCHED)
 
 
 def _connections() -> tuple[dict[str, int], dict[str, int]]:
-    by_state = {str(state): Connection.objects.filter(state=state).order_by()[:MOST].count() for state in State}
-    troubles = Connection.objects.exclude(error_kind="").order_by().values_list("error_kind", flat=True)[:MOST]
+    by_state = {str(state): Connection.objects.filter(state=state).order_by()[:COUNT_LIMIT].count() for state in State}
+    troubles = Connection.objects.exclude(error_kind="").order_by().values_list("error_kind", flat=True)[:COUNT_LIMIT]
     return by_state, dict(Counter(troubles).most_common())
 
 
 def _states(rows: "QuerySet[Any]", states: Iterable[str]) -> dict[str, int]:
     counted = {str(state): Count("pk", filter=Q(state=state)) for state in states}
-    return dict(rows.order_by().only("pk", "state")[:MOST].aggregate(**counted))
+    return dict(rows.order_by().only("pk", "state")[:COUNT_LIMIT].aggregate(**counted))
 
 
 def _oldest_delivery() -> datetime | None:
@@ -165,18 +192,18 @@ def _oldest_event() -> datetime | None:
     return queue.due().values_list("due_at", flat=True).first()
 
 
-def _paused_lanes() -> int:
+def _paused_queues() -> int:
     """Connections whose events wait because SnapInspect does not answer them."""
-    return EventQueue.objects.filter(paused_until__gt=Now())[:MOST].count()
+    return EventQueue.objects.filter(paused_until__gt=Now())[:COUNT_LIMIT].count()
 
 
 def _unanswered() -> int:
-    """Exchanges that were sent, and nobody knows yet how they ended."""
+    """How many exchanges were sent whose outcome is unknown."""
     return TokenPair.objects.filter(exchange_sent_at__lt=Now() - UNANSWERED_AFTER).count()
 
 
 def _setup_problems(by_state: dict[str, int]) -> int:
-    """Connections that say so, those included whose first tokens cannot be exchanged."""
+    """How many connections are in this state, or cannot exchange their first tokens for such a reason."""
     candidates = TokenPair.objects.candidates().filter(error_kind__in=SETUP_ERRORS)
     return by_state[State.SETUP_PROBLEM] + candidates.exclude(connection__state=State.SETUP_PROBLEM).count()
 
@@ -185,7 +212,7 @@ def _recent_troubles() -> dict[str, int]:
     newest = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
         return {}
-    lately = Attempt.objects.filter(pk__gt=newest - TRIES, at__gt=Now() - LATELY).exclude(error_kind="")
+    lately = Attempt.objects.filter(pk__gt=newest - RECENT_ATTEMPTS, at__gt=Now() - LATELY).exclude(error_kind="")
     counted = lately.order_by().values_list("error_kind").annotate(count=Count("pk")).order_by("-count")
     return dict(counted)
 
@@ -193,14 +220,14 @@ def _recent_troubles() -> dict[str, int]:
 def _wake_ups() -> dict[str, int]:
     if settings.TASKS_ENGINE != "db":
         return {}
-    return dict(Counter(DBTaskResult.objects.order_by().values_list("status", flat=True)[:MOST]))
+    return dict(Counter(DBTaskResult.objects.order_by().values_list("status", flat=True)[:COUNT_LIMIT]))
 
 
 def _mails() -> tuple[int, datetime | None]:
-    """Notices that should have been sent by now, and since when the first of them is owed."""
-    owed = Connection.objects.exclude(notice="").exclude(next_notice_at=None)
-    told = owed.aggregate(count=Count("pk"), since=Min("state_since"))
-    return told["count"], told["since"]
+    """How many notices should have been sent by now, and since when the oldest is due."""
+    due = Connection.objects.exclude(notice="").exclude(next_notice_at=None)
+    found = due.aggregate(count=Count("pk"), since=Min("state_since"))
+    return found["count"], found["since"]
 
 
 def _versions() -> dict[str, str]:
@@ -215,10 +242,9 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _workers_signal(alive: list[str]) -> Signal:
-    if alive:
-        return Signal("Workers", "success", f"{len(alive)} at work.")
-    return Signal("Workers", "danger", "None has swept for a minute: nothing is processed. Start `manage.py worker`.")
+def _signal(name: str, fine: str, problem: str, *, tone: str = "danger") -> Signal:
+    """What is wrong, in this tone; `fine` when `problem` is empty."""
+    return Signal(name, tone, problem) if problem else Signal(name, "success", fine)
 
 
 def _queue_signal(waiting: list[datetime], now: datetime) -> Signal:
@@ -233,27 +259,3 @@ def _length(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} seconds"
     return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
-
-
-def _setup_signal(problems: int) -> Signal:
-    if problems:
-        return Signal("Setup", "danger", f"{problems} connections fail for a reason that only you can mend.")
-    return Signal("Setup", "success", "No connection fails for a reason that only you could mend.")
-
-
-def _exchanges_signal(unanswered: int) -> Signal:
-    if unanswered:
-        return Signal("Exchanges", "warning", f"{unanswered} were sent, and nobody knows yet how they ended.")
-    return Signal("Exchanges", "success", "Every one that was sent has ended.")
-
-
-def _keys_signal(missing: set[str]) -> Signal:
-    if missing:
-        return Signal("Keys", "danger", f"Not configured, but needed: {', '.join(sorted(missing))}.")
-    return Signal("Keys", "success", "All that are needed are configured.")
-
-
-def _mail_signal(waiting: int, since: datetime | None, now: datetime) -> Signal:
-    if since is not None and now - since > LATE_AFTER:
-        return Signal("Mail", "warning", f"{waiting} notices could not be sent yet; the log says why.")
-    return Signal("Mail", "success", "Nothing is stuck.")

@@ -32,11 +32,11 @@ def staff_home(request: HttpRequest) -> HttpResponse:
 def page(request: HttpRequest) -> HttpResponse:
     """Signals first, then counts that lead to the rows behind them."""
     current_staff(request)
-    seen = status.look()
+    seen = status.read()
     context = {
         "seen": seen,
         "at_operations": "page",
-        "most": status.MOST,
+        "most": status.COUNT_LIMIT,
         "groups": [
             ("Connections", _linked(CONNECTIONS, "state__exact", seen.connections, dict(State.choices))),
             ("Events", _linked(EVENTS, "state__exact", seen.events, dict(Event.State.choices))),
@@ -65,7 +65,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def as_json(request: HttpRequest) -> HttpResponse:
     """The same for machines of people who are signed in as staff."""
     current_staff(request)
-    return JsonResponse(asdict(status.look()))
+    return JsonResponse(asdict(status.read()))
 
 
 def _linked(name: str, lookup: str, counts: dict[str, int], words: Any) -> list[tuple[str, str, int]]:

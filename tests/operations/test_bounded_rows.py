@@ -150,15 +150,15 @@ def town() -> None:
 ASKED_OFTEN: dict[str, Callable[[], object]] = {
     "the sweep": jobs.sweep,
     "how much waits": jobs.due,
-    "the operations page": status.look,
+    "the operations page": status.read,
     "which keys are needed": keys.missing,
     "whose deliveries are": routing.route_batch,
-    "what is old": lambda: [retention.due(rule) for rule in retention.RULES if rule.came],
+    "what is old": lambda: [retention.due(rule) for rule in retention.RULES if rule.arrival],
 }
 
 
 def test_what_is_asked_often_reads_no_big_table_from_end_to_end(town: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for bound in ("MOST", "TRIES"):
+    for bound in ("COUNT_LIMIT", "RECENT_ATTEMPTS"):
         monkeypatch.setattr(status, bound, 500)  # as far behind what there is as in life
     big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, EventQueue)}
     Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')

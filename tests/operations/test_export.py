@@ -93,7 +93,7 @@ def test_everything_that_is_kept_for_a_customer_is_in_it_readably(
 ) -> None:
     deliver(payload())
     fill(acme, alice)
-    Event.objects.update(content='{"long": "' + "x" * export.SHORT + '"}')
+    Event.objects.update(content='{"long": "' + "x" * export.MAX_CONTENT_IN_BATCH + '"}')
 
     answer: Any = visit(alice).post(f"/c/{acme.code}/everything.jsonl")
     today = f"{timezone.now():%Y-%m-%d}"
@@ -174,15 +174,15 @@ def test_nothing_of_another_customer_is_in_it_though_both_have_the_same_company(
 
 
 def test_events_of_one_moment_and_many_repetitions_are_all_in_it(connection: Connection, acme: Customer) -> None:
-    events = make_events(connection, 2 * export.STEP + 1, received_at=timezone.now())
-    for _ in range(export.STEP + 1):
+    events = make_events(connection, 2 * export.BATCH + 1, received_at=timezone.now())
+    for _ in range(export.BATCH + 1):
         delivery = Delivery.objects.create(body=b"{}", state=Delivery.State.PLACED)
         EventDelivery.objects.create(event=events[0], delivery=delivery)
 
     found = read(export.lines(acme))
 
     assert sorted(row["code"] for row in found["event"]) == sorted(event.code for event in events)
-    assert [row["event"] for row in found["delivery"]] == [events[0].code] * (export.STEP + 1)
+    assert [row["event"] for row in found["delivery"]] == [events[0].code] * (export.BATCH + 1)
 
 
 def test_the_command_writes_the_same_into_a_new_file_for_the_operator_alone(

@@ -159,7 +159,7 @@ KEPT = {
 
 
 def test_every_table_has_its_age_or_a_reason() -> None:
-    aged = {rule.rows(rule.kept).model for rule in retention.RULES}
+    aged = {rule.rows.model for rule in retention.RULES}
     for model in list(aged):
         relations = [field for field in model._meta.get_fields(include_hidden=True) if hasattr(field, "on_delete")]
         aged |= {relation.related_model for relation in relations if relation.on_delete is CASCADE}
