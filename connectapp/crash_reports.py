@@ -1,8 +1,7 @@
-"""What a crash may tell, and to whom: the operator gets a mail that names places in the code and no values.
+"""Reports of unhandled exceptions without values: a mail to the operator, and Django's debug page.
 
-Django's own reports show local variables, POST data, cookies and settings. While a token is being sealed or sent, it is
-a local variable of ours, of cryptography's and of urllib3's, so no frame's values are shown: not in mail, and not on
-the debug page either.
+Django's own reports show local variables, POST data, cookies and settings. While a token is sealed or sent, it is a
+local variable of ours, of cryptography's and of urllib3's, so the values of no frame are shown.
 """
 
 import logging
@@ -26,14 +25,14 @@ from connectapp.redaction import redact
 logger = logging.getLogger(__name__)
 
 
-class CodeOnly(SafeExceptionReporterFilter):
-    """What Django's debug page may show: lines of code, and the names of cookies and of what was posted."""
+class WithoutValuesFilter(SafeExceptionReporterFilter):
+    """Lets Django's debug page show lines of code, and names of cookies and POST fields, but no values."""
 
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
 
     def get_safe_settings(self) -> dict[str, Any]:
-        return {}  # addresses of databases, caches and mail servers hold passwords
+        return {}  # URLs of databases, caches and mail servers hold passwords
 
     def get_safe_cookies(self, request: HttpRequest | None) -> dict[str, Any]:
         return dict.fromkeys(getattr(request, "COOKIES", {}), self.cleansed_substitute)
@@ -45,25 +44,26 @@ class CodeOnly(SafeExceptionReporterFilter):
         return {}.items()
 
 
-class OperatorMail(logging.Handler):
-    """Mails unhandled exceptions of requests to OPERATOR_EMAIL, a few a minute in each process.
+class OperatorMailHandler(logging.Handler):
+    """Mails unhandled exceptions of requests to OPERATOR_EMAIL, at most LIMIT in PERIOD seconds from each process.
 
-    Goes with the logger "django.request". The answer to the visitor does not wait for the mail server.
+    For the logger "django.request". The response to the visitor does not wait for the mail server.
     """
 
-    def __init__(self, most: int = 3, seconds: float = 60.0) -> None:
+    LIMIT, PERIOD = 3, 60.0
+
+    def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self._recent: deque[float] = deque(maxlen=most)
-        self._seconds = seconds
+        self._recent: deque[float] = deque(maxlen=self.LIMIT)
         self._left_out = 0
         self._sending: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         crash = record.exc_info[1] if record.exc_info else None
         if crash is None:
-            return  # a view that answered 5xx by itself
+            return  # a view returned 5xx itself
         now = time.monotonic()
-        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < self._seconds:
+        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < self.PERIOD:
             self._left_out += 1
             return
         self._recent.append(now)
@@ -78,15 +78,15 @@ class OperatorMail(logging.Handler):
             self._sending.join()
 
 
-def places(crash: BaseException) -> str:
-    """The traceback, the exceptions that led to it included: types and lines of code, no messages and no values."""
+def traceback_without_values(crash: BaseException) -> str:
+    """The traceback with its causes: types of exceptions and lines of code, no messages."""
     parts = []
-    for exception in _led_to(crash):
+    for exception in _with_causes(crash):
         parts.append("".join(traceback.format_tb(exception.__traceback__)) + type(exception).__qualname__ + "\n")
     return "\n".join(reversed(parts))
 
 
-def _led_to(crash: BaseException) -> Iterator[BaseException]:
+def _with_causes(crash: BaseException) -> Iterator[BaseException]:
     exception: BaseException | None = crash
     seen: set[int] = set()
     while exception is not None and id(exception) not in seen:
@@ -110,7 +110,7 @@ def _mail(crash: BaseException, request: HttpRequest | None, left_out: int) -> E
     lines += ["", "The visitor was shown an error page. Values and messages are left out: they may hold secrets.", ""]
     return EmailMessage(
         f"[{settings.APP_NAME}] {what} in {view}",
-        "\n".join(lines) + "\n" + places(crash),
+        "\n".join(lines) + "\n" + traceback_without_values(crash),
         settings.SERVER_EMAIL,
         [settings.OPERATOR_EMAIL],
     )

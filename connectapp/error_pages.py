@@ -1,4 +1,4 @@
-"""Pages for what goes wrong before or beside a view: a calm sentence, the request's number, and nothing of ours."""
+"""Pages of errors outside views, with the request ID and nothing about the code."""
 
 import sys
 
@@ -11,14 +11,14 @@ from connectapp.context_processors import request_id
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400; or 413 for a form that is larger than we read."""
+    """400; 413 for a form that is too large."""
     if isinstance(exception, RequestDataTooBig | TooManyFilesSent):
         return _page("413.html", 413)
     return _page("400.html", 400)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500; or 503 with a time to come back while the database is away: that is nobody's mistake in the request."""
+    """500; 503 with Retry-After while the database is away."""
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         response = _page("503.html", 503)
         response["Retry-After"] = "30"

@@ -1,4 +1,4 @@
-"""For load balancers and supervisors: is the process up, and can it do its work?"""
+"""Health checks for load balancers and supervisors: is the process up, and can it work?"""
 
 import secrets
 import time
@@ -16,11 +16,11 @@ from integrations.background import jobs
 from integrations.models import NamedLock
 from integrations.tokens import keys
 
-# As much as an exchange takes. Whoever asks, and however often: one write in so many seconds, and process.
-ROOM = 16 * 1024
-ROOM_BELIEVED_FOR = 2.0
-_room_seen_at = -ROOM_BELIEVED_FOR
-# The migrations that were applied when none was missing.
+# Bytes of the test write, as many as an exchange needs; at most one in so many seconds from each process.
+TEST_WRITE_BYTES = 16 * 1024
+TEST_WRITE_EVERY = 2.0
+_written_at = -TEST_WRITE_EVERY
+# The applied migrations, when none was missing.
 _complete: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -36,9 +36,9 @@ def live(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """200 when database (a write, too), schema and keys allow work, else 503 with the part that does not.
+    """200 when the database (writes too), schema and keys allow work, else 503 with the part that does not.
 
-    How much is waiting is told too, but never makes it 503: the door for webhooks has to stay open.
+    The number of waiting rows is reported but never makes it 503: webhooks have to be accepted.
     """
     found = parts()
     fine = all(state == "ok" for state in found.values())
@@ -52,18 +52,18 @@ def _database_answers() -> bool:
     return True
 
 
-def _database_has_room() -> bool:
-    """A full disk answers questions as if nothing were wrong; only a write tells."""
-    global _room_seen_at  # noqa: PLW0603  (two threads that meet here write twice, no harm done)
-    if time.monotonic() - _room_seen_at > ROOM_BELIEVED_FOR:
-        NamedLock.objects.check_space(secrets.token_bytes(ROOM))
-        _room_seen_at = time.monotonic()
+def _database_can_write() -> bool:
+    """Whether a write works: with a full disk, reads still do."""
+    global _written_at  # noqa: PLW0603  (two threads may write at once)
+    if time.monotonic() - _written_at > TEST_WRITE_EVERY:
+        NamedLock.objects.check_space(secrets.token_bytes(TEST_WRITE_BYTES))
+        _written_at = time.monotonic()
     return True
 
 
 def _migrations_are_applied() -> bool:
-    """Planned anew only when others are applied than last time: it takes long for what is asked every few seconds."""
-    global _complete  # noqa: PLW0603  (two threads that meet here plan twice, no harm done)
+    """Plans only when the applied migrations have changed: planning is slow, and probes come every few seconds."""
+    global _complete  # noqa: PLW0603  (two threads may plan at once)
     applied = frozenset(MigrationRecorder(connection).applied_migrations())
     if applied != _complete:
         executor = MigrationExecutor(connection)
@@ -82,7 +82,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "database": _database_answers,
     "migrations": _migrations_are_applied,
     "keys": _keys_are_there,
-    "room": _database_has_room,
+    "room": _database_can_write,
 }
 
 

@@ -1,4 +1,4 @@
-"""Where log lines go: to the error stream, every one through the formatter that masks secrets."""
+"""Django's LOGGING: all lines go to the error stream, through the formatter that masks secrets."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ def log_configuration(*, level: str, as_json: bool, mail_crashes: bool) -> dict[
         "version": 1,
         "disable_existing_loggers": False,
         # The formatter sees the finished line, tracebacks included: nothing reaches a handler around it.
-        "formatters": {"redacted": {"()": "connectapp.redaction.Formatter", "as_json": as_json}},
+        "formatters": {"redacted": {"()": "connectapp.redaction.RedactingFormatter", "as_json": as_json}},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "redacted"},
-            "operator": {"()": "connectapp.crash_reports.OperatorMail"},
+            "operator": {"()": "connectapp.crash_reports.OperatorMailHandler"},
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {

@@ -1,4 +1,4 @@
-"""For Prometheus and its kin: how the whole is doing, in numbers. What to do about them: docs/runbook.md."""
+"""Metrics for Prometheus. What to do about them: docs/runbook.md."""
 
 import logging
 
@@ -33,7 +33,7 @@ def scrape(request: HttpRequest) -> HttpResponse:
 
 
 def _gauges() -> list[Gauge]:
-    """What can be known: without the database that it is gone, and what processes have counted."""
+    """The gauges; without the database only that it is away."""
     parts = health.parts()
     if parts["database"] != "ok":
         parts = {"database": parts["database"]}

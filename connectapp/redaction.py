@@ -1,9 +1,8 @@
-"""Keeps what SnapInspect puts into our callback's address out of everything that writes addresses down.
+"""Keeps the tokens in our callback's URL out of logs, reports and redirects.
 
-The protocol returns the browser with both tokens in the query string. Django prints request lines, mails crash reports
-with `META`, and repeats queries in redirects; gunicorn prints them on a worker time-out. So the query is moved out of
-the environment *before* any of them sees the request, and every log line passes a formatter that masks what looks
-like a secret, should one ever get that far.
+SnapInspect sends the browser back with both tokens in the query string. Django logs request lines, reports `META` and
+repeats queries in redirects; gunicorn logs them on a worker time-out. So a WSGI wrapper moves the query out of the
+environment before any of them sees the request, and every log line passes a formatter that masks secrets.
 """
 
 import logging
@@ -22,8 +21,8 @@ CALLBACK_QUERY = "connectapp.callback_query"
 _TOKEN_NAMES = ("access_token", "refresh_token")
 
 
-class SealedQuery:
-    """A query string that shows itself only to who asks for it by name: no repr, no str."""
+class HiddenQuery:
+    """A query string that neither str() nor repr() shows."""
 
     __slots__ = ("_query",)
 
@@ -35,14 +34,14 @@ class SealedQuery:
         return self._query
 
     def __repr__(self) -> str:
-        return "<SealedQuery>"
+        return "<HiddenQuery>"
 
 
-class SealCallbackQuery:
-    """WSGI wrapper: takes the query out of every request that carries tokens in it.
+class HideTokenQueries:
+    """WSGI wrapper that moves the query to CALLBACK_QUERY where it may hold tokens.
 
-    That is the callback by its path, and any other path whose query names a token (a mistyped redirect URI).
-    Referers lose their query always: the page before ours may have had tokens in its address.
+    That is at the callback's path, and at any path whose query names a token (a mistyped redirect URI). The Referer
+    always loses its query: the previous page may have had tokens in its URL.
     """
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
@@ -51,7 +50,7 @@ class SealCallbackQuery:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         query = environ.get("QUERY_STRING", "")
         if environ.get("PATH_INFO", "").startswith("/connect/") or _names_a_token(query):
-            environ[CALLBACK_QUERY] = SealedQuery(query)
+            environ[CALLBACK_QUERY] = HiddenQuery(query)
             environ["QUERY_STRING"] = ""
             for name in ("RAW_URI", "REQUEST_URI"):
                 if name in environ:
@@ -62,7 +61,7 @@ class SealCallbackQuery:
 
 
 def _names_a_token(query: str) -> bool:
-    # Twice: a `next=` that holds an encoded callback address counts too.
+    # Unquoted twice: a `next=` may hold an encoded callback URL.
     plain = unquote(unquote(query)).lower()
     return any(name in plain for name in _TOKEN_NAMES)
 
@@ -84,7 +83,7 @@ _MASKS = (
         r"\1[redacted]",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',}]+", re.IGNORECASE), r"\1[redacted]"),
-    # secrets that are a part of the path: webhook addresses, confirmation and reset links, what colleagues are sent
+    # secrets in the path: webhook addresses, links in mails, links for colleagues
     (re.compile(r"(/webhooks/snapinspect/)[^/\s?\"']+"), r"\1[redacted]"),
     (re.compile(r"(/connect/links/)[^/\s?\"']+"), r"\1[redacted]"),
     (
@@ -101,8 +100,8 @@ def redact(text: str) -> str:
     return text
 
 
-class Formatter(ProcessorFormatter):
-    """One line of log, masked after formatting: message, arguments and traceback alike.
+class RedactingFormatter(ProcessorFormatter):
+    """Formats a log line, then masks it: message, arguments and traceback alike.
 
     `as_json`: an object with timestamp, level, logger, event and the request's number; otherwise a line to read.
     """
@@ -125,16 +124,16 @@ class Formatter(ProcessorFormatter):
 
 def _as_text(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     event = format_exc_info(logger, method, event)
-    number = f" [{event['request_id']}]" if "request_id" in event else ""
+    request_id = f" [{event['request_id']}]" if "request_id" in event else ""
     trace = f"\n{event['exception']}" if "exception" in event else ""
-    return f"{event['timestamp']} {event['level'].upper()} {event['logger']}{number} {event['event']}{trace}"
+    return f"{event['timestamp']} {event['level'].upper()} {event['logger']}{request_id} {event['event']}{trace}"
 
 
 class RedactingGunicornLogger(GunicornLogger):
-    """gunicorn's logger with our formatter: its error log prints request lines when a worker times out."""
+    """gunicorn's logger with our formatter: its error log has request lines when a worker times out."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)  # type: ignore[no-untyped-call]
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
-                handler.setFormatter(Formatter(as_json=settings.LOG_FORMAT == "json"))
+                handler.setFormatter(RedactingFormatter(as_json=settings.LOG_FORMAT == "json"))

@@ -342,4 +342,4 @@ LOG_FORMAT = parsed("LOG_FORMAT", str, default="text" if DEBUG else "json")
 if LOG_FORMAT not in {"text", "json"}:
     raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
 LOGGING = log_configuration(level=LOG_LEVEL, as_json=LOG_FORMAT == "json", mail_crashes=PRODUCTION)
-DEFAULT_EXCEPTION_REPORTER_FILTER = "connectapp.crash_reports.CodeOnly"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "connectapp.crash_reports.WithoutValuesFilter"

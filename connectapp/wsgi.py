@@ -1,11 +1,11 @@
-"""What gunicorn serves: Django, behind the wrapper that takes token-carrying queries out of the request."""
+"""The WSGI application: Django behind the wrapper that hides queries with tokens."""
 
 import os
 
 from django.core.wsgi import get_wsgi_application
 
-from connectapp.redaction import SealCallbackQuery
+from connectapp.redaction import HideTokenQueries
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
 
-application = SealCallbackQuery(get_wsgi_application())
+application = HideTokenQueries(get_wsgi_application())

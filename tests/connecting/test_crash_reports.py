@@ -17,7 +17,7 @@ from django.views.debug import ExceptionReporter
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from connectapp.crash_reports import OperatorMail, places
+from connectapp.crash_reports import OperatorMailHandler, traceback_without_values
 from integrations.models import Connection, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, encryption
@@ -33,11 +33,11 @@ VIEW = "connect_callback"
 
 
 @pytest.fixture
-def operator(settings: Settings) -> Iterator[OperatorMail]:
+def operator(settings: Settings) -> Iterator[OperatorMailHandler]:
     """The handler as production has it, beside Django's ADMINS, and every mail they send in `mail.outbox`."""
     settings.OPERATOR_EMAIL = "operator@example.com"
     settings.ADMINS = [("Operator", "operator@example.com")]
-    handler = OperatorMail()
+    handler = OperatorMailHandler()
     logger = logging.getLogger("django.request")
     logger.addHandler(handler)
     yield handler
@@ -94,7 +94,7 @@ def test_T4_a_crash_of_the_callback_tells_where_and_no_token(
     acme: Customer,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
-    operator: OperatorMail,
+    operator: OperatorMailHandler,
     reported: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -140,7 +140,7 @@ def test_T4_a_refusal_in_the_callback_repeats_no_token_and_mails_nobody(
     acme: Customer,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
-    operator: OperatorMail,
+    operator: OperatorMailHandler,
     reported: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -160,7 +160,7 @@ def test_T4_a_refusal_in_the_callback_repeats_no_token_and_mails_nobody(
     assert mail.outbox == []
 
 
-def test_T4_the_callback_over_plain_http_repeats_no_token(settings: Settings, operator: OperatorMail) -> None:
+def test_T4_the_callback_over_plain_http_repeats_no_token(settings: Settings, operator: OperatorMailHandler) -> None:
     settings.DEBUG = True
     settings.SNAPINSPECT_REDIRECT_URI = "https://app.example.com/connect/callback/"
     answer = Visitor().come_back(callback(access_token=f"{SENTINEL}-a", refresh_token=f"{SENTINEL}-r", state="x"))
@@ -196,7 +196,7 @@ def test_a_storm_of_crashes_is_three_mails_a_minute_and_the_next_one_counts_the_
 ) -> None:
     clock = iter([0.0, 1.0, 2.0, *(3.0 for _ in range(40)), 61.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    handler = OperatorMail()
+    handler = OperatorMailHandler()
     for _ in range(44):
         handler.handle(_record(ValueError()))
         handler.flush()
@@ -208,7 +208,7 @@ def test_a_storm_of_crashes_is_three_mails_a_minute_and_the_next_one_counts_the_
 def test_a_view_that_answers_503_by_itself_and_a_mail_server_that_is_down_are_no_crashes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = OperatorMail()
+    handler = OperatorMailHandler()
     handler.handle(_record(None))
     handler.flush()
     assert mail.outbox == []
@@ -236,7 +236,7 @@ def test_the_places_of_a_crash_include_what_led_to_it() -> None:
 
     with pytest.raises(ValueError) as caught:
         outer()
-    told = places(caught.value)
+    told = traceback_without_values(caught.value)
     assert told.index("KeyError") < told.index("ValueError\n")
     assert "in inner" in told and "in outer" in told
     assert hits(told) == 0
@@ -245,7 +245,7 @@ def test_the_places_of_a_crash_include_what_led_to_it() -> None:
 def test_the_path_in_a_crash_mail_holds_no_webhook_secret() -> None:
     request = HttpRequest()
     request.method, request.path = "POST", f"/webhooks/snapinspect/{SENTINEL}-secret/"
-    handler = OperatorMail()
+    handler = OperatorMailHandler()
     handler.handle(_record(ValueError(), request))
     handler.flush()
     assert "POST /webhooks/snapinspect/[redacted]/" in mail.outbox[0].body
@@ -253,7 +253,7 @@ def test_the_path_in_a_crash_mail_holds_no_webhook_secret() -> None:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("debug", "handlers"), [("false", "['OperatorMail']"), ("true", "[]")])
+@pytest.mark.parametrize(("debug", "handlers"), [("false", "['OperatorMailHandler']"), ("true", "[]")])
 def test_production_mails_crashes_and_development_does_not(debug: str, handlers: str) -> None:
     show = (
         "import django, logging; django.setup();"

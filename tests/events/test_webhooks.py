@@ -244,7 +244,7 @@ def test_a_wake_up_that_fails_does_not_turn_a_stored_delivery_into_an_error(monk
 def test_the_secret_stands_in_no_log() -> None:
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(redaction.Formatter())
+    handler.setFormatter(redaction.RedactingFormatter())
     logging.getLogger().addHandler(handler)
     try:
         post(payload())

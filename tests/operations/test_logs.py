@@ -18,8 +18,8 @@ from pytest_django import Settings
 from structlog.contextvars import bound_contextvars
 
 from connectapp import redaction
-from connectapp.crash_reports import OperatorMail
-from connectapp.redaction import Formatter
+from connectapp.crash_reports import OperatorMailHandler
+from connectapp.redaction import RedactingFormatter
 from connectapp.urls import handler400, handler500, urlpatterns
 from integrations.background import jobs
 
@@ -57,7 +57,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
             seen.append(json.loads(self.format(record)))
 
     kept = Kept()
-    kept.setFormatter(Formatter(as_json=True))
+    kept.setFormatter(RedactingFormatter(as_json=True))
     logging.getLogger().addHandler(kept)
     yield seen
     logging.getLogger().removeHandler(kept)
@@ -139,7 +139,7 @@ def test_the_workers_lines_carry_the_number_it_was_woken_by(
 
 @pytest.mark.django_db
 def test_a_crash_mail_names_the_request(failing: Client, settings: Settings) -> None:
-    reports = OperatorMail()
+    reports = OperatorMailHandler()
     logging.getLogger("django.request").addHandler(reports)
     try:
         number = failing.get("/broken/")["X-Request-ID"]
@@ -157,7 +157,7 @@ def test_a_traceback_in_a_line_is_masked_too() -> None:
         record = logger.makeRecord("x", logging.ERROR, "f", 1, "Failed", (), (ValueError, problem, None))
 
     for as_json in (True, False):
-        line = Formatter(as_json=as_json).format(record)
+        line = RedactingFormatter(as_json=as_json).format(record)
         assert "ValueError" in line
         assert "Very-Secret" not in line
 

@@ -116,7 +116,7 @@ def monitored(
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
     monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(jobs, "RECHECK_AFTER", 0.0)
-    monkeypatch.setattr(readiness, "ROOM_BELIEVED_FOR", -1.0)
+    monkeypatch.setattr(readiness, "TEST_WRITE_EVERY", -1.0)
     monitored = MonitoredApp(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)
     for _ in range(2):
         assert monitored.pass_time(SCRAPES_APART) == set()

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
 from connectapp.environment import mail_settings
-from connectapp.redaction import SealCallbackQuery
+from connectapp.redaction import HideTokenQueries
 from integrations.background import jobs
 from integrations.connecting import completion
 from integrations.models import Connection, State, TokenPair
@@ -120,7 +120,7 @@ class _AsServed(ClientHandler):
 
     def __call__(self, environ: dict[str, Any]) -> Any:
         inner = super().__call__
-        return SealCallbackQuery(lambda sealed, _: inner(sealed))(environ, lambda *_: None)
+        return HideTokenQueries(lambda sealed, _: inner(sealed))(environ, lambda *_: None)
 
 
 class Visitor(Client):

@@ -14,7 +14,7 @@ from django.db import connection as database
 from django_tasks_db.management.commands.db_worker import Worker
 
 from accounts.models import Customer, User
-from connectapp.redaction import Formatter
+from connectapp.redaction import RedactingFormatter
 from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.models import Connection, TokenPair
@@ -74,7 +74,7 @@ def log() -> Iterator[list[str]]:
 
     class Kept(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            lines.append(Formatter().format(record))
+            lines.append(RedactingFormatter().format(record))
 
     handler, root = Kept(), logging.getLogger()
     level = root.level
