@@ -14,7 +14,7 @@ from accounts.models import Customer, Membership, Role, User
 DIGEST_HOUR = 7
 # What an unsubscribe link ends: the mails about one customer's trouble, or one user's digest.
 TROUBLE, DIGEST = "trouble", "digest"
-_signer = signing.Signer(salt="accounts.unsubscribe")
+_signer = signing.Signer(salt="accounts.choices.stop")
 
 
 def trouble_recipients(customer: Customer) -> list[Membership]:

@@ -21,7 +21,7 @@ from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Purp
 CLOCK_TOLERANCE = timedelta(minutes=1)
 # "." needs no percent-encoding, so a careless encoder does not change the state. Another salt would invalidate states
 # that were issued before a deployment.
-_signer = Signer(salt="integrations.connecting.state", sep=".")
+_signer = Signer(salt="integrations.state", sep=".")
 
 
 class Refusal(StrEnum):

@@ -50,7 +50,7 @@ def test_the_state_is_kept_as_a_hash_only(sandbox: Sandbox, visit: Visit, alice:
         {"state": "two"},
         {"state": secrets.token_urlsafe(32)},
         {"state": Signer(salt="another").sign("nonce")},
-        {"state": Signer(salt="integrations.connecting.state", sep=".").sign("never issued")},
+        {"state": Signer(salt="integrations.state", sep=".").sign("never issued")},
         {"state": "x" * 10_000},
         {"state": "nul\0byte"},
         {"state": "käse"},
