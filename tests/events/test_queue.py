@@ -197,6 +197,7 @@ def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection
     assert not event_actions.ignore(only_event(), by=alice)
 
 
+@pytest.mark.slow
 def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
     sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,6 +283,7 @@ WHOSE = ["", "connection={code}"]
 IDS = ["", "q=777"]
 
 
+@pytest.mark.slow
 def test_every_filter_reads_a_page_from_an_index_however_many_events_there_are(
     crowd: int, visit: Visit, alice: User, where: str, connection: Connection
 ) -> None:

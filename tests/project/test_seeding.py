@@ -101,6 +101,7 @@ def test_the_same_number_makes_the_same_rows_and_another_one_others() -> None:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_every_customer_has_its_owner_and_its_pages_open() -> None:
     seed(customers=60, events=600)
     assert Membership.objects.filter(role=Role.OWNER).count() == 60

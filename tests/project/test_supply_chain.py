@@ -26,6 +26,7 @@ def pinned() -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_H9_the_bill_of_materials_names_every_package_with_version_and_hashes(tmp_path: Path) -> None:
     command = SBOM.search((ROOT / "Makefile").read_text())
     assert command
