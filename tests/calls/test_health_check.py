@@ -18,12 +18,12 @@ Visit = Callable[[User], Visitor]
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     return quick_connect(acme, sandbox, by=alice)
 
 
 def test_when_somebody_connects_a_company_its_other_connections_are_asked_at_once(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User, connected: Connection
+    sandbox: Sandbox, alice: User, acme: Customer, charlie: User, connected: Connection
 ) -> None:
     bystander = quick_connect(acme, sandbox, by=alice, account=OTHER)
     pass_time(timedelta(hours=7))

@@ -27,7 +27,7 @@ EXCHANGE = "/integration/ExchangeToken"
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     connection = quick_connect(acme, sandbox, by=alice)
     sandbox.control("DELETE", "log")
     return connection

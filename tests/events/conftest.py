@@ -1,7 +1,5 @@
 """A connection to the stand-in, and a handler that keeps what it was called with."""
 
-from collections.abc import Callable
-
 import pytest
 
 from accounts.models import Customer, User
@@ -9,9 +7,7 @@ from integrations.events import handlers
 from integrations.events.handlers import Happening
 from integrations.models import Connection
 from integrations.snapinspect import client
-from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect
-
-Visit = Callable[[User], Visitor]
+from tests.support.clients import OTHER, Sandbox, quick_connect
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +31,7 @@ def handled(no_handlers: None) -> list[Happening]:
 
 
 @pytest.fixture
-def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connection(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     """Acme's connection; the stand-in's log of calls is empty."""
     made = quick_connect(acme, sandbox, by=alice)
     sandbox.control("DELETE", "log")
@@ -43,7 +39,7 @@ def connection(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> C
 
 
 @pytest.fixture
-def other(sandbox: Sandbox, visit: Visit, charlie: User) -> Connection:
+def other(sandbox: Sandbox, charlie: User) -> Connection:
     """Another customer's connection, to another company."""
     made = quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
     sandbox.control("DELETE", "log")

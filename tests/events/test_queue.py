@@ -1,7 +1,6 @@
 """What a worker does with events: look-ups and their limits, outages, poison, fairness. Rows W5, W6 and W15."""
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +16,7 @@ from integrations.events import event_actions, handlers, queue, routing, verific
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, LookupLimit, backoff
 from tests.support import troubled_connections
-from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, quick_connect, work
+from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, quick_connect, work
 from tests.support.deliveries import (
     INSPECTION,
     INSPECTION_OF_OTHER,
@@ -34,7 +33,6 @@ from tests.support.measurements import record
 from tests.support.sizes import size
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Visit = Callable[[User], Visitor]
 UNKNOWN_COMPANY = "701"
 
 
@@ -199,7 +197,7 @@ def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection
 
 @pytest.mark.slow
 def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
-    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
     monkeypatch.setattr(queue, "TIME_SLICE", 0.05)
@@ -218,7 +216,7 @@ def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_works_on_and_leaves_the_rest_to_others(
-    connection: Connection, sandbox: Sandbox, visit: Visit, charlie: User, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, sandbox: Sandbox, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick_connect(charlie.customers.get(), sandbox, by=charlie, account=OTHER)
     stop = threading.Event()

@@ -161,7 +161,7 @@ def test_W6_a_company_that_nobody_has_makes_no_event_and_no_call(sandbox: Sandbo
 
 
 def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, handled: list[Happening]
+    sandbox: Sandbox, alice: User, acme: Customer, handled: list[Happening]
 ) -> None:
     deliver(payload())
     assert Delivery.objects.get().state == Delivery.State.UNMATCHED
@@ -218,7 +218,7 @@ def test_W13_two_customers_of_one_company_each_see_it_once_with_their_own_token(
 
 
 def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
-    sandbox: Sandbox, visit: Visit, connection: Connection, acme: Customer, charlie: User
+    sandbox: Sandbox, connection: Connection, acme: Customer, charlie: User
 ) -> None:
     theirs = charlie.memberships.get().customer
     other = quick_connect(theirs, sandbox, by=charlie)
@@ -248,7 +248,7 @@ def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
 
 
 def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_own_address(
-    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, handled: list[Happening]
+    sandbox: Sandbox, connection: Connection, charlie: User, handled: list[Happening]
 ) -> None:
     other = quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
 
@@ -262,7 +262,7 @@ def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_ow
 
 
 def test_a_company_learnt_from_an_own_address_is_kept_once_the_api_has_named_it(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
+    sandbox: Sandbox, alice: User, acme: Customer
 ) -> None:
     connection = quick_connect(acme, sandbox, by=alice, account=UNKNOWN_COMPANY)
     assert connection.company_id == ""

@@ -21,7 +21,7 @@ Visit = Callable[[User], Visitor]
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
     connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
@@ -68,7 +68,7 @@ def test_one_incident_is_one_mail_however_many_calls_fail_and_one_more_when_it_w
 
 
 def test_two_incidents_of_two_customers_are_told_to_each_of_them(
-    sandbox: Sandbox, visit: Visit, alice: User, charlie: User, connected: Connection
+    sandbox: Sandbox, alice: User, charlie: User, connected: Connection
 ) -> None:
     theirs = quick_connect(charlie.customers.get(), sandbox, by=charlie, account=OTHER)
     pass_time(timedelta(hours=7))

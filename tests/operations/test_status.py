@@ -51,9 +51,7 @@ def tones(staff: Visitor) -> dict[str, str]:
     return {signal["name"]: signal["tone"] for signal in told(staff)["signals"]}
 
 
-def test_when_all_is_well_it_says_so(
-    sandbox: Sandbox, visit: Visit, staff: Visitor, alice: User, acme: Customer
-) -> None:
+def test_when_all_is_well_it_says_so(sandbox: Sandbox, staff: Visitor, alice: User, acme: Customer) -> None:
     quick_connect(acme, sandbox, by=alice)
     announce(staff, upload(sandbox))
     jobs.sweep(by="host-1, process 7")

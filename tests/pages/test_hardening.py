@@ -38,7 +38,7 @@ QUERY = "&".join(f"{name}={value}" for name, value in PAIR.items()) + "&token_ty
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     return quick_connect(acme, sandbox, by=alice)
 
 

@@ -290,7 +290,7 @@ def test_M1_other_peoples_codes_mixed_with_ones_own_are_not_found(
 
 
 @pytest.mark.once
-def test_M1_nobody_reaches_another_persons_second_factor(visit: Visit, alice: User, charlie: User) -> None:
+def test_M1_nobody_reaches_another_persons_second_factor(alice: User, charlie: User) -> None:
     factor = Authenticator.objects.create(user=alice, type=Authenticator.Type.WEBAUTHN, data={"name": "Alice's key"})
     browser = Visitor()
     cache.clear()  # sign-ins are counted

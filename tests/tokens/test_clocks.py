@@ -14,7 +14,7 @@ from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.models import Connection, State
 from integrations.tokens import custody, lease
-from tests.support.clients import Sandbox, Visitor, quick_connect, work, work_as_if_later
+from tests.support.clients import Sandbox, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.running_app import wait_until
 
@@ -25,7 +25,7 @@ JUMPS = {"a day ahead": timedelta(days=1), "a day back": -timedelta(days=1), "an
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Callable[[User], Visitor], alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     return quick_connect(acme, sandbox, by=alice)
 
 

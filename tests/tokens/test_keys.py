@@ -33,7 +33,7 @@ OTHER_KEY = parse_keys(OTHER_TEXT)[0]
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     return quick_connect(acme, sandbox, by=alice)
 
 
@@ -200,7 +200,7 @@ def test_O7_started_with_a_wrong_key_and_then_with_the_right_one_all_comes_back_
 
 
 def test_a_key_that_is_lost_for_good_can_be_given_up_and_owners_are_asked_once_to_connect_again(
-    connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings: Settings
+    connected: Connection, sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
     lost = settings.TOKEN_ENCRYPTION_KEYS[0].id
     with pytest.raises(CommandError):

@@ -34,7 +34,7 @@ OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
     connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
@@ -213,7 +213,7 @@ def test_what_another_database_has_left_in_the_folder_overwrites_nothing(
 
 
 def test_O10_after_yesterdays_backup_every_stale_connection_is_named_and_the_others_work(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User, connected: Connection
+    sandbox: Sandbox, alice: User, acme: Customer, charlie: User, connected: Connection
 ) -> None:
     others = charlie.customers.get()
     untouched = quick_connect(others, sandbox, by=charlie, account=OTHER)

@@ -1,6 +1,5 @@
 """Rows R12 to R15 of the score card: what is no reason to exchange."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -19,19 +18,18 @@ from integrations.calls import api_client, health_check
 from integrations.models import CircuitBreaker, Connection, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
 from integrations.tokens import circuit_breaker, custody, lease, storage
-from tests.support.clients import PAT, Sandbox, Visitor, audited, quick_connect, work, work_as_if_later
+from tests.support.clients import PAT, Sandbox, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.sizes import size
 from tests.support.troubled_connections import connect, fails, pass_time, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
 SHORT_DEADLINE = 0.3  # seconds
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
     connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
@@ -59,7 +57,7 @@ def mail_to(*addresses: str) -> list[str]:
 
 @pytest.mark.slow
 def test_R12_healthy_connections_are_never_exchanged(
-    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
+    sandbox: Sandbox, alice: User, acme: Customer, connected: Connection
 ) -> None:
     days, fleet = 30, [connected, *connect(sandbox, acme, alice, 4)]
     sandbox.control("DELETE", "log")

@@ -1,7 +1,7 @@
 """Rows R2, R5 and R6 of the score card: a token in use is refused and replaced, and what goes wrong on the way."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,20 +19,19 @@ from integrations.calls import api_client, health_check
 from integrations.models import Connection, State, TokenPair, backoff
 from integrations.tokens import lease
 from integrations.tokens.encryption import parse_keys
-from tests.support.clients import Sandbox, Visitor, audited, quick_connect, work, work_as_if_later
+from tests.support.clients import Sandbox, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.sizes import size
 from tests.support.troubled_connections import fails, newest_live, pass_time, refuse, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Visit = Callable[[User], Visitor]
 EXCHANGE = "/integration/ExchangeToken"
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE="
 TOO_LATE_TO_ANSWER = 0.3  # seconds
 
 
 @pytest.fixture
-def connected(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
+def connected(sandbox: Sandbox, alice: User, acme: Customer) -> Connection:
     """Connected some time ago, and working."""
     connection = quick_connect(acme, sandbox, by=alice)
     pass_time(timedelta(hours=7))
