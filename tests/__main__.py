@@ -39,7 +39,7 @@ def main() -> int:
             shutil.copyfileobj(output, sys.stdout.buffer)
     for line in missing:
         print(line)
-    return max(results) or int(bool(missing and os.environ.get("CI")))
+    return int(any(results) or bool(missing and os.environ.get("CI")))
 
 
 def missing_programs() -> list[str]:
