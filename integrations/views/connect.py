@@ -163,7 +163,7 @@ def _end(attempt: ConnectAttempt, ending: str) -> HttpResponse:
 
 
 def _note(attempt: ConnectAttempt, outcome: str, *, subject: str = "") -> None:
-    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome)
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome[:30])  # the column's length
     audit.record(
         f"connect.{outcome}", customer=attempt.customer, actor=attempt.user, subject=subject or _subject(attempt)
     )
