@@ -41,7 +41,7 @@ class SnapInspectError(Exception):
 
     kind: short stable name of the failure, for data and pages (a key of SENTENCES).
     status: HTTP status of the answer, None when there was none.
-    retry_after: seconds SnapInspect asked to wait None when it did not say.
+    retry_after: seconds SnapInspect asked to wait, None when it did not say.
     """
 
     def __init__(self, kind: str, *, status: int | None = None, retry_after: float | None = None) -> None:
