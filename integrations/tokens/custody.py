@@ -27,11 +27,14 @@ def receive(attempt: ConnectAttempt, received: token_pair.TokenPair) -> Connecti
 
     Runs in the caller's transaction, together with the redemption of the state.
     """
-    connection = attempt.connection or Connection.objects.create(
-        customer=attempt.for_customer, connected_by=attempt.user
-    )
-    _set_candidate(connection, by=attempt.user, **storage.columns(received, connection))
-    return connection
+    if attempt.connection is None:
+        connection = Connection.objects.create(customer=attempt.for_customer, connected_by=attempt.user)
+        TokenPair.objects.create(
+            connection=connection, brought_by=attempt.user, **storage.columns(received, connection)
+        )
+        return connection
+    _set_candidate(attempt.connection, by=attempt.user, **storage.columns(received, attempt.connection))
+    return attempt.connection
 
 
 def receive_exchanged(connection: Connection, sealed: storage.Columns, *, by: User) -> None:

@@ -52,7 +52,7 @@ def _around(module: Any, name: str, *, before: str = "", after: str = "") -> Non
 _around(oauth_state, "redeem", before="before redeem", after="after redeem")
 _around(custody, "receive", after="after receive")
 _around(oauth_state, "find", before="hang")
-_around(jobs, "_a_drain_waits", before="after commit")
+_around(jobs, "_drain_waits", before="after commit")
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
