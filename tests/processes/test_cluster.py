@@ -141,12 +141,15 @@ def test_R16_restarts_under_constant_refresh_lose_no_connection(
     ours = ", ".join(map(str, connections))
     codes = [code for (code,) in cluster.rows(f"SELECT code FROM integrations_connection WHERE id IN ({ours})")]
     explorer, before = Explorer(visitor), cluster.sandbox.exchanges()
+    # Of each company's own: look-ups of what is not there would keep events waiting long after this test.
+    inspections = [cluster.sandbox.control("POST", "inspections", {"company": company}) for company in companies]
 
     def look(turn: int) -> None:
         asked[explorer.ask(codes[turn % len(codes)])] += 1
 
     def deliver(turn: int) -> None:
-        sender.post(f"R16_{turn}", iCompanyID=companies[turn % len(companies)])
+        which = turn % len(companies)
+        sender.post(f"R16_{turn}", iCompanyID=companies[which], iInspectionID=inspections[which]["iInspectionID"])
 
     def refuse_what_works(_: int) -> None:
         """A pair that has answered since it was exchanged is refused from now on."""
