@@ -23,7 +23,8 @@ def number(name: str, default: int) -> int:
 
 wsgi_app = "connectapp.wsgi"
 # On TCP, not a unix socket: sign-in limits need a client address.
-bind = f"{os.environ.get('BIND', '127.0.0.1')}:{number('PORT', 8000)}"
+host = os.environ.get("BIND", "127.0.0.1")
+bind = f"{f'[{host}]' if ':' in host else host}:{number('PORT', 8000)}"
 workers = number("WEB_WORKERS", 2)
 threads = number("WEB_THREADS", settings.WEB_THREADS)
 worker_class = "gthread"

@@ -132,7 +132,9 @@ class Deployment(RunningApp):
         site = (self.folder / "nginx" / "connect.conf").read_text()
         for there, here in {
             "listen 80;": f"listen 127.0.0.1:{self.http_port};",
+            "listen 80 default_server;": f"listen 127.0.0.1:{self.http_port} default_server;",
             "listen 443 ssl http2;": f"listen 127.0.0.1:{self.https_port} ssl http2;",
+            "listen 443 ssl http2 default_server;": f"listen 127.0.0.1:{self.https_port} ssl http2 default_server;",
             "127.0.0.1:8000 max_fails=0": f"127.0.0.1:{self.web_ports[0]} {self.when_away}",
             "127.0.0.1:8001 max_fails=0": f"127.0.0.1:{self.web_ports[1]} {self.when_away}",
             "/etc/ssl/connect": str(self.certificate.parent),
