@@ -1,13 +1,19 @@
 """The admin as one site: signed in to like everything else, and grouped by what staff come for."""
 
+import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+
+logger = logging.getLogger(__name__)
 
 # Heading -> the models below it, with the words people use for them. What is not named here goes to the end.
 GROUPS: dict[str, dict[str, str]] = {
@@ -48,6 +54,27 @@ class StaffSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """The same sign-in, limits and second factor as everyone."""
         return secure_admin_login(super().login)(request, extra_context)  # type: ignore[no-untyped-call]
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
+        """The view; a query that Python or the database cannot read leads to the same address without it.
+
+        Django does so for most junk in a list's address, but not for a year 9999 or a NUL.
+        """
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                response = inner(request, *args, **kwargs)
+                # Some filters are read while the page is drawn.
+                return response.render() if hasattr(response, "render") else response
+            except (ValueError, OverflowError, DataError) as problem:
+                if request.method != "GET" or not request.GET:
+                    raise
+                logger.warning("A query of %s could not be read (%s).", request.path, type(problem).__name__)
+                return redirect(request.path)
+
+        return guarded
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]
         return redirect("account_change_password")
