@@ -1,3 +1,4 @@
+import unicodedata
 from typing import Any
 
 from allauth.account import forms as allauth_forms
@@ -17,15 +18,27 @@ ROLE_MEANINGS = {
 ROLE_CHOICES = [(role.value, f"{role.label}: {means}") for role, means in ROLE_MEANINGS.items()]
 
 
-class SingleLineField(forms.CharField):
-    """Text whose line breaks become spaces: names stand in the subjects of mails."""
+class NameField(forms.CharField):
+    """A name on one line, of which something is visible: names stand in the subjects of mails, and in links.
+
+    Line breaks become spaces. Characters that turn the direction of the text around are removed.
+    """
+
+    # Letters that are blank: Hangul fillers, the blank Braille pattern, a joiner of marks.
+    _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f")
+    _TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
     def to_python(self, value: Any) -> str:
-        return " ".join(str(super().to_python(value)).split())
+        return " ".join(str(super().to_python(value)).translate(self._TURNING).split())
+
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        if value and not any(unicodedata.category(char)[0] in "LNPSM" and char not in self._BLANK for char in value):
+            raise forms.ValidationError("This name has no visible character.")
 
 
-def company_name_field() -> SingleLineField:
-    return SingleLineField(
+def company_name_field() -> NameField:
+    return NameField(
         label="Company name",
         max_length=Customer._meta.get_field("name").max_length,
         widget=forms.TextInput(attrs={"autocomplete": "organization"}),

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from accounts import invitations
 from accounts.access import current_user
 from accounts.admin.base import ReadOnlyAdmin, link_column
+from accounts.forms import company_name_field
 from accounts.models import MAX_EMAIL_LENGTH, Customer, Invitation, Role
 
 
@@ -53,6 +54,7 @@ class InvitationAdmin(ReadOnlyAdmin):
 
 
 class OwnerForm(forms.ModelForm[Customer]):
+    name = company_name_field()
     invite_owner = forms.EmailField(
         label="Invite an owner",
         max_length=MAX_EMAIL_LENGTH,

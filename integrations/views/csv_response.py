@@ -9,7 +9,7 @@ from django.http import StreamingHttpResponse
 # Without it Excel takes UTF-8 for the code page of the country it was sold in.
 BYTE_ORDER_MARK = "\ufeff"
 # What a spreadsheet would take for a formula (OWASP, CSV injection): at the start of a cell, and after a character that
-# separates cells in other countries, since Excel then splits within our quotes. Japanese Excel takes the wide signs too.
+# separates cells in other countries: Excel then splits within our quotes. Japanese Excel takes the wide signs too.
 _FORMULA = re.compile(r"(\A|[;|\t\r\n])(?=[\s\u200b\u2060\ufeff\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[\t\r\n])")
 # Excel keeps fifteen digits of a number.
 _LONG_NUMBER = re.compile(r"\s*[0-9]{16,}\s*")

@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 
+from accounts.forms import NameField
 from accounts.models import MAX_EMAIL_LENGTH, AuditEntry, Customer
 from integrations import wording
 from integrations.events.selection import Selection
@@ -34,16 +35,12 @@ class PersonalTokenForm(forms.Form):
 
 
 class NameForm(forms.Form):
-    name = forms.CharField(
+    name = NameField(
         label="Name",
         max_length=Connection.NAME_LENGTH,
         required=False,
         help_text="How you call it here. Leave it empty for the company’s name at SnapInspect.",
     )
-
-    def clean_name(self) -> str:
-        """On one line: mails have it in their subjects."""
-        return " ".join(self.cleaned_data["name"].split())
 
 
 class ExplorerForm(forms.Form):
