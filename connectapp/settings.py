@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.http.request import split_domain_port, validate_host
 
 from connectapp.environment import ALLOW_INSECURE_LOOPBACK as LOOPBACK_MAY_BE_HTTP
 from connectapp.environment import (
@@ -95,6 +96,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "accounts.middleware.IgnoreMalformedSessionCookie",
+    "accounts.middleware.NoStore",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -248,6 +250,11 @@ SNAPINSPECT_REDIRECT_URI = address(
     "SNAPINSPECT_REDIRECT_URI",
     default="http://localhost:8000/connect/callback/" if DEBUG else "",
 )
+_callback = urlsplit(SNAPINSPECT_REDIRECT_URI)
+if _callback.path.rstrip("/") != "/connect/callback":
+    raise ImproperlyConfigured("SNAPINSPECT_REDIRECT_URI must be this app's address followed by /connect/callback/.")
+if not validate_host(split_domain_port(_callback.netloc)[0], ALLOWED_HOSTS):
+    raise ImproperlyConfigured("The host of SNAPINSPECT_REDIRECT_URI must be one of ALLOWED_HOSTS.")
 SNAPINSPECT_CONNECT_URL = address(
     "SNAPINSPECT_CONNECT_URL",
     default="https://my.snapinspect.com/integration/SnapInspectConnect",
@@ -302,10 +309,12 @@ X_FRAME_OPTIONS = "DENY"
 
 
 def form_origins(connect_url: str) -> list[str]:
-    """The origins a Connect form may lead to: Chromium applies `form-action` to redirects that answer a form POST."""
+    """The origins a Connect form may lead to: Chromium applies `form-action` to redirects that answer a form POST.
+
+    Sibling hosts only of SnapInspect's own domain: those of another host could be everybody below `co.nz`.
+    """
     parts = urlsplit(connect_url)
-    parent = (parts.hostname or "").partition(".")[2]
-    siblings = [f"https://*.{parent}"] if parts.scheme == "https" and "." in parent else []
+    siblings = ["https://*.snapinspect.com"] if (parts.hostname or "").endswith(".snapinspect.com") else []
     return [f"{parts.scheme}://{parts.netloc}", *siblings, *SNAPINSPECT_FORM_ORIGINS]
 
 

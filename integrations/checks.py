@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -27,13 +28,16 @@ def registered_with_snapinspect(app_configs: Sequence[AppConfig] | None, **kwarg
 
 
 @register(Tags.security)
-def redirect_uri_is_ours(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    if settings.SNAPINSPECT_REDIRECT_URI.rstrip("/").endswith("/connect/callback"):
+def connect_works_under_every_name(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    ours = urlsplit(settings.SNAPINSPECT_REDIRECT_URI).hostname
+    others = [host for host in settings.ALLOWED_HOSTS if host not in {ours, *settings.LOOPBACK_HOSTS}]
+    if not others:
         return []
     return [
         Warning(
-            "SNAPINSPECT_REDIRECT_URI does not lead to this app's callback.",
-            hint="It is the address of this app followed by /connect/callback/, exactly as registered.",
+            f"Connect works under {ours} only, not under: {', '.join(others)}.",
+            hint="Who presses Connect there is led to the name in SNAPINSPECT_REDIRECT_URI, and signs in again."
+            " Redirect the other names to it in your proxy, and take them out of ALLOWED_HOSTS.",
             id="integrations.W002",
         )
     ]

@@ -1,5 +1,7 @@
 """Redirects to SnapInspect's page and away from our callback, told to caches and referrers as secret."""
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
@@ -17,7 +19,14 @@ def redirect_to_snapinspect(
     customer: Customer | None = None,
     connection: Connection | None = None,
 ) -> HttpResponse:
-    """Sends the browser to SnapInspect's page, with a new state for its session; see `oauth_state.issue`."""
+    """Sends the browser to SnapInspect's page, with a new state for its session; see `oauth_state.issue`.
+
+    Under another host name than the redirect URI's, it leads to this app under that name first: the callback would not
+    get this session's cookie.
+    """
+    registered = urlsplit(settings.SNAPINSPECT_REDIRECT_URI)
+    if urlsplit(f"//{request.get_host()}").hostname != registered.hostname:
+        return _private_redirect(f"{registered.scheme}://{registered.netloc}/")
     state = oauth_state.issue(
         session_key=request.session.session_key or "",
         purpose=purpose,

@@ -36,8 +36,9 @@ ENDINGS = {
         "You are signed in as another person than the one who pressed Connect. Nothing was changed.",
     ),
     "other-browser": Words(
-        "This connection was started in another browser",
-        "Finish it where you pressed Connect, or start again here. Nothing was changed.",
+        "This connection was started in another browser or session",
+        "Finish it in the browser where you pressed Connect. If that was here, you have signed in again or changed your"
+        " password since: please start again. Nothing was changed.",
     ),
     "signed-out": Words(
         "You are not signed in",
@@ -61,7 +62,7 @@ ENDINGS = {
     ),
     "sign-in-over": Words(
         "This sign-in cannot be finished",
-        f"It was started in another browser, was used already, or took longer than {STATE_LIFETIME}."
+        f"It was started in another browser or session, was used already, or took longer than {STATE_LIFETIME}."
         " Please start again.",
     ),
     "sign-in-declined": Words("You are not signed in", "You chose not to allow access. Nothing was saved."),
@@ -71,7 +72,7 @@ ENDINGS = {
     ),
     "link-over": Words(
         "This link cannot be finished",
-        "It was started by somebody else or in another browser, was used already, or took longer than"
+        "It was started by somebody else or in another browser or session, was used already, or took longer than"
         f" {STATE_LIFETIME}. Nothing was changed. Start again on your account's SnapInspect page.",
     ),
     "link-declined": Words("Not linked", "You chose not to allow access. Nothing was saved."),

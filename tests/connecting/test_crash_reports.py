@@ -259,7 +259,8 @@ def test_production_mails_crashes_and_development_does_not(debug: str, handlers:
         "import django, logging; django.setup();"
         "print([type(handler).__name__ for handler in logging.getLogger('django.request').handlers])"
     )
-    hosts = {"ALLOWED_HOSTS": "localhost"} if debug == "true" else {}
+    local = {"ALLOWED_HOSTS": "localhost", "SNAPINSPECT_REDIRECT_URI": "https://localhost/connect/callback/"}
+    hosts = local if debug == "true" else {}
     finished = start("-c", show, DEBUG=debug, DJANGO_SETTINGS_MODULE="connectapp.settings", **hosts)
     assert (finished.stdout.strip(), finished.stderr) == (handlers, "")
 

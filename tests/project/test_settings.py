@@ -212,6 +212,8 @@ BAD = [
         for name in ("REDIRECT_URI", "CONNECT_URL", "EXCHANGE_URL", "API_URL")
         for bad in ("http://app.example.com/x/", "http://127.0.0.1:8001/x/", "rubbish")
     ),
+    ("SNAPINSPECT_REDIRECT_URI", "https://app.example.com/somewhere/else/"),
+    ("SNAPINSPECT_REDIRECT_URI", "https://other.example.com/connect/callback/"),
 ]
 
 
