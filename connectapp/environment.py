@@ -9,11 +9,13 @@ from collections.abc import Callable
 from email.utils import getaddresses
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django
 import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
+from django.http.request import split_domain_port, validate_host
 
 from integrations.snapinspect.safe_urls import is_path, is_secure
 
@@ -81,6 +83,17 @@ def address(name: str, *, default: str = "") -> str:
         raise ImproperlyConfigured(
             f"{name} must be an https:// address; http:// is for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."
         )
+    return value
+
+
+def callback_address(name: str, *, default: str, hosts: list[str]) -> str:
+    """The absolute address of this app's callback, on one of these hosts."""
+    value = address(name, default=default)
+    parts = urlsplit(value)
+    if parts.path.rstrip("/") != "/connect/callback":
+        raise ImproperlyConfigured(f"{name} must be this app's address followed by /connect/callback/.")
+    if not validate_host(split_domain_port(parts.netloc)[0], hosts):
+        raise ImproperlyConfigured(f"The host of {name} must be one of ALLOWED_HOSTS.")
     return value
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from django.http.request import split_domain_port, validate_host
 
 from connectapp.environment import ALLOW_INSECURE_LOOPBACK as LOOPBACK_MAY_BE_HTTP
 from connectapp.environment import (
@@ -20,6 +19,7 @@ from connectapp.environment import (
     PRODUCTION,
     address,
     api_path,
+    callback_address,
     env,
     mail_settings,
     mailbox,
@@ -246,15 +246,11 @@ SNAPINSPECT_CLIENT_ID = text("SNAPINSPECT_CLIENT_ID").strip()
 SNAPINSPECT_CLIENT_SECRET = text("SNAPINSPECT_CLIENT_SECRET").strip()
 if bool(SNAPINSPECT_CLIENT_ID) != bool(SNAPINSPECT_CLIENT_SECRET):
     raise ImproperlyConfigured("SNAPINSPECT_CLIENT_ID and SNAPINSPECT_CLIENT_SECRET come as a pair: one is missing.")
-SNAPINSPECT_REDIRECT_URI = address(
+SNAPINSPECT_REDIRECT_URI = callback_address(
     "SNAPINSPECT_REDIRECT_URI",
     default="http://localhost:8000/connect/callback/" if DEBUG else "",
+    hosts=ALLOWED_HOSTS,
 )
-_callback = urlsplit(SNAPINSPECT_REDIRECT_URI)
-if _callback.path.rstrip("/") != "/connect/callback":
-    raise ImproperlyConfigured("SNAPINSPECT_REDIRECT_URI must be this app's address followed by /connect/callback/.")
-if not validate_host(split_domain_port(_callback.netloc)[0], ALLOWED_HOSTS):
-    raise ImproperlyConfigured("The host of SNAPINSPECT_REDIRECT_URI must be one of ALLOWED_HOSTS.")
 SNAPINSPECT_CONNECT_URL = address(
     "SNAPINSPECT_CONNECT_URL",
     default="https://my.snapinspect.com/integration/SnapInspectConnect",
