@@ -8,9 +8,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
-from integrations.calls import api_client, tables
+from integrations.calls import api_client
 from integrations.models import Connection, ExplorerAnswer, ExplorerCall
-from integrations.snapinspect import safe_urls
+from integrations.snapinspect import json_text, safe_urls
 from integrations.snapinspect.client import RawAnswer
 
 
@@ -70,5 +70,5 @@ def _formatted(answer: RawAnswer) -> tuple[str, bool]:
     """The answer as text for people, and whether it was cut."""
     most = ExplorerAnswer.LONGEST
     if answer.json is not None:
-        return tables.pretty(answer.json, most=most)
+        return json_text.laid_out(answer.json, most=most)
     return answer.text[:most], len(answer.text) > most

@@ -12,6 +12,7 @@ from integrations.calls import api_client, health_check, tables
 from integrations.calls.api_client import NoAnswer
 from integrations.calls.tables import Table
 from integrations.models import Connection, Panel, PanelAnswer, State
+from integrations.snapinspect import json_text
 from integrations.snapinspect.errors import BadPath
 
 LONGEST_WHOLE = 20_000  # characters
@@ -100,8 +101,8 @@ def _account(connection: Connection) -> Table:
     company = " · ".join(filter(None, (profile.company_id, profile.company_name))) or "not known yet"
     told = {"Name": profile.name or "not told", "Email": profile.email, "Company": company}
     cells = {label: tables.to_cell(value) for label, value in told.items() if value}
-    whole, is_cut = tables.pretty(profile.details, most=LONGEST_WHOLE)
-    return Table(list(cells), [list(cells.values())], 1, [], whole + ("\n… (cut)" if is_cut else ""))
+    whole, is_cut = json_text.laid_out(profile.details, most=LONGEST_WHOLE)
+    return Table(list(cells), [list(cells.values())], 1, [], whole + (json_text.CUT if is_cut else ""))
 
 
 def _content(kept: PanelAnswer, *, is_waiting: bool = False, error_kind: str = "") -> PanelContent:

@@ -161,20 +161,6 @@ def to_cell(value: Json) -> Cell:
     return Cell(CellKind.JSON, _cut(json.dumps(value, ensure_ascii=False, separators=(",", ":"))))
 
 
-def pretty(value: Json, *, most: int) -> tuple[str, bool]:
-    """Indented JSON, and whether it was cut after `most` characters.
-
-    Encoded piece by piece: deep indentation can make a hundred megabytes out of one.
-    """
-    pieces, length = [], 0
-    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
-        pieces.append(piece)
-        length += len(piece)
-        if length > most:
-            return "".join(pieces)[:most], True
-    return "".join(pieces), False
-
-
 def describe(value: object) -> str:
     """What kind of value this is, in words for the author of the paths."""
     if isinstance(value, dict):

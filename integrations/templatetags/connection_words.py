@@ -1,6 +1,5 @@
 """A connection in words and symbols, for templates."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +7,11 @@ from django import template
 
 from integrations import wording
 from integrations.models import Connection, State
+from integrations.snapinspect import json_text
 
 register = template.Library()
+
+LONGEST_ANSWER = 50_000  # characters
 
 # Icon and tone of each state; the word itself is State's label.
 LOOKS = {
@@ -40,7 +42,8 @@ def panel_trouble(error_kind: str) -> str:
 
 @register.filter
 def pretty_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    shown, is_cut = json_text.laid_out(value, most=LONGEST_ANSWER)
+    return shown + json_text.CUT if is_cut else shown
 
 
 @register.filter

@@ -1,6 +1,5 @@
 """An event in words and symbols, for templates."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +7,13 @@ from django import template
 
 from integrations import wording
 from integrations.models import Delivery, Event
+from integrations.snapinspect import json_text
 
 register = template.Library()
+
+# Characters. In HTML one may become six, and a page shows up to MOST_DELIVERIES bodies.
+LONGEST_CONTENT = 50_000
+LONGEST_BODY = 5_000
 
 # Icon and tone of each state; the word itself is the state's label.
 LOOKS = {
@@ -54,13 +58,10 @@ def event_trouble(error_kind: str) -> str:
 @register.filter
 def pretty_text(value: str) -> str:
     """JSON laid out readably; anything else as it is."""
-    try:
-        return json.dumps(json.loads(value), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return value
+    return json_text.text_laid_out(value, most=LONGEST_CONTENT)
 
 
 @register.filter
 def pretty_body(body: bytes | memoryview) -> str:
     """A delivery's raw bytes for reading: whatever is not UTF-8 stays visible as an escape."""
-    return pretty_text(bytes(body).decode("utf-8", "backslashreplace"))
+    return json_text.text_laid_out(bytes(body).decode("utf-8", "backslashreplace"), most=LONGEST_BODY)

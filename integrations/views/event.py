@@ -18,7 +18,7 @@ from integrations.snapinspect.errors import BadPath
 from integrations.views.forms import EventFilter
 from integrations.views.htmx import is_htmx, page_or_part
 
-MOST_DELIVERIES = 50
+MOST_DELIVERIES = 20
 
 
 @never_cache

@@ -1,0 +1,41 @@
+"""The one printer of what SnapInspect, or whoever posts to a webhook address, has sent: laid out, bounded, harmless.
+
+Indentation can make a hundred megabytes of one, so the text is made piece by piece and stops at its limit. Half a
+character pair (a lone surrogate) cannot be written as UTF-8, and control characters show nothing: each becomes U+FFFD.
+"""
+
+import json
+import re
+
+from integrations.snapinspect.json_answers import Json
+
+CUT = "\n… (cut)"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+def laid_out(value: Json, *, most: int) -> tuple[str, bool]:
+    """The value as indented JSON, and whether it was cut after `most` characters."""
+    pieces: list[str] = []
+    length = 0
+    try:
+        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+            pieces.append(piece)
+            length += len(piece)
+            if length > most:
+                break
+    except RecursionError:
+        length = most + 1  # deeper than Python's stack; what was printed so far is shown
+    return _printable("".join(pieces)[:most]), length > most
+
+
+def text_laid_out(text: str, *, most: int) -> str:
+    """JSON in a text laid out like a value; any other text as it is. Ends with a note when it was cut."""
+    try:
+        shown, is_cut = laid_out(json.loads(text), most=most)
+    except (ValueError, RecursionError):
+        shown, is_cut = _printable(text[:most]), len(text) > most
+    return shown + CUT if is_cut else shown
+
+
+def _printable(text: str) -> str:
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
