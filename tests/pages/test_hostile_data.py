@@ -1,6 +1,7 @@
 """Whatever SnapInspect answers or anybody posts: every page and file that can show it is 200, small and quick."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -77,9 +78,11 @@ def test_pages_and_files_stay_small_whatever_came(
     work()
     assert posted.status_code == 200
     delivery = Delivery.objects.get()
-    known = json.loads(json.dumps(answer, default=str).encode("utf-8", "replace"), parse_constant=str)
+    escaped = json.dumps(answer)
+    # As an answer is stored: half pairs and NULs are repaired when it is read.
+    known = json.loads(re.sub(r"\\u(d[89a-f][0-9a-f]{2}|0000)", "?", escaped), parse_constant=str)
     event = Event.objects.create(
-        connection=connection, received_at=delivery.received_at, content=json.dumps(known), proof="verified",
+        connection=connection, received_at=delivery.received_at, content=escaped, proof="verified",
         inspection_id="7", state=Event.State.DONE,
     )  # fmt: skip
     EventDelivery.objects.create(event=event, delivery=delivery)

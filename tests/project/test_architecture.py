@@ -36,7 +36,7 @@ ARROWS = {
     "apps": "checks events",
     "checks": "tokens calls metrics",
     "context_processors": "accounts models",
-    "templatetags": "models wording",
+    "templatetags": "models snapinspect wording",
     "webhooks": "models metrics events background",
     "views": "accounts models snapinspect wording tokens calls events connecting operations background",
     "admin": "accounts models snapinspect wording templatetags calls events connecting background",
