@@ -14,12 +14,15 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.http import urlsafe_base64_encode
 
 from accounts import audit
 from accounts.models import AuditEntry, Customer, Invitation, Membership, Role, User
 
 LIFETIME = timedelta(days=7)
 # Invitations that one customer, and one user, may send in 24 hours.
+DOUBLE_CLICK = timedelta(seconds=10)
 MAX_PER_DAY = 30
 SENT = "member.invited"
 
@@ -29,27 +32,34 @@ class CannotInvite(Exception):
 
 
 def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, by: User) -> Invitation:
-    """Mails a link by which the owner of this address may join. Of several links only the newest works.
+    """Mails a link by which the owner of this address may join. Sent again, it is the same link, and works longer.
 
-    Raises CannotInvite. Whether the address has an account makes no difference and is not told.
+    Within DOUBLE_CLICK of the last time nothing is sent. Raises CannotInvite. Whether the address has an account makes
+    no difference and is not told.
     """
-    email, token = email.strip().lower(), secrets.token_urlsafe(32)
+    email = email.strip().lower()
     with transaction.atomic():
         customer.lock()
         if customer.memberships.filter(user__email__iexact=email).exists():
             raise CannotInvite("This person belongs to the company already.")
-        _check_limit(customer, by)
         before = Invitation.objects.pending().filter(customer=customer, email=email).first()
+        if before is not None and before.role == role and before.expires_at > timezone.now() + LIFETIME - DOUBLE_CLICK:
+            return before
+        _check_limit(customer, by)
         invitation, _ = Invitation.objects.pending().update_or_create(
             customer=customer,
             email=email,
-            defaults={
+            defaults={"role": role, "invited_by": by, "expires_at": timezone.now() + LIFETIME},
+            create_defaults={
                 "role": role,
-                "token_hash": _hash(token),
                 "invited_by": by,
                 "expires_at": timezone.now() + LIFETIME,
+                "token_hash": secrets.token_hex(32),  # until its number is known
             },
         )
+        token = _token(invitation)
+        invitation.token_hash = _hash(token)
+        invitation.save(update_fields=["token_hash"])
         audit.record(SENT, customer=customer, actor=by, person=email, role=role.value)
     try:
         _mail(invitation, request.build_absolute_uri(reverse("invitation", args=[token])))
@@ -103,6 +113,13 @@ def accept(invitation: Invitation, user: User) -> bool:
                 "member.joined", customer=invitation.customer, actor=user, person=user.email, role=invitation.role
             )
     return True
+
+
+def _token(invitation: Invitation) -> str:
+    """The secret in this invitation's link: made of SECRET_KEY and its number, so that each mail has the same one."""
+    return urlsafe_base64_encode(
+        salted_hmac("accounts.invitations", f"invitation {invitation.pk}", algorithm="sha256").digest()
+    )
 
 
 def _hash(token: str) -> str:

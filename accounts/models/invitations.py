@@ -1,11 +1,11 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models.people import MAX_EMAIL_LENGTH, Customer, Role, User
+from accounts.models.people import MAX_EMAIL_LENGTH, Customer, Membership, Role, User
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
@@ -14,12 +14,14 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(accepted_at=None, withdrawn_at=None)
 
     def live(self) -> Self:
-        """Those whose link works."""
-        return self.pending().filter(expires_at__gt=Now())
+        """Those whose link works: in time, and sent by somebody who still may invite."""
+        owner = Membership.objects.owners().filter(customer=OuterRef("customer"), user=OuterRef("invited_by"))
+        staff = User.objects.filter(pk=OuterRef("invited_by"), is_staff=True)
+        return self.pending().filter(Exists(owner) | Exists(staff), expires_at__gt=Now())
 
 
 class Invitation(models.Model):
-    """An address that may join a customer, once, by a mailed link. Sent again, it keeps its row and gets a new link."""
+    """An address that may join a customer, once, by a mailed link. Sent again, it keeps its row and its link."""
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="invitations")
     email = models.EmailField("e-mail", max_length=MAX_EMAIL_LENGTH)

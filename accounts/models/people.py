@@ -7,7 +7,7 @@ from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
 from django.db import models, transaction
 from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Now
 
 # No vowels and no look-alikes: codes are read out on the phone and must not spell words.
 CODE_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
@@ -175,12 +175,21 @@ class Membership(models.Model):
         with transaction.atomic():
             self._lock(needs_other_owner=role != Role.OWNER)
             Membership.objects.filter(pk=self.pk).update(role=role)
+            if role != Role.OWNER:
+                self._withdraw_invitations()
 
     def end(self) -> None:
         """Deletes the membership. Raises like change_role()."""
         with transaction.atomic():
             self._lock(needs_other_owner=True)
             Membership.objects.filter(pk=self.pk).delete()
+            self._withdraw_invitations()
+
+    def _withdraw_invitations(self) -> None:
+        """Ends what this user has sent in the name of the customer."""
+        self.customer.invitations.filter(invited_by=self.user, accepted_at=None, withdrawn_at=None).update(
+            withdrawn_at=Now()
+        )
 
     def _lock(self, *, needs_other_owner: bool) -> None:
         # Lock first, then read: of two owners who step down at the same time, the second one sees the first.

@@ -49,7 +49,8 @@ def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpRespon
     except invitations.CannotInvite as problem:
         messages.error(request, str(problem))
     else:
-        messages.success(request, f"We have sent {asked.email} a new link. The old one no longer works.")
+        days = invitations.LIFETIME.days
+        messages.success(request, f"We have sent the invitation to {asked.email} again. It works for {days} days.")
     return redirect("people", customer.code)
 
 

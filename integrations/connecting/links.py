@@ -33,10 +33,13 @@ def find(customer: Customer, secret: str) -> ConnectLink | None:
 
 
 def invalid_reason(link: ConnectLink) -> str:
-    """Why this link is invalid: "used", "expired", or empty while it is valid."""
+    """Why this link is invalid: "used", "expired", "withdrawn", or empty while it is valid."""
+    mine = ConnectLink.objects.filter(pk=link.pk)
     if link.used_at is not None:
         return "used"
-    return "" if ConnectLink.objects.open().filter(pk=link.pk).exists() else "expired"
+    if not mine.recent().exists():
+        return "expired"
+    return "" if mine.open().exists() else "withdrawn"
 
 
 def redeem(link: ConnectLink, *, by: User) -> bool:

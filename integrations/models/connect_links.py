@@ -6,14 +6,22 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
-from accounts.models import Customer, User
+from accounts.access import MAY_CONNECT
+from accounts.models import Customer, Membership, User
 from integrations.models.connections import Connection
 
 
 class ConnectLinkQuerySet(models.QuerySet["ConnectLink"]):
+    def recent(self) -> Self:
+        """Not too old by the database's clock."""
+        return self.filter(created_at__gt=Now() - ConnectLink.LIFETIME)
+
     def open(self) -> Self:
-        """Not used, and not too old by the database's clock."""
-        return self.filter(used_at=None, created_at__gt=Now() - ConnectLink.LIFETIME)
+        """Recent, not used, and made by somebody who still may connect."""
+        maker = Membership.objects.filter(
+            customer=models.OuterRef("customer"), user=models.OuterRef("made_by"), role__in=MAY_CONNECT
+        )
+        return self.recent().filter(models.Exists(maker), used_at=None)
 
 
 class ConnectLink(models.Model):

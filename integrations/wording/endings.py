@@ -119,6 +119,10 @@ LINK_ENDINGS = {
         f"It works for {LINK_LIFETIME}. Whoever sent it to you can make another one,"
         " or you connect from the dashboard.",
     ),
+    "withdrawn": Words(
+        "This link no longer works",
+        "Whoever made it may not connect for this company any more. You can connect from the dashboard.",
+    ),
 }
 
 CONNECTED_BEFORE = "This SnapInspect company was connected here before: its connection was renewed, and none was added."
