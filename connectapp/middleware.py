@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from connectapp import health, metrics
+from connectapp import health, metrics, postgresql
 
 # What nginx and other proxies make; anything else could be an attempt to write into our logs.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -30,6 +30,18 @@ class RequestId:
         response = self._get_response(request)
         response["X-Request-ID"] = request_id
         return response
+
+
+class DatabaseDeadline:
+    """Gives each statement of a request a deadline: a database that hangs must not take every thread."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Not reset: a streamed answer is read after this returns.
+        postgresql.deadline.set(postgresql.OF_REQUESTS)
+        return self._get_response(request)
 
 
 class MonitoringEndpoints:

@@ -89,6 +89,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "connectapp.middleware.RequestId",
+    "connectapp.middleware.DatabaseDeadline",
     "connectapp.middleware.MonitoringEndpoints",
     "django.middleware.security.SecurityMiddleware",
     "integrations.webhooks.WebhookMiddleware",
@@ -141,8 +142,8 @@ if not DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://")):
     raise ImproperlyConfigured("DATABASE_URL must begin with sqlite:/// or postgres://.")
 DATABASES: dict[str, Any] = {"default": parsed("DATABASE_URL", env.db_url_config, default=DATABASE_URL)}
 DATABASE = DATABASES["default"]
-if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASE["ENGINE"] = "connectapp.sqlite3"
+DATABASE["ENGINE"] = DATABASE["ENGINE"].replace("django.db.backends.", "connectapp.")
+if DATABASE["ENGINE"] == "connectapp.sqlite3":
     DATABASE.setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
     if DATABASE["NAME"] != ":memory:":
         try:
@@ -150,8 +151,7 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
         except OSError as problem:
             raise ImproperlyConfigured(f"DATABASE_URL: its folder cannot be made ({problem.strerror}).") from None
 # Opening a connection costs more than most requests do.
-DATABASE["CONN_MAX_AGE"] = 600
-DATABASE["CONN_HEALTH_CHECKS"] = True
+DATABASE |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 # Where the answer of an exchange waits for the database: beside it, or in this host's own folder.
 SPOOL_DIR = BASE_DIR / (
     env.str("SPOOL_DIR", default="").strip()

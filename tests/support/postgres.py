@@ -32,7 +32,7 @@ class Server:
         if folder is None:
             raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql).")
         self._folder, self._home, self._options = folder, home, options or tuple(FAST)
-        self._as_owner = _as_owner_of(home)
+        self._as_owner = as_owner_of(home)
         self._data = Path(home, "data")
         subprocess.run(
             [
@@ -92,7 +92,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _as_owner_of(home: str) -> list[str]:
+def as_owner_of(home: str) -> list[str]:
     """PostgreSQL refuses to run as root: then it runs as nobody, who gets the folder."""
     if os.geteuid() != 0:
         return []

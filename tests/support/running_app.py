@@ -139,7 +139,9 @@ class RunningApp:
     def _connection(self) -> Iterator[Any]:
         """Commits at the end."""
         url = self.environment["DATABASE_URL"]
-        connection: Any = psycopg.connect(url) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
+        connection: Any = (
+            psycopg.connect(url.partition("?")[0]) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
+        )
         try:
             yield connection
             connection.commit()

@@ -1,0 +1,44 @@
+import time
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg.errors import ConnectionTimeout, _WaitTimeout
+
+from connectapp.postgresql import OPTIONS, REFUSE_AFTER_SILENCE, deadline
+
+# By time.monotonic(), of this process: until then nobody else waits for a server that has just said nothing.
+_silent_until = 0.0
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def get_connection_params(self) -> dict[str, Any]:
+        return OPTIONS | super().get_connection_params()
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        if deadline.get() is not None and time.monotonic() < _silent_until:
+            raise psycopg.OperationalError("The database server did not answer a moment ago.")
+        try:
+            connection = super().get_new_connection(conn_params)
+        except ConnectionTimeout:
+            _note_silence()
+            raise
+        connection.wait = partial(_wait, connection)
+        return connection
+
+
+def _wait(connection: "psycopg.Connection[Any]", answer: Any, **options: Any) -> Any:
+    """What the server answers. Raises OperationalError, and closes the connection, when the deadline is over."""
+    options.setdefault("timeout", deadline.get())
+    try:
+        return psycopg.Connection.wait(connection, answer, **options)
+    except _WaitTimeout:
+        connection.pgconn.finish()
+        _note_silence()
+    raise psycopg.OperationalError("The database server did not answer in time.")
+
+
+def _note_silence() -> None:
+    global _silent_until  # noqa: PLW0603  (threads may write at once; each writes nearly the same)
+    _silent_until = time.monotonic() + REFUSE_AFTER_SILENCE
