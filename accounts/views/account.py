@@ -17,7 +17,6 @@ from accounts.access import current_user
 from accounts.models import LastOwner, Membership, User
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def notifications(request: HttpRequest) -> HttpResponse:
     """Which mails this user wants, by company."""
@@ -58,7 +57,6 @@ def stop_mails(request: HttpRequest, signed: str) -> HttpResponse:
     )
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 @reauthentication_required
 def close(request: HttpRequest) -> HttpResponse:

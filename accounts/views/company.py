@@ -9,7 +9,6 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit
@@ -21,7 +20,6 @@ from accounts.models import AuditEntry, Customer
 MAX_PER_DAY = 10
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def company(request: HttpRequest, code: str) -> HttpResponse:
     """The settings of a company, for its owners."""
@@ -40,7 +38,6 @@ def company(request: HttpRequest, code: str) -> HttpResponse:
     return redirect("company", customer.code)
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def start(request: HttpRequest) -> HttpResponse:
     """Another company for a signed-in user; where sign-up is closed, only staff create companies."""

@@ -6,7 +6,6 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit, invitations
@@ -17,7 +16,6 @@ from accounts.models import Customer, LastOwner, Membership, Role
 KEEP_AN_OWNER = "A company needs an owner. Make somebody else an owner first."
 
 
-@never_cache
 @require_GET
 def people(request: HttpRequest, code: str) -> HttpResponse:
     """Members with their roles; for owners also forms to change them, and pending invitations."""
@@ -94,7 +92,6 @@ def change_role(request: HttpRequest, code: str, membership: int) -> HttpRespons
     return redirect("people", customer.code)
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def remove(request: HttpRequest, code: str, membership: int) -> HttpResponse:
     customer = customer_for(request, code, roles=OWNERS)
@@ -106,7 +103,6 @@ def remove(request: HttpRequest, code: str, membership: int) -> HttpResponse:
     return redirect("people", customer.code)
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def leave(request: HttpRequest, code: str) -> HttpResponse:
     customer = customer_for(request, code)

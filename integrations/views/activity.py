@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts import audit
@@ -19,7 +18,6 @@ ENTRIES_SHOWN = 200
 HEADER = ["time (UTC)", "what", "who", "kind", "details"]
 
 
-@never_cache
 @require_GET
 def activity(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """The newest entries about this connection, in words."""
@@ -29,7 +27,6 @@ def activity(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     return render(request, "integrations/activity.html", {"connection": connection, "entries": entries})
 
 
-@never_cache
 @require_GET
 def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHttpResponse:
     """All entries as CSV, row by row in constant memory."""

@@ -5,7 +5,6 @@ from collections import Counter
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit, mail_preferences
@@ -24,7 +23,6 @@ from integrations.views.htmx import RELOAD, is_htmx
 TESTS_SHOWN = 10
 
 
-@never_cache
 @require_GET
 def connection_list(request: HttpRequest, code: str) -> HttpResponse:
     """All connections of this customer, those that need a person first; `?state=` shows those with one badge."""
@@ -45,7 +43,6 @@ def connection_list(request: HttpRequest, code: str) -> HttpResponse:
     return render(request, "integrations/connections.html", context)
 
 
-@never_cache
 @require_GET
 def overview(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """How one connection is doing, what it is, its events by day, its last tests."""
@@ -63,7 +60,6 @@ def overview(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     return render(request, "integrations/connection_overview.html", context)
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def settings(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """The name of a connection, who gets its mail, and the buttons that are pressed once in a year."""
@@ -84,7 +80,6 @@ def settings(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     return render(request, "integrations/connection_settings.html", context)
 
 
-@never_cache
 @require_GET
 def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """The box of one connection as it is now, for the page that shows it while it is connecting."""
@@ -122,7 +117,6 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     return redirect("connection_test_result", customer.code, connection.code, found.pk)
 
 
-@never_cache
 @require_GET
 def test_result(request: HttpRequest, code: str, connection_code: str, pk: int) -> HttpResponse:
     """The result of one test, to be read and reloaded."""

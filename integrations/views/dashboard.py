@@ -6,7 +6,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.access import current_user, customer_for
@@ -21,7 +20,6 @@ from integrations.views.figures import Figures
 MOST_CARDS = 2
 
 
-@never_cache
 @require_GET
 def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     """What this customer has connected and how it is doing. Shows what we know; asks SnapInspect nothing."""
@@ -46,7 +44,6 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     return render(request, "integrations/dashboard.html", context)
 
 
-@never_cache
 @require_GET
 def figures_json(request: HttpRequest, code: str) -> JsonResponse:
     """The dashboard's figures as JSON."""

@@ -4,7 +4,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import MAY_CONNECT, current_user, customer_for
@@ -21,7 +20,6 @@ from integrations.views.htmx import is_htmx, page_or_part
 MOST_DELIVERIES = 20
 
 
-@never_cache
 @require_GET
 def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     """The whole event, and its neighbours in the list that the visitor came from."""

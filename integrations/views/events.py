@@ -8,7 +8,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts import audit
@@ -28,7 +27,6 @@ HEADER = [
 ]  # fmt: skip
 
 
-@never_cache
 @require_GET
 def events(request: HttpRequest, code: str) -> HttpResponse:
     """Newest first, filtered by what the address says, a page at a time from an event that stands in the address."""
@@ -51,7 +49,6 @@ def events(request: HttpRequest, code: str) -> HttpResponse:
     return page_or_part(request, "integrations/events.html", "integrations/partials/event_list.html", context)
 
 
-@never_cache
 @require_GET
 def export(request: HttpRequest, code: str) -> HttpResponseBase:
     """The same events as a file, all of them, in constant memory."""

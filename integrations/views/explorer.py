@@ -7,7 +7,6 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts import audit
@@ -18,7 +17,6 @@ from integrations.models import Connection
 from integrations.views.forms import ExplorerForm
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def ask(request: HttpRequest, code: str) -> HttpResponse:
     """The owners' explorer, over all connections of their customer that can be asked."""
@@ -30,7 +28,6 @@ def ask(request: HttpRequest, code: str) -> HttpResponse:
     return _page(request, customer, form)
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def for_staff(request: HttpRequest, connection_code: str) -> HttpResponse:
     """The same for staff, one connection at a time. The customer reads in its activity that they asked."""

@@ -2,7 +2,6 @@
 
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from accounts import audit
@@ -10,7 +9,6 @@ from accounts.access import OWNERS, current_user, customer_for
 from integrations.operations import export
 
 
-@never_cache
 @require_POST
 def download(request: HttpRequest, code: str) -> StreamingHttpResponse:
     """A file that is written while it is downloaded; a POST, so that no link makes anybody's database read it all."""

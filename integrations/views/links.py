@@ -3,7 +3,6 @@
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import MAY_CONNECT, current_user, customer_for
@@ -13,7 +12,6 @@ from integrations.models import ConnectLink
 from integrations.views import connect
 
 
-@never_cache
 @require_POST
 def make(request: HttpRequest, code: str, connection_code: str | None = None) -> HttpResponse:
     """Shows a new link, for a new connection or to reconnect the one named. Once: only its hash is kept."""
@@ -29,7 +27,6 @@ def make(request: HttpRequest, code: str, connection_code: str | None = None) ->
     return render(request, "integrations/connect_link_made.html", context)
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def follow(request: HttpRequest, code: str, secret: str) -> HttpResponse:
     """What the link is for, and the button that goes on to SnapInspect. Looking does not use it up."""

@@ -6,7 +6,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.access import current_staff
@@ -27,7 +26,6 @@ def staff_home(request: HttpRequest) -> HttpResponse:
     return redirect("operations")
 
 
-@never_cache
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """Signals first, then counts that lead to the rows behind them."""
@@ -60,7 +58,6 @@ def page(request: HttpRequest) -> HttpResponse:
     return page_or_part(request, "staff/operations.html", "staff/partials/operations_status.html", context)
 
 
-@never_cache
 @require_GET
 def as_json(request: HttpRequest) -> HttpResponse:
     """The same for machines of people who are signed in as staff."""

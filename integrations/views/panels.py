@@ -2,7 +2,6 @@
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.access import customer_for
@@ -14,7 +13,6 @@ from integrations.views.htmx import page_or_part
 FIRST_RETRY, LAST_RETRY = 250, 4000
 
 
-@never_cache
 @require_GET
 def panel(request: HttpRequest, code: str, connection_code: str, panel_code: str) -> HttpResponse:
     """What the panel shows of this connection now, or why it shows nothing: never an error page."""

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -38,7 +37,6 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     return redirect("personal_token", customer.code, waiting.code)
 
 
-@never_cache
 @sensitive_post_parameters("token")
 @require_http_methods(["GET", "POST"])
 def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:

@@ -3,7 +3,6 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import MAY_CONNECT, current_user, customer_for
@@ -13,7 +12,6 @@ from integrations.views.forms import EventFilter
 from integrations.views.htmx import page_or_part
 
 
-@never_cache
 @require_http_methods(["GET", "POST"])
 def start(request: HttpRequest, code: str) -> HttpResponse:
     """Says how many events match the filter in the address, and starts their replay when that is confirmed."""
@@ -35,7 +33,6 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     return redirect("replay", customer.code, started.code)
 
 
-@never_cache
 @require_GET
 def replay(request: HttpRequest, code: str, replay_code: str) -> HttpResponse:
     """Progress, then result. The page asks for itself anew while the replay runs."""

@@ -5,7 +5,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import audit
@@ -18,7 +17,6 @@ from integrations.views.redirects import redirect_to_snapinspect
 from integrations.views.sign_in import require_offered
 
 
-@never_cache
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """What is linked, or the button that links; and what has come of a link that was just begun."""

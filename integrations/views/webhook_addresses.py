@@ -4,7 +4,6 @@ application's to staff, because its holder can post for every customer."""
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import OWNERS, current_staff, current_user, customer_for
@@ -13,7 +12,6 @@ from integrations.events import webhook_addresses
 from integrations.tokens.encryption import CannotUnseal
 
 
-@never_cache
 @require_GET
 def own(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """The connection's own webhook address, if it has one, and the button that makes or replaces it."""
@@ -39,7 +37,6 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     return redirect("webhook_address", customer.code, connection.code)
 
 
-@never_cache
 @require_GET
 def registration(request: HttpRequest) -> HttpResponse:
     """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "path",
     ["/", "/c/{code}/", "/c/{code}/events/", "/c/{code}/events.csv", "/accounts/email/", "/accounts/password/change/",
-     "/accounts/2fa/", "/accounts/sessions/", "/admin/", "/nowhere/", "/c/nosuchcode/"],
+     "/accounts/2fa/", "/accounts/sessions/", "/admin/", "/nowhere/", "/c/nosuchcode/", "/accounts/notifications/",
+     "/c/{code}/numbers.json", "/c/{code}/people/", "/c/{code}/audit.csv", "/c/{code}/explorer/", "/staff/operations/"],
 )  # fmt: skip
 def test_answers_to_a_signed_in_person_are_not_stored(
     visit: Callable[[User], Visitor], alice: User, acme: Customer, path: str
