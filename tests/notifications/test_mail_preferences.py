@@ -1,4 +1,4 @@
-"""Which mails people get: their own choice, company by company; but somebody always hears that a person is needed."""
+"""Which mails people get: their own choice per company. When no owner wants mail about trouble, all owners get it."""
 
 import re
 import smtplib

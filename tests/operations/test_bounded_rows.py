@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 
 
-def test_an_address_that_was_handed_on_is_noted_once_with_the_connection_it_is_about(
+def test_a_callback_url_used_by_others_is_audited_once_with_its_connection(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
 ) -> None:
     browser = visit(alice)
@@ -46,7 +46,7 @@ def test_an_address_that_was_handed_on_is_noted_once_with_the_connection_it_is_a
         assert noted.filter(kind=kind).count() == audited(kind) == 1
 
 
-def test_states_that_nobody_issued_are_noted_twenty_times_an_hour_for_each_person(visit: Visit, alice: User) -> None:
+def test_unknown_states_are_audited_at_most_twenty_times_an_hour_per_user(visit: Visit, alice: User) -> None:
     browser = visit(alice)
     for number in range(connect_view.MOST_UNKNOWN_AN_HOUR + 5):
         assert browser.come_back(callback(state=str(number)))["Location"] == "/connect/ended/unknown/"
@@ -57,7 +57,7 @@ def test_states_that_nobody_issued_are_noted_twenty_times_an_hour_for_each_perso
     assert audited("connect.unknown") == connect_view.MOST_UNKNOWN_AN_HOUR + 1
 
 
-def test_a_company_that_nobody_decided_on_within_seven_days_is_forgotten(
+def test_an_undecided_company_is_deleted_after_seven_days(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
@@ -80,7 +80,7 @@ def test_a_company_that_nobody_decided_on_within_seven_days_is_forgotten(
     assert Connection.objects.get().badge.label == "Connected"
 
 
-def test_of_an_answer_that_is_too_long_only_the_name_and_the_company_are_kept(
+def test_of_an_overlong_answer_only_the_name_and_the_company_are_stored(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
@@ -97,13 +97,13 @@ def test_of_an_answer_that_is_too_long_only_the_name_and_the_company_are_kept(
     assert "6847" in page
 
 
-def test_a_session_cookie_that_holds_a_nul_is_no_session(acme: Customer) -> None:
+def test_a_session_cookie_with_a_nul_byte_is_no_session(acme: Customer) -> None:
     for odd in ('"\\000"', "a\u00e9", "x" * 41):
         answer = Visitor(HTTP_COOKIE=f"sessionid={odd}").get(f"/c/{acme.code}/")
         assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/accounts/login/")
 
 
-def test_what_goes_by_its_age_is_looked_for_at_the_old_end_of_its_table_only(acme: Customer) -> None:
+def test_retention_reads_only_the_oldest_rows_of_a_table(acme: Customer) -> None:
     connection = Connection.objects.create(customer=acme)
     made = make_events(connection, 40)
     rule = next(rule for rule in retention.RULES if rule.what == "events")
@@ -121,7 +121,7 @@ def test_what_goes_by_its_age_is_looked_for_at_the_old_end_of_its_table_only(acm
     assert str(made[25].pk) in bound[0]
 
 
-def test_of_sealed_rows_one_is_read_for_each_key(acme: Customer) -> None:
+def test_one_encrypted_row_is_read_per_key(acme: Customer) -> None:
     connections = Connection.objects.bulk_create(Connection(customer=acme, company_id=str(n)) for n in range(30))
     TokenPair.objects.bulk_create(
         TokenPair(connection=each, sealed_access=b"x", sealed_refresh=b"y", key_id="bbbb" if each.pk % 2 else "aaaa")
@@ -136,8 +136,8 @@ def test_of_sealed_rows_one_is_read_for_each_key(acme: Customer) -> None:
 
 
 @pytest.fixture
-def town() -> None:
-    """Enough of everything for PostgreSQL to have to choose."""
+def many_rows() -> None:
+    """Enough rows for the PostgreSQL planner to prefer indexes where they exist."""
     if database.vendor != "postgresql":
         pytest.skip("Plans are PostgreSQL's.")
     call_command("seed", customers=size(2_000, 50_000), events=size(4_000, 500_000))
@@ -147,8 +147,8 @@ def town() -> None:
     NamedLock.objects.lock("sweep")
 
 
-# What is asked again and again, by every worker, balancer and member of staff.
-ASKED_OFTEN: dict[str, Callable[[], object]] = {
+# Run often by workers, load balancers and staff.
+FREQUENT_QUERIES: dict[str, Callable[[], object]] = {
     "the sweep": jobs.sweep,
     "how much waits": jobs.due,
     "the operations page": status.read,
@@ -158,12 +158,12 @@ ASKED_OFTEN: dict[str, Callable[[], object]] = {
 }
 
 
-def test_what_is_asked_often_reads_no_big_table_from_end_to_end(town: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frequent_queries_scan_no_large_table(many_rows: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("COUNT_LIMIT", "RECENT_ATTEMPTS"):
-        monkeypatch.setattr(status, bound, 500)  # as far behind what there is as in life
+        monkeypatch.setattr(status, bound, 500)  # small beside the rows, as in production
     big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, EventQueue)}
     Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')
-    for what, ask in ASKED_OFTEN.items():
+    for what, ask in FREQUENT_QUERIES.items():
         with CaptureQueriesContext(database) as asked:
             ask()
         for query in asked.captured_queries:

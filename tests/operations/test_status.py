@@ -28,7 +28,7 @@ from integrations.models import (
     Worker,
 )
 from integrations.operations import status
-from tests.pages.test_admin_pages import crowd
+from tests.pages.test_admin_pages import make_rows
 from tests.pages.test_event import announce, upload
 from tests.support.clients import Sandbox, Visitor, quick_connect
 
@@ -145,7 +145,7 @@ def test_recent_errors_are_counted_and_older_ones_are_not(staff: Visitor, acme: 
 
 
 def test_every_figure_leads_to_its_rows(staff: Visitor) -> None:
-    crowd(2, start=0)
+    make_rows(2, start=0)
     page = staff.get(PAGE)
 
     links = [row for _, rows in page.context["groups"] + page.context["troubles"] for row in rows]
@@ -172,10 +172,10 @@ def test_nobody_but_staff_sees_it_and_no_customer_is_named(
 
 
 def test_it_asks_the_same_few_questions_however_many_rows_there_are(staff: Visitor) -> None:
-    crowd(1, start=0)
+    make_rows(1, start=0)
     counted = []
     for start in (100, 200):
-        crowd(10, start=start)
+        make_rows(10, start=start)
         with CaptureQueriesContext(database) as asked:
             status.read()
         counted.append(len(asked))

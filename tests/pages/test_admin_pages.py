@@ -55,8 +55,8 @@ def address(model: type[Model], rest: str = "") -> str:
     return f"/admin/{model._meta.app_label}/{model._meta.model_name}/{rest}"
 
 
-def crowd(number: int, start: int) -> None:
-    """Some more rows of every kind, each with what its row in a list may lead to."""
+def make_rows(number: int, start: int) -> None:
+    """Create `number` rows of every model, with their related rows."""
     for n in range(start, start + number):
         user = User.objects.create_user(f"p{n}@example.com")
         customer = Customer.objects.create_with_owner(f"Customer {n}", owner=user)
@@ -85,10 +85,10 @@ def questions(staff: Visitor, path: str) -> int:
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.label)
 def test_a_list_asks_no_more_questions_when_there_are_more_rows(model: type[Model], staff: Visitor) -> None:
-    crowd(2, start=0)
+    make_rows(2, start=0)
     staff.get(address(model))
     few = questions(staff, address(model))
-    crowd(15, start=100)
+    make_rows(15, start=100)
 
     assert questions(staff, address(model)) == few
     assert few <= 12
@@ -121,7 +121,7 @@ def full_house(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, staf
     browser.post(f"/c/{acme.code}/connections/{connection.code}/test/")
     webhook_addresses.rotate(connection, by=alice)
     announce(browser, upload(sandbox))
-    crowd(1, start=0)
+    make_rows(1, start=0)
     return connection
 
 

@@ -259,8 +259,8 @@ FROM generate_series(1, %s) AS n
 
 
 @pytest.fixture
-def crowd(acme: Customer, connection: Connection, charlie: User) -> Iterator[int]:
-    """Very many events: a twelfth is the one connection's of Acme, and as much again belongs to its four others."""
+def many_events(acme: Customer, connection: Connection, charlie: User) -> Iterator[int]:
+    """Number of events created: a twelfth for one connection of Acme, as many again for its four others."""
     if database.vendor != "postgresql":
         pytest.skip("Plans are PostgreSQL's.")
     count = size(100_000, 1_000_000)
@@ -285,7 +285,7 @@ IDS = ["", "q=777"]
 
 @pytest.mark.slow
 def test_every_filter_reads_a_page_from_an_index_however_many_events_there_are(
-    crowd: int, visit: Visit, alice: User, where: str, connection: Connection
+    many_events: int, visit: Visit, alice: User, where: str, connection: Connection
 ) -> None:
     """A page of five connections may touch a page of each; a whole table, or all events of a customer, never."""
     browser = visit(alice)
@@ -300,12 +300,12 @@ def test_every_filter_reads_a_page_from_an_index_however_many_events_there_are(
     record(
         "D5",
         "every combination of filters over very many events",
-        f"{len(costs)} filters, {crowd:,} events: at most {costs[dearest]} rows read for a page ({dearest})",
+        f"{len(costs)} filters, {many_events:,} events: at most {costs[dearest]} rows read for a page ({dearest})",
     )
     assert costs[dearest] <= MOST_READ
 
 
-def test_older_pages_cost_what_the_first_one_costs(crowd: int, visit: Visit, alice: User, where: str) -> None:
+def test_older_pages_cost_what_the_first_one_costs(many_events: int, visit: Visit, alice: User, where: str) -> None:
     middle = Event.objects.filter(connection__customer__code=where.split("/")[2]).order_by("pk")[2000]
     browser = visit(alice)
     for query in (f"before={middle.code}", f"after={middle.code}", f"before={middle.code}&state=failed"):

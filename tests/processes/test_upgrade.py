@@ -105,7 +105,7 @@ def test_O11_a_new_version_takes_over_while_deliveries_go_on_and_none_fails(tmp_
 
     record(
         "O11",
-        f"a version before takes its leave and the new one takes over, {PER_SECOND} deliveries a second",
+        f"the previous version stops and the new one takes over, {PER_SECOND} deliveries a second",
         f"{sent} deliveries, {during} of them meanwhile: {len(sender.failures)} failed, {lost} lost; "
         f"slowest answer {max(sender.seconds):.1f} s; commands started again: {again}; "
         + (f"from {before[:7]}" if before else "THE SAME CODE ON BOTH SIDES, this history knows no other"),
