@@ -1,5 +1,7 @@
 """Who may do what: the customer of a URL for its members, the signed-in user, the operator's staff."""
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
@@ -8,6 +10,8 @@ from accounts.models import Customer, Membership, Role, User
 ANY_ROLE = frozenset(Role.values)
 OWNERS = frozenset({Role.OWNER})
 MAY_CONNECT = frozenset({Role.OWNER, Role.MEMBER})
+# Recovery codes alone do not count as one.
+SECOND_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
 def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY_ROLE) -> Customer:
@@ -44,6 +48,10 @@ def current_staff(request: HttpRequest) -> User:
     if not user.is_staff:
         raise PermissionDenied
     return user
+
+
+def has_second_factor(user: User) -> bool:
+    return bool(is_mfa_enabled(user, SECOND_FACTORS))
 
 
 def may_connect_now(user: User, customer: Customer) -> bool:

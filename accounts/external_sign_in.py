@@ -5,10 +5,9 @@ allauth's own steps follow: an address that must still be confirmed, the second 
 
 from allauth.account.utils import get_next_redirect_url, perform_login
 from allauth.core import ratelimit
-from allauth.mfa.models import Authenticator
-from allauth.mfa.utils import is_mfa_enabled
 from django.http import HttpRequest, HttpResponse
 
+from accounts.access import has_second_factor
 from accounts.models import User
 
 NEXT_URL_KEY = "next_url_after_sign_in"
@@ -35,8 +34,7 @@ def next_url(request: HttpRequest) -> str:
 
 def may_sign_in(user: User) -> bool:
     """Whether this user may sign in this way; the operator's staff only with a second factor, which is asked for."""
-    factors = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
-    return bool(user.is_active and (not user.is_staff or is_mfa_enabled(user, factors)))
+    return user.is_active and (not user.is_staff or has_second_factor(user))
 
 
 def complete(request: HttpRequest, user: User) -> HttpResponse:

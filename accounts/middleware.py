@@ -2,48 +2,38 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cache
-from smtplib import SMTPException
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from allauth.mfa.models import Authenticator
-from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
+from django.utils.deprecation import MiddlewareMixin
 
+from accounts.access import has_second_factor
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
 
 
-class IgnoreMalformedSessionCookie:
+class IgnoreMalformedSessionCookie(MiddlewareMixin):
     """Ignores a session cookie that cannot be one of ours: PostgreSQL refuses to look for a NUL."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def process_request(self, request: HttpRequest) -> None:
         if not re.fullmatch(r"[a-z0-9]{1,40}", request.COOKIES.get(settings.SESSION_COOKIE_NAME, "none")):
             del request.COOKIES[settings.SESSION_COOKIE_NAME]
-        return self.get_response(request)
 
 
-class NoStore:
+class NoStore(MiddlewareMixin):
     """Forbids caches, the browser's too, to keep an answer to somebody who has a session, or who just got one."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        had_session = settings.SESSION_COOKIE_NAME in request.COOKIES
-        response = self.get_response(request)
-        if had_session or settings.SESSION_COOKIE_NAME in response.cookies:
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if settings.SESSION_COOKIE_NAME in {*request.COOKIES, *response.cookies}:
             patch_cache_control(response, no_store=True, private=True)
         return response
 
@@ -86,42 +76,29 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-class MailFailurePage:
+class MailFailurePage(MiddlewareMixin):
     """Answers 503 with a page of its own when an account page cannot send its mail.
 
     Sign-up handles this itself, because it also has to undo what it has saved.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
     def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
-        if not isinstance(problem, (SMTPException, OSError)) or not request.path.startswith("/accounts/"):
+        if not isinstance(problem, OSError) or not request.path.startswith("/accounts/"):
             return None
         logger.error("Mail could not be sent (%s).", type(problem).__name__)
         return render(request, "accounts/mail_trouble.html", status=503)
 
 
-class RequireStaffSecondFactor:
+class RequireStaffSecondFactor(MiddlewareMixin):
     """Redirects staff without a second factor to set one up before they see the admin or /staff/."""
 
     PATHS = ("/admin/", "/staff/")
-    FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
         if not settings.STAFF_NEED_SECOND_FACTOR or not request.path.startswith(self.PATHS):
             return None
         user = request.user
-        if not isinstance(user, User) or not user.is_staff or is_mfa_enabled(user, self.FACTORS):
+        if not isinstance(user, User) or not user.is_staff or has_second_factor(user):
             return None
         messages.warning(request, "Staff need a second factor. Set one up here, and then come back.")
         return redirect("mfa_index")

@@ -10,7 +10,6 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from smtplib import SMTPException
 from types import FrameType
 from typing import Any
 
@@ -119,5 +118,5 @@ def _mail(crash: BaseException, request: HttpRequest | None, left_out: int) -> E
 def _send(mail: EmailMessage) -> None:
     try:
         mail.send()
-    except (OSError, SMTPException) as problem:
+    except OSError as problem:  # the base class of smtplib's errors
         logger.warning("A crash could not be mailed to the operator (%s).", type(problem).__name__)

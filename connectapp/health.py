@@ -46,19 +46,17 @@ def ready(request: HttpRequest) -> HttpResponse:
     return JsonResponse({**found, "waiting": waiting}, status=200 if fine else 503)
 
 
-def _database_answers() -> bool:
+def _read() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    return True
 
 
-def _database_can_write() -> bool:
-    """Whether a write works: with a full disk, reads still do."""
+def _write() -> None:
+    """With a full disk, reads still work."""
     global _written_at  # noqa: PLW0603  (two threads may write at once)
     if time.monotonic() - _written_at > TEST_WRITE_EVERY:
         NamedLock.objects.check_space(secrets.token_bytes(TEST_WRITE_BYTES))
         _written_at = time.monotonic()
-    return True
 
 
 def _migrations_are_applied() -> bool:
@@ -73,16 +71,12 @@ def _migrations_are_applied() -> bool:
     return True
 
 
-def _keys_are_there() -> bool:
-    keys.require()
-    return True
-
-
-PARTS: dict[str, Callable[[], bool]] = {
-    "database": _database_answers,
+# Each raises what is wrong, or returns False.
+PARTS: dict[str, Callable[[], bool | None]] = {
+    "database": _read,
     "migrations": _migrations_are_applied,
-    "keys": _keys_are_there,
-    "room": _database_can_write,
+    "keys": keys.require,
+    "room": _write,
 }
 
 
@@ -91,9 +85,9 @@ def parts() -> dict[str, str]:
     return {name: _tried(part) for name, part in PARTS.items()}
 
 
-def _tried(part: Callable[[], bool]) -> str:
+def _tried(part: Callable[[], bool | None]) -> str:
     try:
-        return "ok" if part() else "not applied"
+        return "not applied" if part() is False else "ok"
     except keys.KeysMissing as problem:
         return str(problem)
     except DatabaseError as problem:

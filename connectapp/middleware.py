@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from connectapp import health, metrics, postgresql
@@ -32,19 +33,15 @@ class RequestId:
         return response
 
 
-class DatabaseDeadline:
+class DatabaseDeadline(MiddlewareMixin):
     """Gives each statement of a request a deadline: a database that hangs must not take every thread."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Not reset: a streamed answer is read after this returns.
+    def process_request(self, request: HttpRequest) -> None:
+        # Not reset: a streamed answer is read after the request has ended.
         postgresql.deadline.set(postgresql.OF_REQUESTS)
-        return self._get_response(request)
 
 
-class MonitoringEndpoints:
+class MonitoringEndpoints(MiddlewareMixin):
     """Answers health checks and scrapes under any host name: probes use an address that is not in ALLOWED_HOSTS.
 
     Stands before all middleware that asks the database: a hanging session table does not make a live process look dead.
@@ -52,9 +49,6 @@ class MonitoringEndpoints:
 
     VIEWS = {"/health/live": health.live, "/health/ready": health.ready, "/metrics": metrics.scrape}
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
         view = self.VIEWS.get(request.path_info) if request.method in {"GET", "HEAD"} else None
-        return view(request) if view else self._get_response(request)
+        return view(request) if view else None

@@ -221,7 +221,6 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_SESSION_REMEMBER = True
-ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = f"[{APP_NAME}] "
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "http" if DEBUG else "https"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
@@ -291,7 +290,6 @@ SECURE_REDIRECT_EXEMPT = [r"^connect/callback/?$", r"^webhooks/", r"^health/", r
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
-SECURE_REFERRER_POLICY = "same-origin"
 # The operator's other sub-domains are not ours to put under HSTS, nor on browsers' preload list.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 # In the session, not in a cookie of their own: they name companies, and end with the sign-in.
@@ -301,7 +299,6 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if PRODUCTION else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if PRODUCTION else "csrftoken"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"  # Strict would not arrive with the browser's return from SnapInspect's site
-X_FRAME_OPTIONS = "DENY"
 
 
 def form_origins(connect_url: str) -> list[str]:
@@ -335,7 +332,6 @@ PERMISSIONS_POLICY = {feature: ["self"] for feature in _OURS} | {
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
-USE_TZ = True
 USE_I18N = False
 
 METRICS_TOKEN = unguessable("METRICS_TOKEN", text("METRICS_TOKEN").strip())

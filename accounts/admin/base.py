@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -28,13 +28,33 @@ class CappedPaginator(Paginator[Any]):
         return counted
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Shows rows that only actions change; each action names the actor in the audit trail."""
+class RowAdmin(admin.ModelAdmin[Any]):
+    """Counts little, and shows the actions on the page of a row, too."""
 
     change_form_template = "admin/row.html"
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
+
+    def has_superuser_permission(self, request: HttpRequest) -> bool:
+        return current_user(request).is_superuser
+
+    def related(self, row: Any) -> Iterable[tuple[str, str]]:
+        """Labels and URLs of lists that belong to this row."""
+        return ()
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = context.get("original")
+        if row is not None:
+            context |= {"related": list(self.related(row)), "acts": self.get_action_choices(request, [])}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+class ReadOnlyAdmin(RowAdmin):
+    """Shows rows that only actions change; each action names the actor in the audit trail."""
+
     # Lookups across tables that links to this list use.
     allowed_lookups: tuple[str, ...] = ()
 
@@ -54,17 +74,34 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup in self.allowed_lookups or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
-    def related(self, row: Any) -> Iterable[tuple[str, str]]:
-        """Labels and URLs of lists that belong to this row."""
-        return ()
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        row = context.get("original")
-        if row is not None:
-            context |= {"related": list(self.related(row)), "acts": self.get_action_choices(request, [])}
-        return super().render_change_form(request, context, *args, **kwargs)
+class ReadOnlyInline(admin.StackedInline[Any, Any]):
+    """Rows below another one: to be looked at."""
+
+    can_delete = False
+    extra = 0
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields or ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class WordsFilter(admin.SimpleListFilter):
+    """Filters by values that we have words for, so that no table is searched for others."""
+
+    parameter_name: str
+    words: dict[str, str]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return sorted(self.words.items(), key=lambda item: item[1])
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
 
 
 class LargeTableAdmin(ReadOnlyAdmin):

@@ -9,22 +9,18 @@ from django.http import HttpRequest
 
 from accounts import invitations
 from accounts.access import current_user
-from accounts.admin.base import ReadOnlyAdmin, link_column
+from accounts.admin.base import ReadOnlyAdmin, ReadOnlyInline, link_column
 from accounts.forms import company_name_field
 from accounts.models import MAX_EMAIL_LENGTH, Customer, Invitation, Role
 
 
-class InvitationInline(admin.TabularInline[Invitation, Any]):
+class InvitationInline(ReadOnlyInline):
     model = Invitation
-    extra = 0
-    can_delete = False
-    readonly_fields = ["email", "role", "invited_by", "created_at", "expires_at", "accepted_at", "withdrawn_at"]
+    template = "admin/edit_inline/tabular.html"
+    fields = ["email", "role", "invited_by", "created_at", "expires_at", "accepted_at", "withdrawn_at"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("invited_by", "customer")
-
-    def has_add_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
-        return False
 
 
 @admin.register(Invitation)

@@ -6,11 +6,11 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from accounts import audit
 from accounts.access import current_user
-from accounts.admin.base import CappedPaginator, link_column
+from accounts.admin.base import CappedPaginator, RowAdmin, link_column
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import Customer, Membership, User
 
@@ -61,15 +61,12 @@ def _record(request: HttpRequest, kind: str, membership: Membership) -> None:
 
 
 @admin.register(User)
-class UserAdmin(MembershipAuditAdmin, DjangoUserAdmin[User]):
+class UserAdmin(MembershipAuditAdmin, RowAdmin, DjangoUserAdmin[User]):
     ordering = ["email"]
     list_display = ["email", "first_name", "last_name", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser"]
     search_fields = ["email", "first_name", "last_name"]
     date_hierarchy = "date_joined"
-    paginator = CappedPaginator
-    show_full_result_count = False
-    change_form_template = "admin/row.html"
     filter_horizontal = ()  # its script makes boxes that screen readers cannot name
     fieldsets = [
         (None, {"fields": ["email", "password"], "description": EMAIL_IS_THEIRS}),
@@ -95,16 +92,6 @@ class UserAdmin(MembershipAuditAdmin, DjangoUserAdmin[User]):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # only by the action, which says what is deleted
-
-    def has_superuser_permission(self, request: HttpRequest) -> bool:
-        return current_user(request).is_superuser
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        if context.get("original") is not None:
-            context["acts"] = self.get_action_choices(request, [])
-        return super().render_change_form(request, context, *args, **kwargs)
 
     @confirmed(
         "Delete",

@@ -3,13 +3,13 @@
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit, invitations
-from accounts.access import OWNERS, current_user, customer_for
+from accounts.access import OWNERS, SECOND_FACTORS, current_user, customer_for
 from accounts.forms import ROLE_MEANINGS, InvitationForm, RoleForm
 from accounts.models import Customer, LastOwner, Membership, Role
 
@@ -133,17 +133,20 @@ def _member(customer: Customer, pk: int) -> Membership:
 
 
 def _page(request: HttpRequest, customer: Customer, form: InvitationForm) -> HttpResponse:
-    members = _with_second_factor(customer.memberships.select_related("user")).order_by("user__email")
+    factors = Authenticator.objects.filter(user=OuterRef("user"), type__in=SECOND_FACTORS)
+    members = (
+        customer.memberships.select_related("user").annotate(second_factor=Exists(factors)).order_by("user__email")
+    )
     pending = customer.invitations.pending().select_related("invited_by") if customer.is_owner else []
     meanings = [(role.label, means) for role, means in ROLE_MEANINGS.items()]
     return render(
         request,
         "accounts/people.html",
-        {"members": members, "pending": pending, "form": form, "roles": Role, "role_meanings": meanings},
+        {
+            "members": members.annotate(second_factor=Exists(factors)),
+            "pending": pending,
+            "form": form,
+            "roles": Role,
+            "role_meanings": meanings,
+        },
     )
-
-
-def _with_second_factor(members: "QuerySet[Membership]") -> "QuerySet[Membership]":
-    """Annotates `second_factor`; recovery codes alone do not count as one."""
-    factors = Authenticator.objects.filter(user=OuterRef("user")).exclude(type=Authenticator.Type.RECOVERY_CODES)
-    return members.annotate(second_factor=Exists(factors))

@@ -3,7 +3,8 @@
 customers    a customer with all that belongs to it, on one page
 connections  connections, attempts to connect, tests
 linked_users who has linked which SnapInspect user
-inbox        events and the deliveries they came from
+panels       what customers see live from the API
+deliveries   events and the deliveries they came from
 trail        who did what
 """
 

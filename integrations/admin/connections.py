@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts import audit
-from accounts.admin.base import ReadOnlyAdmin, changelist_url, link_column
+from accounts.admin.base import ReadOnlyAdmin, ReadOnlyInline, WordsFilter, changelist_url, link_column
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import AuditEntry, User
 from integrations import wording
@@ -41,38 +41,19 @@ class InWords:
         return wording.trouble(row.error_kind) or row.error_kind or "–"
 
 
-class ErrorKind(admin.SimpleListFilter):
-    """Kinds of trouble by their sentences; those we know, so that no table is searched for them."""
-
+class ErrorKind(WordsFilter):
     title = "trouble"
     parameter_name = "error_kind"
+    words = wording.TROUBLE
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("any", "Any trouble"), *sorted(wording.TROUBLE.items())]
+        return [("any", "Any trouble"), *super().lookups(request, model_admin)]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        if self.value() == "any":
-            return queryset.exclude(error_kind="")
-        return queryset.filter(error_kind=self.value()) if self.value() else queryset
+        return queryset.exclude(error_kind="") if self.value() == "any" else super().queryset(request, queryset)
 
 
-class Looked(admin.StackedInline[Any, Connection]):
-    """Rows below a connection: to be looked at."""
-
-    can_delete = False
-    extra = 0
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> Any:
-        return self.fields or ()
-
-    def has_add_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
-        return False
-
-
-class TokenPairInline(Looked):
+class TokenPairInline(ReadOnlyInline):
     model = TokenPair
     verbose_name_plural = "access that is kept (never shown: only a fingerprint of it)"
     fields = ["role", "fingerprint", "key_id", "version", "received_at", "exchanged_at", "proved_at", "error_kind"]
@@ -81,7 +62,7 @@ class TokenPairInline(Looked):
         return super().get_queryset(request).defer("sealed_access", "sealed_refresh", "room")
 
 
-class WebhookAddressInline(Looked):
+class WebhookAddressInline(ReadOnlyInline):
     model = WebhookAddress
     verbose_name_plural = "webhook addresses of its own (shown to the customer's owners only)"
     fields = ["created_at", "key_id", "valid_until"]
@@ -202,7 +183,7 @@ class ConnectAttemptAdmin(ReadOnlyAdmin):
 
 @admin.register(ConnectionTest)
 class CheckAdmin(InWords, ReadOnlyAdmin):
-    list_display = ["at", link_column("connection"), link_column("by"), "trouble", "milliseconds"]
+    list_display = ["at", link_column("connection"), link_column("by"), "trouble", "duration"]
     list_filter = [ErrorKind]
     search_fields = ["=connection__code", "connection__customer__name"]
     date_hierarchy = "at"

@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from accounts.access import current_user
 from accounts.admin.base import ReadOnlyAdmin, changelist_url
 from accounts.admin.confirmed_actions import TIME_LIMIT, confirmed
 from accounts.admin.invitations import InvitationInline, OwnerInvitationAdmin
@@ -39,9 +38,6 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return admin.ModelAdmin.has_change_permission(self, request, obj)
-
-    def has_superuser_permission(self, request: HttpRequest) -> bool:
-        return current_user(request).is_superuser
 
     def related(self, row: Customer) -> Iterable[tuple[str, str]]:
         yield "All its connections", changelist_url(Connection, customer__id__exact=row.pk)

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from accounts.admin.base import LargeTableAdmin, changelist_url, link_column
+from accounts.admin.base import LargeTableAdmin, ReadOnlyInline, WordsFilter, changelist_url, link_column
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import User
 from integrations import wording
@@ -21,28 +21,17 @@ from integrations.templatetags.event_words import event_badge, event_type, prett
 MOST_LINKED = 20
 
 
-class Type(admin.SimpleListFilter):
-    """The documented types of events; the table is not searched for others, the search box finds them."""
+class Type(WordsFilter):
+    """The documented types of events; the search box finds others."""
 
-    title = "type"
-    parameter_name = "type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(wording.EVENT_TYPES.items())
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        return queryset.filter(type=self.value()) if self.value() else queryset
+    title = parameter_name = "type"
+    words = wording.EVENT_TYPES
 
 
-class LastTrouble(admin.SimpleListFilter):
+class LastTrouble(WordsFilter):
     title = "why it was not processed"
     parameter_name = "last_error_kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return sorted((wording.EVENT_TROUBLE | wording.TROUBLE).items())
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        return queryset.filter(last_error_kind=self.value()) if self.value() else queryset
+    words = wording.EVENT_TROUBLE | wording.TROUBLE
 
 
 class ByExactWords(LargeTableAdmin):
@@ -61,22 +50,14 @@ class ByExactWords(LargeTableAdmin):
         return queryset.filter(Q(*((name, word) for name in self.searched), _connector=Q.OR)), False
 
 
-class AttemptInline(admin.StackedInline[Attempt, Event]):
+class AttemptInline(ReadOnlyInline):
     model = Attempt
     verbose_name_plural = "tries"
-    fields = readonly_fields = ("at", "why", "status", "duration", "handler")
-    can_delete = False
-    extra = 0
+    fields = ("at", "why", "status", "duration", "handler")
 
     @admin.display(description="result")
     def why(self, attempt: Attempt) -> str:
         return wording.event_trouble(attempt.error_kind) if attempt.error_kind else "worked"
-
-    def has_add_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
-        return False
 
 
 @admin.display(description="what")

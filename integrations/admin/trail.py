@@ -1,27 +1,19 @@
 """The audit trail, in words."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
-from accounts.admin.base import LargeTableAdmin, changelist_url, link_column
+from accounts.admin.base import LargeTableAdmin, WordsFilter, changelist_url, link_column
 from accounts.models import AuditEntry
 from integrations import wording
 from integrations.models import Connection
 
 
-class What(admin.SimpleListFilter):
+class What(WordsFilter):
     title = "what"
     parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return sorted(wording.ACTIVITY.items(), key=lambda words: words[1])
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+    words = wording.ACTIVITY
 
 
 @admin.register(AuditEntry)

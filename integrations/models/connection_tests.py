@@ -34,7 +34,3 @@ class ConnectionTest(models.Model):
     @property
     def succeeded(self) -> bool:
         return not self.error_kind
-
-    @property
-    def milliseconds(self) -> int:
-        return round(self.duration.total_seconds() * 1000)

@@ -10,6 +10,8 @@ from integrations.models import Connection, State
 from integrations.snapinspect import json_text
 
 register = template.Library()
+register.filter(wording.trouble)
+register.filter(wording.panel_trouble)
 
 LONGEST_ANSWER = 50_000  # characters
 
@@ -28,16 +30,6 @@ LOOKS = {
 def connection_badge(connection: Connection) -> dict[str, Any]:
     icon, tone = LOOKS[connection.badge]
     return {"label": connection.badge.label, "icon": icon, "tone": tone}
-
-
-@register.filter
-def trouble(error_kind: str) -> str:
-    return wording.trouble(error_kind)
-
-
-@register.filter
-def panel_trouble(error_kind: str) -> str:
-    return wording.panel_trouble(error_kind)
 
 
 @register.filter

@@ -10,6 +10,7 @@ from integrations.models import Delivery, Event
 from integrations.snapinspect import json_text
 
 register = template.Library()
+register.filter(wording.event_trouble)
 
 # Characters. In HTML one may become six, and a page shows up to MOST_DELIVERIES bodies.
 LONGEST_CONTENT = 50_000
@@ -48,11 +49,6 @@ def event_summary(event: Event, deliveries: Sequence[Delivery]) -> str:
 @register.filter
 def event_sentence(event: Event) -> str:
     return wording.event_sentence(event.state, attempts=event.attempts, most=event.MOST_ATTEMPTS)
-
-
-@register.filter
-def event_trouble(error_kind: str) -> str:
-    return wording.event_trouble(error_kind)
 
 
 @register.filter

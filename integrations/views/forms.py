@@ -74,10 +74,11 @@ class ExplorerForm(forms.Form):
             self.add_error(None, "This connection cannot be asked now. Reconnect it, or choose another one.")
 
 
-def _iso_day(label: str) -> forms.DateField:
+def _day(label: str) -> forms.DateField:
     return forms.DateField(
         label=label,
         required=False,
+        validators=[MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))],
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
         error_messages={"invalid": "Write the day like 2026-11-24."},
@@ -109,8 +110,8 @@ class EventFilter(forms.Form):
         required=False,
         error_messages={"invalid_choice": "You have no connection with this code."},
     )
-    since = _iso_day("From (UTC day)")
-    until = _iso_day("To (UTC day)")
+    since = _day("From (UTC day)")
+    until = _day("To (UTC day)")
 
     def __init__(self, data: QueryDict, customer: Customer) -> None:
         super().__init__(data)
@@ -152,13 +153,6 @@ class EventFilter(forms.Form):
     @property
     def state_words(self) -> str:
         return str(Event.State(self.selection.state).label).lower()
-
-
-def _day(label: str) -> forms.DateField:
-    reasonable = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
-    return forms.DateField(
-        label=label, required=False, validators=reasonable, widget=forms.DateInput(attrs={"type": "date"})
-    )
 
 
 class AuditFilter(forms.Form):

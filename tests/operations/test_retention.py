@@ -9,7 +9,7 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.sessions.models import Session
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import connection as database
 from django.db.models import CASCADE, F, Model
 from django.test.utils import CaptureQueriesContext
@@ -181,11 +181,6 @@ def test_dry_run_counts_and_changes_nothing(
     assert ConnectionTest.objects.count() == 1
     call_command("prune")
     assert ConnectionTest.objects.count() == 0
-
-
-def test_a_batch_has_rows_in_it() -> None:
-    with pytest.raises(CommandError, match="at least 1"):
-        call_command("prune", "--batch-size", "0")
 
 
 def test_the_documents_state_the_rule() -> None:

@@ -8,7 +8,16 @@ import pytest
 
 from integrations import wording
 from integrations.calls import api_client, limits, tables
-from integrations.models import ConnectAttempt, ConnectLink, ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
+from integrations.connecting import completion
+from integrations.models import (
+    ConnectAttempt,
+    ConnectionTest,
+    ConnectLink,
+    ExplorerAnswer,
+    ExplorerCall,
+    Panel,
+    PanelAnswer,
+)
 from integrations.snapinspect import safe_urls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +51,8 @@ def test_a_colleague_is_told_how_long_a_link_is_good() -> None:
         ("SECURITY.md", f"good for {STATE} and one use"),
         (ARCHITECTURE, f"{NUMBERS[limits.MAX_CALLS]} in a process, "),
         (ARCHITECTURE, f"{NUMBERS[limits.MAX_CALLS_PER_CONNECTION]} for a connection."),
+        ("templates/integrations/partials/other_company.html", f"within {completion.QUESTION_LIFETIME.days} days"),
+        ("templates/integrations/connection_test.html", f"more than {ConnectionTest.MOST_KEPT // 1024} KiB"),
         ("templates/integrations/explorer.html", f"Only you see it, for {ANSWER_KEPT}."),
         (PANELS, f"The last one of each person is kept for that person for {ANSWER_KEPT}"),
         (PANELS, f"the last {ExplorerCall.KEPT_PER_CUSTOMER} of a customer"),
