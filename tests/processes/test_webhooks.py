@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,6 +125,7 @@ def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(connected_ap
     sandbox, sender = connected_app.app.sandbox, connected_app.sender()
     sandbox.fault("/inspections*", "hang", times=None, delay=20)
     sandbox.control("DELETE", "log")
+    began = time.monotonic()
     try:
         with ThreadPoolExecutor(8) as pool:
             jobs = []
@@ -132,7 +134,9 @@ def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(connected_ap
                 threading.Event().wait(1 / PER_SECOND)
             for job in jobs:
                 job.result()
-        calls = len(sandbox.calls("/inspections/"))
+        # Of this connection: others of the shared app may have events of earlier tests that are tried again.
+        calls = sum(call["company"] == int(COMPANY_OF_PAT) for call in sandbox.calls("/inspections/"))
+        lasted = time.monotonic() - began
     finally:
         sandbox.clear_faults()
     ordered = sorted(sender.seconds)
@@ -143,7 +147,7 @@ def test_W2_while_the_api_hangs_deliveries_are_acknowledged_at_once(connected_ap
         f"{len(ordered)} acknowledged, p99 {p99 * 1000:.0f} ms, {calls} look-ups by workers meanwhile",
     )
     assert p99 <= 10, "the generous limit of a shared machine; the figure is above"
-    assert calls <= 3 + size(2, 60) / 5, "one connection's hanging API must not take every thread"
+    assert calls <= 3 + lasted / 5, "one connection's hanging API must not take every thread"
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ LIBRARIES = {
     "background": "django django_tasks django_tasks_db structlog huey redis",
     "management": "django django_tasks_db tqdm",
     "views": "django allauth.account.decorators",
-    "connectapp": "django allauth environ gunicorn structlog",
+    "connectapp": "django allauth environ gunicorn psycopg structlog",
 }
 # Modules that only one package imports: it alone opens stored tokens, and sends the request of an exchange.
 PRIVATE = {
