@@ -64,13 +64,13 @@ def delete_surplus() -> int:
 
 
 def assign(delivery: Delivery, connection: Connection, *, by: User) -> bool:
-    """Has an unmatched delivery routed to this connection; whether it was unmatched.
+    """Has a parked delivery routed to this connection; whether it was parked.
 
     SnapInspect is still asked with the connection's own token, and decides.
     """
     with transaction.atomic():
-        unmatched = Delivery.objects.unmatched().filter(pk=delivery.pk)
-        changed = unmatched.update(state=Delivery.State.RECEIVED, assigned_to=connection)
+        waiting = Delivery.objects.parked().filter(pk=delivery.pk)
+        changed = waiting.update(state=Delivery.State.RECEIVED, assigned_to=connection)
         if changed:
             audit.record(
                 "delivery.assigned",

@@ -38,11 +38,13 @@ def route_batch() -> int:
     deliveries = [parse(*row) for row in columns[:BATCH]]
     if not deliveries:
         return 0
-    _find_connections(deliveries)
-    _park_surplus(deliveries)
+    single = [delivery for delivery in deliveries if not delivery.parts]
+    _find_connections(single)
+    _park_surplus(single)
     try:
         with transaction.atomic():
             _write(deliveries)
+            _split(deliveries)
     except RoutedByAnother:
         return 0
     return len(deliveries)
@@ -50,7 +52,7 @@ def route_batch() -> int:
 
 def _find_connections(deliveries: list[ParsedDelivery]) -> None:
     """Sets the connections of each readable delivery; those without one become unmatched."""
-    readable = [delivery for delivery in deliveries if not delivery.problem]
+    readable = [delivery for delivery in deliveries if delivery.state == Delivery.State.PLACED]
     companies = {delivery.hint.company_id for delivery in readable if delivery.address is None} - {""}
     named = {pk for delivery in readable for pk in (delivery.address, delivery.assigned) if pk is not None}
     of_company: dict[str, list[int]] = defaultdict(list)
@@ -106,3 +108,18 @@ def _write(deliveries: list[ParsedDelivery]) -> None:
     Event.objects.bulk_create(newest.created)
     pairs = duplicates.without_surplus(pairs, new={event.pk for event in newest.created})
     EventDelivery.objects.insert("event", "delivery", rows=((event.pk, delivery.pk) for delivery, event in pairs))
+
+
+def _split(deliveries: list[ParsedDelivery]) -> None:
+    """Makes a delivery of each event in a body that has several: each may belong to somebody else."""
+    Delivery.objects.bulk_create(
+        Delivery(
+            connection_id=delivery.address,
+            assigned_to_id=delivery.assigned,
+            received_at=delivery.received_at,
+            content_type="application/json",
+            body=part,
+        )
+        for delivery in deliveries
+        for part in delivery.parts
+    )

@@ -1,15 +1,16 @@
 """Parses JSON from SnapInspect, and removes tokens from it.
 
-Python's parser accepts more than RFC 8259: NaN, lone surrogates and numbers of any length, which PostgreSQL cannot
-store. They are refused here.
+One bad character must not make an answer worthless. What PostgreSQL cannot store, or RFC 8259 does not allow, is
+repaired: bytes that are not UTF-8, lone surrogates and NUL become U+FFFD, and numbers that are none (NaN, 1e400) null.
+Limits of size and depth are kept.
 """
 
+import codecs
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property
-from typing import NoReturn
 
 from integrations.snapinspect.errors import Garbled
 
@@ -19,7 +20,8 @@ MAX_DEPTH = 100
 MAX_DIGITS = 100
 HIDDEN = "[token]"
 MAX_ID_DIGITS = 20
-_ID = re.compile(rf"0{{0,{MAX_ID_DIGITS}}}([1-9][0-9]{{0,{MAX_ID_DIGITS - 1}}})")
+_ID = re.compile(rf"0{{0,{MAX_ID_DIGITS}}}([1-9][0-9]{{0,{MAX_ID_DIGITS - 1}}})(?:\.0{{1,{MAX_ID_DIGITS}}})?")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def parse(body: bytes, *, hide: Collection[str]) -> Json:
@@ -28,19 +30,33 @@ def parse(body: bytes, *, hide: Collection[str]) -> Json:
     hide: tokens that are replaced in it, also where they are percent-encoded or escaped as in JSON, so that an answer
     which echoes them cannot carry them into pages and rows.
     """
-    value: Json = None
-    problem = None
     try:
-        value = json.loads(
-            body.decode("utf-8-sig"), parse_constant=refuse_constant, parse_int=_integer, parse_float=_finite
-        )
-        return _Cleaner(hide).clean(value)
-    except UnicodeError:
-        problem = "not_text"
+        return _Cleaner(hide).clean(read_leniently(body))
     except (ValueError, RecursionError):
-        problem = "not_json"
+        pass
     # Raised outside the except block: the parser's error quotes the answer, and would be the context.
-    raise Garbled(problem)
+    raise Garbled("not_json")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError
+    return int(digits)
+
+
+def read_leniently(body: bytes, *, parse_int: Callable[[str], Json] = _integer) -> Json:
+    """Returns the JSON value in `body`, repaired but for its strings (see `repaired`).
+
+    parse_int: the value of a number's digits. Raises ValueError, and RecursionError for too deep a nesting.
+    """
+    text = _decoded(body)
+    value: Json = json.loads(text, strict=False, parse_constant=_no_number, parse_int=parse_int, parse_float=_finite)
+    return value
+
+
+def repaired(text: str) -> str:
+    """Returns the text with U+FFFD for what PostgreSQL or UTF-8 cannot hold."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def readable_text(body: bytes, *, hide: Collection[str]) -> str:
@@ -52,9 +68,12 @@ def readable_text(body: bytes, *, hide: Collection[str]) -> str:
 def canonical_id(value: Json) -> str | None:
     """Returns SnapInspect's number of a company, inspection or review in canonical digits; None if it is not one.
 
-    Accepts a positive whole number of at most MAX_ID_DIGITS digits, as JSON number or string.
+    Accepts a positive whole number of at most MAX_ID_DIGITS digits, as JSON number or string. 6847.0 is one, too: some
+    languages know no whole numbers.
     """
-    # bool is an int to Python; 1.0 is not a spelling of an ID.
+    if isinstance(value, float) and value.is_integer() and value < 2**53:
+        value = int(value)
+    # bool is an int to Python.
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     match = _ID.fullmatch(text.strip()) if text.isascii() else None
     return match and match[1]
@@ -79,11 +98,7 @@ class _Cleaner:
         return {self._text(key): self.clean(item, depth + 1) for key, item in value.items()}
 
     def _text(self, text: str) -> str:
-        if "\0" in text:
-            raise UnicodeError
-        if not text.isascii():
-            text.encode()  # UnicodeError for a lone surrogate
-        return self.clean_text(text)
+        return self.clean_text(text if text.isascii() and "\0" not in text else repaired(text))
 
     def clean_text(self, text: str) -> str:
         for token in self._tokens:
@@ -100,20 +115,17 @@ def _any_spelling(character: str) -> str:
     return rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))"
 
 
-def refuse_constant(constant: str) -> NoReturn:
+def _decoded(body: bytes) -> str:
+    """Returns the text of UTF-8 or, by its byte order mark, UTF-16 (RFC 8259 section 8.1 wants UTF-8)."""
+    encoding = "utf-16" if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return body.decode(encoding, "replace")
+
+
+def _no_number(constant: str) -> None:
     """NaN, Infinity and -Infinity are not JSON (RFC 8259 section 6)."""
-    raise ValueError
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
+def _finite(digits: str) -> float | None:
     """1e999 is JSON, but becomes infinity."""
     number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
+    return number if math.isfinite(number) else None

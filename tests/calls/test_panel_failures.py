@@ -47,11 +47,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a number": ({"document": 7}, "something else", "what stands before it is a number."),
     "null": ({"document": None}, "something else", "what stands before it is null."),
-    "NaN": ({"document": b'{"inspections": [NaN]}'}, "not JSON", "not_json"),
-    "surrogate": ({"document": b'{"inspections": [{"sTitle": "\\ud800"}]}'}, "not readable text", "not_text"),
-    "NUL": ({"document": b'{"inspections": [{"sTitle": "a\\u0000"}]}'}, "not readable text", "not_text"),
     "deep": ({"document": b"[" * 5000 + b"]" * 5000}, "not JSON", "not_json"),
-    "not UTF-8": ({"document": b'{"inspections": ["\xff"]}'}, "not readable text", "not_text"),
     "nothing": ({"document": b""}, "not JSON", "not_json"),
 }
 

@@ -1,12 +1,15 @@
 """The door for SnapInspect's server: rows W7, W8, W10 and W14 of the score card."""
 
+import gzip
 import io
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from django.db import DatabaseError
@@ -20,10 +23,10 @@ from integrations import webhooks
 from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.models import Connection, Delivery, Event, WebhookAddress
-from integrations.snapinspect.webhook_body import PROBLEMS
+from integrations.snapinspect.webhook_body import LONGEST_TYPE, PROBLEMS
 from tests.settings import SENTINEL
 from tests.support.clients import Sandbox, Visitor, work
-from tests.support.deliveries import NEW, OLD, deliver, path_of, payload, post
+from tests.support.deliveries import INSPECTION, NEW, OLD, deliver, path_of, payload, post
 from tests.support.measurements import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -127,30 +130,25 @@ def test_an_address_is_built_from_the_registered_host_and_its_secret_is_stored_s
 
 
 DEEP = b"[" * 30_000 + b"]" * 30_000
+# Bodies, and the problem with each; empty for those that name their company, whatever else is odd about them.
 HOSTILE: list[tuple[bytes, str]] = [
     (b"", "empty"),
     (b" \r\n", "empty"),
-    (b"iInspectionID=1&iCompanyID=6847", "not_json"),
     (b"<inspection id='1'/>", "not_json"),
     (b'{"iInspectionID": 1, "iCompanyID": 6847', "not_json"),
-    (b'{"iInspectionID": NaN, "iCompanyID": 6847}', "not_json"),
-    (b'{"iInspectionID": 1' + b"0" * 5000 + b', "iCompanyID": 6847}', "not_json"),
-    (b'\xff\xfe{"iInspectionID": 1}', "not_text"),
-    ('{"iInspectionID": 1}'.encode("utf-16"), "not_text"),
-    (b'{"sType": "\xed\xa0\x80", "iCompanyID": 6847}', "not_text"),
     (DEEP, "too_deep"),
+    (gzip.compress(b" " * 2_000_000), "too_large"),
     (b"[]", "not_object"),
     (b'"text"', "not_object"),
-    (b'{"sType": "a\\u0000b", "iCompanyID": 6847}', "bad_type"),
-    (b'{"sType": "\\ud800", "iCompanyID": 6847}', "bad_type"),
-    (json.dumps({"sType": "x" * 101}).encode(), "bad_type"),
-    (b'{"sType": ["Create_Inspection"], "iCompanyID": 6847}', "bad_type"),
-    (b'{"iInspectionID": 1180591620717411303424, "iCompanyID": 6847}', "bad_inspection_id"),
-    (b'{"iInspectionID": 1.0, "iCompanyID": 6847}', "bad_inspection_id"),
-    (b'{"iInspectionID": true, "iCompanyID": 6847}', "bad_inspection_id"),
-    (b'{"iInspectionID": "1/../2", "iCompanyID": 6847}', "bad_inspection_id"),
     (b'{"iInspectionID": 1, "iCompanyID": -6847}', "bad_company_id"),
-    (b'{"iInspectionID": 1, "iInsReviewID": {}, "iCompanyID": 6847}', "bad_review_id"),
+    (b'{"iInspectionID": 1, "iCompanyID": "n/a"}', "bad_company_id"),
+    (b'{"iInspectionID": 1, "iCompanyID": true}', "bad_company_id"),
+    (b'{"iInspectionID": 1, "iCompanyID": 6847.5}', "bad_company_id"),
+    (b"iInspectionID=1&iCompanyID=6847", ""),
+    (b'{"iInspectionID": NaN, "iCompanyID": 6847}', ""),
+    (b'{"iInspectionID": 1' + b"0" * 5000 + b', "iCompanyID": 6847}', ""),
+    ('{"iCompanyID": 6847}'.encode("utf-16"), ""),
+    (b'{"sType": "\xed\xa0\x80", "iCompanyID": 6847}', ""),
     (b"\xef\xbb\xbf" + json.dumps(payload()).encode(), ""),
     (b'{"iInspectionID": " 0017 ", "iCompanyID": "6847", "note": "\\ud800\\u0000"}', ""),
 ]
@@ -174,6 +172,98 @@ def test_W8_a_hostile_body_is_acknowledged_kept_and_quarantined_with_a_reason(co
         ("quarantined" if problem else "placed", problem) for _, problem in HOSTILE
     ]
     assert all(PROBLEMS[problem] for _, problem in HOSTILE if problem)
+
+
+@pytest.mark.parametrize(
+    ("fields", "type_", "inspection", "review"),
+    [
+        (
+            '"sType": "Update_Inspection_Status", "iInspectionID": 7, "iInsReviewID": 0',
+            "Update_Inspection_Status",
+            "7",
+            "",
+        ),
+        ('"sType": "X", "iInspectionID": 7, "iInsReviewID": -1', "X", "7", ""),
+        ('"sType": "X", "iInspectionID": 7, "iInsReviewID": "n/a"', "X", "7", ""),
+        ('"sType": "X", "iInspectionID": 7, "iInsReviewID": {}', "X", "7", ""),
+        ('"sType": "X", "iInspectionID": 0', "X", "", ""),
+        ('"sType": "X", "iInspectionID": "1/../2"', "X", "", ""),
+        ('"sType": "X", "iInspectionID": true', "X", "", ""),
+        ('"sType": "X", "iInspectionID": 1180591620717411303424', "X", "", ""),
+        ('"sType": "X", "iInspectionID": 7.0, "iInsReviewID": "8.00"', "X", "7", "8"),
+        ('"sType": "X", "iInspectionID": 7e0', "X", "7", ""),
+        ('"sType": 12, "iInspectionID": 7', "12", "7", ""),
+        ('"sType": ["X"], "iInspectionID": 7', "", "7", ""),
+        ('"sType": null, "iInspectionID": 7, "x": NaN, "y": 1e400, "z": -Infinity', "", "7", ""),
+        ('"sType": "a\\u0000b", "iInspectionID": 7', "a\ufffdb", "7", ""),
+        ('"sType": "\\ud800", "iInspectionID": 7', "\ufffd", "7", ""),
+        ('"sType": " Done \t🙂 e\u0301\\n", "iInspectionID": 7', "Done 🙂 e\u0301", "7", ""),
+        (f'"sType": "{"x" * 500}", "iInspectionID": 7', "x" * LONGEST_TYPE, "7", ""),
+        ('"STYPE": "X", "iinspectionid": 7, "IINSREVIEWID": 8', "X", "7", "8"),
+        ('"sType": "X", "iInspectionID": 7, "deep": ' + "[" * 500 + "]" * 500, "X", "7", ""),
+        ('"sType": "X", "iInspectionID": 7, "n": ' + "9" * 5000, "X", "7", ""),
+    ],
+)
+@pytest.mark.parametrize("company", ["6847", '"6847"', "6847.0", '" 06847.0 "', "6.847e3"])
+def test_a_delivery_is_placed_when_its_company_can_be_read(
+    fields: str, type_: str, inspection: str, review: str, company: str, connection: Connection
+) -> None:
+    deliver(f'{{{fields}, "iCompanyID": {company}}}'.encode())
+    event = Event.objects.get()
+    assert (event.type, event.inspection_id, event.review_id) == (type_, inspection, review)
+    assert (event.company_id, event.connection) == ("6847", connection)
+
+
+BODY = json.dumps(payload()).encode()
+BOUNDARY = b"----x7"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"payload=" + quote(BODY).encode(), "application/x-www-form-urlencoded"),
+        (b"a=1&data=" + quote_plus(BODY).encode() + b"&z=", "application/x-www-form-urlencoded"),
+        (urlencode(payload()).encode(), "application/x-www-form-urlencoded"),
+        (b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="payload"\r\n\r\n' + BODY + b"\r\n--" + BOUNDARY
+         + b"--\r\n", "multipart/form-data; boundary=----x7"),
+        (gzip.compress(BODY), "application/json"),
+        (gzip.compress(b"payload=" + quote(BODY).encode()), ""),
+        (json.dumps({"payload": payload()}).encode(), "application/json"),
+        (json.dumps({"payload": json.dumps(payload())}).encode(), "application/json"),
+        (json.dumps([payload()]).encode(), "application/json"),
+        (json.dumps(payload()).encode("utf-16"), "application/json"),
+        (b"\xef\xbb\xbf\n" + BODY, "text/plain"),
+        (BODY.replace(b"}", b', "s": "Zo\xeb\x01"}'), "application/json"),
+    ],
+)  # fmt: skip
+def test_odd_wrappings_are_opened(body: bytes, content_type: str, connection: Connection) -> None:
+    post(body, content_type=content_type)
+    work()
+    event = Event.objects.get()
+    assert (event.type, event.inspection_id, event.company_id) == ("Create_Inspection", str(INSPECTION), "6847")
+
+
+def test_each_event_of_a_list_is_one(connection: Connection, charlie: User) -> None:
+    other = Connection.objects.create(customer=charlie.customers.get(), company_id="7001")
+    several = [payload(inspection=1), payload(inspection=2), payload(inspection=3) | {"iCompanyID": 7001}, 5,
+               payload(inspection=4) | {"iCompanyID": 9999}]  # fmt: skip
+    deliver(several)
+    work()
+
+    assert sorted(connection.events.values_list("inspection_id", flat=True)) == ["1", "2"]
+    assert other.events.get().inspection_id == "3"
+    states = Counter(Delivery.objects.values_list("state", flat=True))
+    assert states == {"placed": 4, "quarantined": 1, "unmatched": 1}
+    deliver(several)
+    work()
+    assert Event.objects.count() == 3, "sent again they are the same"
+
+
+def test_at_a_connections_own_address_the_company_need_not_be_read(connection: Connection) -> None:
+    address = webhook_addresses.issue(connection)
+    secret = address.rstrip("/").rpartition("/")[2]
+    deliver(payload() | {"iCompanyID": "n/a"}, secret=secret)
+    assert Event.objects.get().connection == connection
 
 
 def test_W8_one_hostile_body_does_not_hold_up_the_next(connection: Connection) -> None:

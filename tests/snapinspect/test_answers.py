@@ -1,4 +1,4 @@
-"""JSON from the remote is refused unless it is exactly JSON."""
+"""JSON from the remote: what is not JSON is refused, one bad character is repaired."""
 
 import json
 from collections.abc import Callable
@@ -17,19 +17,25 @@ BAD_BODIES = {
     "cut": (b'{"iCompanyID": 68', "not_json"),
     "empty": (b"", "not_json"),
     "two values": (b"{}{}", "not_json"),
-    "wrong charset": ('{"sName": "Zoë"}'.encode("latin-1"), "not_text"),
-    "utf-16": ('{"sName": "Ann"}'.encode("utf-16"), "not_text"),
-    "NaN": (b'{"a": NaN}', "not_json"),
-    "Infinity": (b'{"a": -Infinity}', "not_json"),
-    "infinite float": (b'{"a": 1e999}', "not_json"),
-    "NUL": (b'{"a": "x\\u0000y"}', "not_text"),
-    "NUL in a key": (b'{"x\\u0000y": 1}', "not_text"),
-    "lone surrogate": (b'{"a": ["\\ud800"]}', "not_text"),
-    "lone surrogate in a key": (b'{"\\udfff": 1}', "not_text"),
     "deep nesting": (b"[" * 101 + b"]" * 101, "not_json"),
     "very deep nesting": (b"[" * 100_000 + b"]" * 100_000, "not_json"),
     "5,000 digits": (b'{"a": ' + b"7" * 5000 + b"}", "not_json"),
     "not gzip": (b"\x1f\x8bnonsense", "not_text"),
+}
+REPAIRED = {
+    "wrong charset": ('{"sName": "Zoë"}'.encode("latin-1"), {"sName": "Zo\ufffd"}),
+    "utf-16": ('{"sName": "Ann"}'.encode("utf-16"), {"sName": "Ann"}),
+    "NaN": (b'{"a": NaN, "b": 1}', {"a": None, "b": 1}),
+    "Infinity": (b'{"a": [-Infinity]}', {"a": [None]}),
+    "infinite float": (b'{"a": 1e400}', {"a": None}),
+    "NUL": (b'{"a": "x\\u0000y"}', {"a": "x\ufffdy"}),
+    "NUL in a key": (b'{"x\\u0000y": 1}', {"x\ufffdy": 1}),
+    "raw NUL": (b'{"a": "x\x00y"}', {"a": "x\ufffdy"}),
+    "raw control character": (b'{"a": "x\x07\ny"}', {"a": "x\x07\ny"}),
+    "lone surrogate": (b'{"a": ["\\ud800"]}', {"a": ["\ufffd"]}),
+    "lone surrogate in a key": (b'{"\\udfff": 1}', {"\ufffd": 1}),
+    "half a pair, then the other way round": (b'{"a": "\\udc00\\ud800"}', {"a": "\ufffd\ufffd"}),
+    "encoded surrogate": (b'{"a": "\xed\xa0\x80"}', {"a": "\ufffd" * 3}),
 }
 WRONG_TYPES = {"number": b"7", "string": b'"text"', "null": b"null", "list of numbers": b"[1, 2]"}
 
@@ -44,6 +50,13 @@ def test_A8_a_bad_body_is_a_typed_error_without_its_text(name: str, client_of: C
         assert len(server.calls) == 1
     assert caught.value.kind == kind
     assert caught.value.__context__ is None and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_A8_one_bad_character_is_repaired_and_the_answer_used(name: str, client_of: Callable[..., Client]) -> None:
+    body, value = REPAIRED[name]
+    with remote(http(body)) as server:
+        assert client_of(server).get("user").json == value
 
 
 @pytest.mark.parametrize("name", WRONG_TYPES)
