@@ -6,10 +6,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from gunicorn.http import message
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
 try:
     from connectapp import settings  # a bad setting ends the start here, in one line
+    from integrations.snapinspect.authorization import MAX_QUERY
 except ImproperlyConfigured as problem:
     sys.exit(f"Configuration: {problem}")
 
@@ -31,8 +33,9 @@ worker_class = "gthread"
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-# The callback's query holds two tokens; gunicorn's 4,094 would answer 414 to long ones.
-limit_request_line = 8190
+# The callback's query holds two tokens. gunicorn takes 8,190 at most, and answers more with a bare 414: the app has a
+# page for it.
+message.MAX_REQUEST_LINE = limit_request_line = 2 * MAX_QUERY
 # Which scheme a request came by is Django's to judge (SECURE_PROXY_SSL_HEADER, TRUSTED_PROXIES), not gunicorn's.
 secure_scheme_headers: dict[str, str] = {}
 forwarded_allow_ips = ""

@@ -3,9 +3,14 @@
 //   <button type="button" data-copy="#id">   copies that element's text or value, and says so
 //   <div data-live hx-get="…">               asks for itself anew, but not while nobody looks or text is being selected;
 //                                            what is being read stays where it is; trouble shows [data-live-trouble]
+// It takes tokens out of the address, should SnapInspect ever send them behind a "#", which no server sees.
 // And it tells the server which time zone the viewer's days are counted in (accounts/middleware.py).
 (() => {
   "use strict";
+
+  if (/[#&](access|refresh)_token=/i.test(location.hash)) {
+    history.replaceState(history.state, "", location.pathname + location.search);
+  }
 
   const REFRESH_MS = 30_000;
   const COPIED_MS = 2_000;

@@ -1,7 +1,8 @@
 """The authorization request and response, which travel through the customer's browser.
 
 Vendor page, "SnapInspect Connect": both tokens come back in the query of the redirect URI. The response to a customer
-who declines is not documented; `error` (RFC 6749 section 4.1.2.1) and an empty query are accepted.
+who declines is not documented; `error` (RFC 6749 section 4.1.2.1) and an empty query are accepted. Two good tokens are
+access, whatever stands beside them.
 """
 
 import re
@@ -13,10 +14,12 @@ from requests_oauthlib.oauth2_session import OAuth2Session
 from integrations.snapinspect import safe_urls
 from integrations.snapinspect.token_pair import TokenPair, is_token
 
-MAX_QUERY = 16 * 1024
+# Characters: two tokens of 5 kB each, and what belongs to them. nginx and gunicorn let twice as much through, so that
+# whoever sends more gets a page of ours.
+MAX_QUERY = 16_000
 MAX_PARAMETERS = 50
 _STATE = re.compile(r"[\x21-\x7e]{1,512}")
-_SINGLE = ("access_token", "token_type", "state", "refresh_token", "error")
+_SINGLE = ("access_token", "token_type", "state", "refresh_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,13 @@ def read_response(query: str) -> AuthorizationResponse:
     known_state = state[0] if len(state) == 1 and _STATE.fullmatch(state[0]) else None
     if any(len(found.get(name, [])) > 1 for name in _SINGLE):
         return AuthorizationResponse(known_state, None, "duplicated")
-    if "error" in found:
-        return AuthorizationResponse(known_state, None, "declined")
 
-    access, refresh, kind = (found.get(name, [""])[0] for name in ("access_token", "refresh_token", "token_type"))
+    access, refresh, kind, error = (
+        found.get(name, [""])[0] for name in ("access_token", "refresh_token", "token_type", "error")
+    )
     problem = _problem(access, refresh, kind)
+    if problem and error:
+        problem = "declined"
     return AuthorizationResponse(known_state, None if problem else TokenPair(access, refresh), problem)
 
 

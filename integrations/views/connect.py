@@ -63,6 +63,8 @@ def callback(request: HttpRequest) -> HttpResponse:
     if not _arrived_safely(request):
         return HttpResponseBadRequest("This address is for https only.", content_type="text/plain")
     came = authorization.read_response(_query(request))
+    if came.problem == "too_long":
+        return redirect_from_callback(reverse("connect_ended", args=["garbled"]))
     begun = oauth_state.find(came.state)
     if begun is not None and begun.purpose != Purpose.CONNECT:
         return sign_in.finish_callback(request, came, begun)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 import requests
 
+from integrations.snapinspect import authorization
 from tests.commands.production import ENVIRONMENT
 from tests.conftest import AppFactory
 from tests.settings import SENTINEL
@@ -46,15 +47,23 @@ def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(running
     assert exchanges == REPLAY_ROUNDS
 
 
-def test_C9_tokens_that_fill_a_request_line_of_7_5_kB_connect(running_app: RunningApp) -> None:
-    running_app.sandbox.control("POST", "token_settings", {"length": 3500})
+def test_C9_tokens_of_5_kB_each_connect(running_app: RunningApp) -> None:
+    running_app.sandbox.control("POST", "token_settings", {"length": 5000})
     visitor = running_app.visitor().sign_up()
     address = running_app.sandbox.decide(visitor.leave())
-    assert len(address) > 7_100
+    assert len(address) > 10_000
 
     assert visitor.come_back(address).status_code == 303
     visitor.wait_for("Connected")
-    record("C9", "tokens of 3.5 kB each", "connected")
+    record("C9", "tokens of 5 kB each", "connected")
+
+
+def test_C9_beyond_the_limit_the_answer_is_a_page_of_ours(running_app: RunningApp) -> None:
+    visitor = running_app.visitor().sign_up()
+    longer = "x" * (authorization.MAX_QUERY + 1)
+    answer = visitor.come_back(f"{running_app.url}connect/callback/?access_token={longer}")
+    assert (answer.status_code, urlsplit(answer.headers["Location"]).path) == (303, "/connect/ended/garbled/")
+    assert "could not be read" in visitor.get("connect/ended/garbled/").text
 
 
 @pytest.mark.slow

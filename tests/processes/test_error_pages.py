@@ -159,7 +159,7 @@ def test_H8_every_error_of_nginx_names_the_request_and_no_version(deployment: De
     webhook = f"POST /webhooks/snapinspect/{deployment.webhook_secret}/".encode()
     plain = requests.get(f"{deployment.plain}connect/callback/", allow_redirects=False, timeout=30)
     seen = {
-        "400, a header of 20 kB": (send(deployment, b"GET /" + head + b"X: " + b"x" * 20_000 + b"\r\n" + end), 400),
+        "400, a header of 40 kB": (send(deployment, b"GET /" + head + b"X: " + b"x" * 40_000 + b"\r\n" + end), 400),
         "400, no request": (send(deployment, b"GET / HTTP/x.1\r\n" + end), 400),
         "400, over plain http": (answer(plain), 400),
         "403, health from elsewhere": (send(deployment, b"GET /health/ready" + head + end, source="127.0.0.2"), 403),
@@ -167,7 +167,7 @@ def test_H8_every_error_of_nginx_names_the_request_and_no_version(deployment: De
         "405": (send(deployment, b"TRACE /" + head + end), 405),
         "413, a form": (send(deployment, b"POST /" + head + b"Content-Length: 9999999\r\n" + end), 413),
         "413, a delivery": (send(deployment, webhook + head + b"Content-Length: 70000\r\n" + end), 413),
-        "414": (send(deployment, b"GET /" + b"a" * 20_000 + head + end), 414),
+        "414": (send(deployment, b"GET /" + b"a" * 40_000 + head + end), 414),
     }
     with deployment.without_web():
         seen["503, the app is away"] = send(deployment, b"GET /" + head + end), 503

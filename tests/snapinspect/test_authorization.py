@@ -73,8 +73,9 @@ def test_the_token_type_may_be_missing_or_bearer_in_any_case(kind: str) -> None:
     ("query", "state", "problem"),
     [
         ("error=access_denied&error_description=no&state=s1", "s1", "declined"),
-        ("error=&state=s1", "s1", "declined"),
-        (GOOD + "&error=server_error", "s1", "declined"),
+        ("error=&state=s1", "s1", "no_token"),
+        ("error=&access_token=a&state=s1", "s1", "no_refresh_token"),
+        ("error=access_denied&access_token=a&state=s1", "s1", "declined"),
         ("state=s1", "s1", "no_token"),
         ("", None, "no_token"),
         ("access_token=&refresh_token=&state=s1", "s1", "no_token"),
@@ -88,7 +89,7 @@ def test_the_token_type_may_be_missing_or_bearer_in_any_case(kind: str) -> None:
         (GOOD + "&refresh_token=", "s1", "duplicated"),
         (GOOD + "&token_type=Bearer", "s1", "duplicated"),
         (GOOD + "&state=s2", None, "duplicated"),
-        ("error=a&error=b&state=s1", "s1", "duplicated"),
+        ("error=a&error=b&state=s1", "s1", "declined"),
         ("access_token=a%0d%0ab&refresh_token=r&state=s1", "s1", "odd_token"),
         ("access_token=a%20b&refresh_token=r&state=s1", "s1", "odd_token"),
         ("access_token=a%00b&refresh_token=r&state=s1", "s1", "odd_token"),
@@ -105,14 +106,21 @@ def test_C7_C8_anything_but_two_good_tokens_is_a_named_problem(query: str, state
     assert (back.state, back.pair, back.problem) == (state, None, problem)
 
 
+@pytest.mark.parametrize(
+    "beside", ["error=", "error=server_error", "error=access_denied&error=x", "error_description=no"]
+)
+def test_two_good_tokens_are_access_whatever_error_stands_beside_them(beside: str) -> None:
+    assert read_response(f"{GOOD}&{beside}").pair is not None
+
+
 @pytest.mark.parametrize("state", ["", "s" * 513, "a%00", "a%20b", "%C3%BC", "\udcff"])
 def test_C1_an_odd_state_is_no_state(state: str) -> None:
     assert read_response(f"access_token=a&refresh_token=b&state={state}").state is None
 
 
 def test_C9_long_tokens_are_accepted() -> None:
-    back = read_response(f"access_token={'a' * 3500}&refresh_token={'b' * 3500}&state=s")
-    assert back.pair == TokenPair("a" * 3500, "b" * 3500)
+    back = read_response(f"access_token={'a' * 5000}&refresh_token={'b' * 5000}&state=s")
+    assert back.pair == TokenPair("a" * 5000, "b" * 5000)
 
 
 _NAMES = st.sampled_from(["access_token", "refresh_token", "state", "error", "token_type", "%", ""])
