@@ -1,14 +1,13 @@
 """People: signing up makes a person and their customer or nothing; signing in; and whose pages somebody may see."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.sessions.models import Session
 from django.core import mail
-from django.core.cache import cache
 from django.db import IntegrityError
 from django.test import Client
 from pytest_django import Settings
@@ -21,14 +20,6 @@ Visit = Callable[[User], Visitor]
 
 DORA = {"email": "dora@example.com", "password1": "correct horse", "company": "Dora's Flats"}
 NOBODY_ANSWERS = "smtp://127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def nobody_has_tried_before() -> Iterator[None]:
-    """allauth counts sign-ups and sign-ins of an address; the tests of a minute are not one person's."""
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def sign_up(browser: Client, **changed: str) -> Any:

@@ -21,11 +21,11 @@ from connectapp.crash_reports import OperatorMailHandler, traceback_without_valu
 from integrations.models import Connection, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, encryption
-from tests.project.test_settings import start
 from tests.settings import SENTINEL
 from tests.support.clients import Sandbox, Visitor, callback
 from tests.support.measurements import record
 from tests.support.secret_scan import spellings
+from tests.support.startup import start
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]

@@ -1,13 +1,10 @@
-"""Settings: each one is explained in .env.example, and a bad one ends the start in one line that names it."""
+"""Settings: each one is explained in .env.example, has a safe default or is required, and takes effect."""
 
 import ast
 import base64
 import json
-import os
 import re
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,37 +15,13 @@ from integrations.tokens.encryption import parse_keys
 from tests.commands.production import ENVIRONMENT
 from tests.support.clients import send_mail_through
 from tests.support.measurements import record
-from tests.support.postgres import free_port
+from tests.support.startup import GUNICORN, MANAGE, PASSWORD, ROOT, assert_one_line_about, start
 
 pytestmark = pytest.mark.once
 
-ROOT = Path(__file__).resolve().parents[2]
-MANAGE = ("manage.py",)
-GUNICORN = ("-m", "gunicorn", "--config", "gunicorn.conf.py", "--check-config")
 KEY = ENVIRONMENT["TOKEN_ENCRYPTION_KEYS"]
-PASSWORD = "in-an-address"
-
-
-def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A command with the settings of production, but for these. An empty one is a missing one, whatever `.env` says."""
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **ENVIRONMENT, **settings},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def assert_one_line_about(name: str, finished: subprocess.CompletedProcess[str]) -> None:
-    said = (finished.stderr + finished.stdout).strip()
-    assert finished.returncode != 0, said
-    assert "Traceback" not in said
-    assert len(said.splitlines()) == 1, said
-    assert re.search(rf"\b{name}\b", said), said
-    assert PASSWORD not in said
+STANDARD = base64.b64encode(b"\xfb\xff" * 16).decode()
+URL_SAFE = base64.urlsafe_b64encode(b"\xfb\xff" * 16).decode()
 
 
 def names_read(path: str) -> set[str]:
@@ -166,130 +139,6 @@ def test_further_origins_of_forms_and_a_sender_with_a_name_are_accepted() -> Non
         DEFAULT_FROM_EMAIL="Connect <connect@example.com>",
     )
     assert finished.returncode == 0, finished.stderr
-
-
-STANDARD = base64.b64encode(b"\xfb\xff" * 16).decode()
-URL_SAFE = base64.urlsafe_b64encode(b"\xfb\xff" * 16).decode()
-BAD = [
-    ("SECRET_KEY", "development-only-key-that-protects-nothing-at-all-000"),
-    ("SECRET_KEY", "django-insecure-" + "k" * 50),
-    ("SECRET_KEY", "k" * 39),
-    ("ALLOWED_HOSTS", "*"),
-    ("ALLOWED_HOSTS", "app.example.com, *.example.com"),
-    ("ALLOWED_HOSTS", " , "),
-    ("DEBUG", "rubbish"),
-    ("SIGNUP_OPEN", "rubbish"),
-    ("SNAPINSPECT_EXCHANGE_ON_CONNECT", "rubbish"),
-    ("ALLOW_INSECURE_LOOPBACK", "rubbish"),
-    ("TRUSTED_PROXIES", "x"),
-    ("TRUSTED_PROXIES", "-1"),
-    ("EMAIL_VERIFICATION", "rubbish"),
-    ("LOG_LEVEL", "rubbish"),
-    ("TOKEN_ENCRYPTION_KEYS", "not base64!"),
-    ("TOKEN_ENCRYPTION_KEYS", base64.b64encode(b"k" * 31).decode()),
-    ("TOKEN_ENCRYPTION_KEYS", base64.b64encode(b"k" * 33).decode()),
-    ("TOKEN_ENCRYPTION_KEYS", f"{KEY},"),
-    ("TOKEN_ENCRYPTION_KEYS", f"{KEY},{KEY}"),
-    ("TOKEN_ENCRYPTION_KEYS", f"{STANDARD},{URL_SAFE}"),
-    ("OPERATOR_EMAIL", "rubbish"),
-    ("OPERATOR_EMAIL", "operator@example.com, another@example.com"),
-    ("DEFAULT_FROM_EMAIL", "Connect <rubbish>"),
-    ("SNAPINSPECT_FORM_ORIGINS", "rubbish"),
-    ("SNAPINSPECT_FORM_ORIGINS", "https://login.example.com, https://*"),
-    ("SNAPINSPECT_FORM_ORIGINS", "https://login.example.com/path"),
-    ("SNAPINSPECT_FORM_ORIGINS", "https://login.example.com; script-src *"),
-    ("SNAPINSPECT_FORM_ORIGINS", "http://login.example.com"),
-    ("SNAPINSPECT_FORM_ORIGINS", "http://127.0.0.1:8001"),
-    ("DATABASE_URL", "rubbish"),
-    ("DATABASE_URL", f"mysql://app:{PASSWORD}@db.example.com/app"),
-    ("DATABASE_URL", f"postgres://app:{PASSWORD}@db.example.com:port/app"),
-    ("DATABASE_URL", "sqlite:////dev/null/db.sqlite3"),
-    ("CACHE_URL", "rubbish"),
-    ("EMAIL_URL", f"rubbish://{PASSWORD}"),
-    ("EMAIL_URL", f"smtp://user:{PASSWORD}@mail.example.com:port"),
-    *(
-        (f"SNAPINSPECT_{name}", bad)
-        for name in ("REDIRECT_URI", "CONNECT_URL", "EXCHANGE_URL", "API_URL")
-        for bad in ("http://app.example.com/x/", "http://127.0.0.1:8001/x/", "rubbish")
-    ),
-    ("SNAPINSPECT_REDIRECT_URI", "https://app.example.com/somewhere/else/"),
-    ("SNAPINSPECT_REDIRECT_URI", "https://other.example.com/connect/callback/"),
-]
-
-
-# `make test` tries one value of each setting, `make test-slow` the others.
-ONE_OF_EACH = dict(reversed(BAD)).items()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [pytest.param(*bad, marks=[] if bad in ONE_OF_EACH else pytest.mark.slow) for bad in BAD],
-    ids=lambda text: str(text)[:40],
-)
-def test_H1_a_bad_setting_ends_the_start_in_one_line_that_names_it(name: str, value: str) -> None:
-    assert_one_line_about(name, start(*MANAGE, "check", **{name: value}))
-
-
-@pytest.mark.parametrize("missing", ["SNAPINSPECT_CLIENT_ID", "SNAPINSPECT_CLIENT_SECRET"])
-def test_one_half_of_the_client_credentials_is_refused(missing: str) -> None:
-    assert_one_line_about(missing, start(*MANAGE, "check", **{missing: ""}))
-
-
-@pytest.mark.parametrize("key", [STANDARD, URL_SAFE], ids=["standard", "URL-safe"])
-def test_H1_the_key_of_the_tokens_must_not_be_django_s_key(key: str) -> None:
-    finished = start(*MANAGE, "check", SECRET_KEY=STANDARD, TOKEN_ENCRYPTION_KEYS=key)
-
-    assert_one_line_about("TOKEN_ENCRYPTION_KEYS", finished)
-    assert "SECRET_KEY" in finished.stderr
-
-
-def test_H1_debug_refuses_a_host_that_others_can_reach() -> None:
-    assert_one_line_about("ALLOWED_HOSTS", start(*MANAGE, "check", DEBUG="true"))
-
-
-@pytest.mark.parametrize("allowed", ["true", "false"])
-def test_plain_http_to_a_loopback_host_takes_an_explicit_word_outside_debug(allowed: str) -> None:
-    loopback = start(*MANAGE, "check", ALLOW_INSECURE_LOOPBACK=allowed, SNAPINSPECT_API_URL="http://127.0.0.1:8001/")
-    elsewhere = start(
-        *MANAGE, "check", ALLOW_INSECURE_LOOPBACK=allowed, SNAPINSPECT_API_URL="http://127.0.0.1.example.com/"
-    )
-
-    assert (loopback.returncode == 0) is (allowed == "true")
-    assert_one_line_about("SNAPINSPECT_API_URL", elsewhere)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SECRET_KEY", ""),
-        ("TOKEN_ENCRYPTION_KEYS", "rubbish"),
-        ("DATABASE_URL", "rubbish"),
-        ("LOG_LEVEL", "rubbish"),
-        ("PORT", "rubbish"),
-        ("WEB_WORKERS", "0"),
-        ("WEB_THREADS", "many"),
-    ],
-)
-def test_the_web_server_says_it_in_the_same_one_line(name: str, value: str) -> None:
-    assert_one_line_about(name, start(*GUNICORN, **{name: value}))
-
-
-def test_the_web_server_accepts_the_settings_of_production() -> None:
-    finished = start(*GUNICORN)
-    assert (finished.returncode, finished.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("kind", ["a folder", "no database", "nowhere", "nobody answers"])
-def test_a_database_that_cannot_be_opened_ends_a_command_in_one_line(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("This is not a database. " * 100)
-    url = {
-        "a folder": f"sqlite:///{tmp_path}",
-        "no database": f"sqlite:///{tmp_path / 'text'}",
-        "nowhere": f"sqlite:///{tmp_path / 'text' / 'folder' / 'db.sqlite3'}",
-        "nobody answers": f"postgres://app:{PASSWORD}@127.0.0.1:{free_port()}/app",
-    }[kind]
-
-    assert_one_line_about("DATABASE_URL", start(*MANAGE, "migrate", DATABASE_URL=url))
 
 
 def test_H1_the_deployment_check_finds_nothing_in_production() -> None:
