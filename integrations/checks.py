@@ -15,7 +15,7 @@ from integrations.tokens import keys
 
 
 @register(Tags.security)
-def registered_with_snapinspect(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def registered_with_snapinspect(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.SNAPINSPECT_CLIENT_ID:
         return []
     return [
@@ -28,7 +28,7 @@ def registered_with_snapinspect(app_configs: Sequence[AppConfig] | None, **kwarg
 
 
 @register(Tags.security)
-def connect_works_under_every_name(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def connect_works_under_every_name(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     ours = urlsplit(settings.SNAPINSPECT_REDIRECT_URI).hostname
     others = [host for host in settings.ALLOWED_HOSTS if host not in {ours, *settings.LOOPBACK_HOSTS}]
     if not others:
@@ -44,7 +44,7 @@ def connect_works_under_every_name(app_configs: Sequence[AppConfig] | None, **kw
 
 
 @register(Tags.security)
-def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def threads_are_left_while_snapinspect_hangs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.WEB_THREADS > limits.MAX_CALLS:
         return []
     return [
@@ -57,7 +57,7 @@ def threads_are_left_for_other_pages(app_configs: Sequence[AppConfig] | None, **
 
 
 @register(Tags.security)
-def metrics_can_be_told(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def metrics_are_served(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if counters.is_enabled() or not settings.METRICS_TOKEN:
         return []
     return [
@@ -70,7 +70,7 @@ def metrics_can_be_told(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 
 @register(Tags.caches)
-def limits_are_counted_once_for_all(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def rate_limits_are_shared(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     kind = settings.CACHES["default"]["BACKEND"].rsplit(".", 1)[-1]
     if settings.DEBUG or kind not in {"LocMemCache", "FileBasedCache", "DummyCache"}:
         return []

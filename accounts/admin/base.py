@@ -29,12 +29,19 @@ class CappedPaginator(Paginator[Any]):
 
 
 class RowAdmin(admin.ModelAdmin[Any]):
-    """Counts little, and shows the actions on the page of a row, too."""
+    """Counts little, shows the actions on the page of a row, too, and deletes by an action that says what goes."""
 
     change_form_template = "admin/row.html"
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may use actions: they need the same permission as a form for changes."""
+        return current_user(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return current_user(request).is_superuser
@@ -63,13 +70,6 @@ class ReadOnlyAdmin(RowAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_act_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may use actions: they need the same permission as a form for changes."""
-        return current_user(request).has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup in self.allowed_lookups or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]

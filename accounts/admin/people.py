@@ -90,9 +90,6 @@ class UserAdmin(MembershipAuditAdmin, RowAdmin, DjangoUserAdmin[User]):
         )
         return not is_privileged and super().has_change_permission(request, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return False  # only by the action, which says what is deleted
-
     @confirmed(
         "Delete",
         warning="These people, their sign-ins and their memberships are deleted. What they did stays in the audit"

@@ -134,16 +134,14 @@ def _member(customer: Customer, pk: int) -> Membership:
 
 def _page(request: HttpRequest, customer: Customer, form: InvitationForm) -> HttpResponse:
     factors = Authenticator.objects.filter(user=OuterRef("user"), type__in=SECOND_FACTORS)
-    members = (
-        customer.memberships.select_related("user").annotate(second_factor=Exists(factors)).order_by("user__email")
-    )
+    members = customer.memberships.select_related("user").annotate(second_factor=Exists(factors))
     pending = customer.invitations.pending().select_related("invited_by") if customer.is_owner else []
     meanings = [(role.label, means) for role, means in ROLE_MEANINGS.items()]
     return render(
         request,
         "accounts/people.html",
         {
-            "members": members.annotate(second_factor=Exists(factors)),
+            "members": members.order_by("user__email"),
             "pending": pending,
             "form": form,
             "roles": Role,

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from accounts.admin.base import ReadOnlyAdmin, changelist_url
+from accounts.admin.base import RowAdmin, changelist_url
 from accounts.admin.confirmed_actions import TIME_LIMIT, confirmed
 from accounts.admin.invitations import InvitationInline, OwnerInvitationAdmin
 from accounts.admin.people import MembershipAuditAdmin, MembershipInline
@@ -22,7 +22,7 @@ MOST_AT_ONCE = 5
 
 
 @admin.register(Customer)
-class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
+class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, RowAdmin):
     list_display = ["name", "code", "created_at"]
     search_fields = ["name", "=code", "memberships__user__email", "=connections__company_id"]
     search_help_text = "Name, code, somebody's email address, or a company ID of SnapInspect."
@@ -31,13 +31,6 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, ReadOnlyAdmin):
     inlines = [MembershipInline, InvitationInline]
     change_form_template = "admin/customer.html"
     actions = ["disconnect_all", "delete_customers"]
-
-    # Customers are made and named here; who belongs to them is said below.
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return admin.ModelAdmin.has_add_permission(self, request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return admin.ModelAdmin.has_change_permission(self, request, obj)
 
     def related(self, row: Customer) -> Iterable[tuple[str, str]]:
         yield "All its connections", changelist_url(Connection, customer__id__exact=row.pk)

@@ -133,7 +133,7 @@ class AssignForm(forms.Form):
 @admin.register(Delivery)
 class DeliveryAdmin(ByExactWords):
     list_display = [
-        "received_at", "delivery_state", "problem", what, "inspection_id", "company_id", "came_to",
+        "received_at", "state", "problem", what, "inspection_id", "company_id", "came_to",
         link_column("assigned_to"),
     ]  # fmt: skip
     list_filter = ["state", ("received_at", admin.DateFieldListFilter), Type]
@@ -157,10 +157,6 @@ class DeliveryAdmin(ByExactWords):
             yield "The events it announced", changelist_url(Event, id__in=ids)
         if row.company_id:
             yield "Connections of this company", changelist_url(Connection, company_id__exact=row.company_id)
-
-    @admin.display(description="state")
-    def delivery_state(self, delivery: Delivery) -> str:
-        return delivery.get_state_display()
 
     @admin.display(description="body, as it came (unverified)")
     def raw(self, delivery: Delivery) -> str:

@@ -167,9 +167,9 @@ def test_pressing_test_or_replace_while_too_enough_waiting_asks_nothing_and_says
 
 def test_a_web_process_with_no_thread_beside_the_places_is_warned_about(settings: Settings) -> None:
     settings.WEB_THREADS = limits.MAX_CALLS
-    assert [warning.id for warning in checks.threads_are_left_for_other_pages(None)] == ["integrations.W004"]
+    assert [warning.id for warning in checks.threads_are_left_while_snapinspect_hangs(None)] == ["integrations.W004"]
     settings.WEB_THREADS = limits.MAX_CALLS + 1
-    assert checks.threads_are_left_for_other_pages(None) == []
+    assert checks.threads_are_left_while_snapinspect_hangs(None) == []
 
 
 def test_a_dead_token_is_renewed_on_the_way(

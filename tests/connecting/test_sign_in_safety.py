@@ -114,6 +114,6 @@ def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(runnin
 
 def test_H4_limits_that_each_process_counts_for_itself_are_warned_about(settings: Settings) -> None:
     settings.DEBUG = False
-    assert [warning.id for warning in checks.limits_are_counted_once_for_all(None)] == ["integrations.W006"]
+    assert [warning.id for warning in checks.rate_limits_are_shared(None)] == ["integrations.W006"]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}}
-    assert checks.limits_are_counted_once_for_all(None) == []
+    assert checks.rate_limits_are_shared(None) == []
