@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with bad configuration told in one line instead of a traceback."""
+"""Django's command line. A configuration error is printed in one line instead of a traceback."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """`make run`: the stand-in SnapInspect, the web app and the worker on this machine, with demo data.
 
-What it generates (keys, the client secret that app and stand-in share) is kept in `var/`, so that a second run finds
-the tokens of the first one still readable. Settings that are already in the environment win.
+Generated secrets are kept in `var/`, so that a second run can still decrypt the tokens of the first. Settings in the
+environment take precedence.
 """
 
 import base64
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
 PYTHON = sys.executable
 START_SECONDS = 60
-TOO_SHORT_SECONDS = 5  # what ends sooner after its start will not do better a second time
+TOO_SHORT_SECONDS = 5  # a process that ends sooner after its start is not restarted
 STOP_SECONDS = 15
 PREPARATIONS = {
     "migrate --verbosity 0": "Preparing the database",
@@ -49,8 +49,8 @@ def main() -> None:
             sys.exit(finished.stderr.strip() or f"manage.py {command} failed.")
     people = finished.stdout.strip()
     print("Starting the stand-in, the web app and the worker ...", flush=True)  # noqa: T201
-    crew = Crew(environment)
-    crew.start(
+    processes = Processes(environment)
+    processes.start(
         "stand-in",
         "-m",
         "integrations.sandbox",
@@ -59,16 +59,16 @@ def main() -> None:
         "--state-file",
         "var/sandbox.db",
     )
-    crew.start("web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "warning")
-    crew.start("worker", "manage.py", "worker")
+    processes.start("web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "warning")
+    processes.start("worker", "manage.py", "worker")
     address = f"http://localhost:{port}/"
-    if crew.wait_for(address):
+    if processes.wait_for(address):
         print(  # noqa: T201
             f"\n  Open {address}\n  Sign in as {people}\n"
             f"  The stand-in SnapInspect is http://127.0.0.1:{sandbox_port}/   Ctrl-C stops everything\n",
             flush=True,
         )
-    sys.exit(0 if crew.watch() else 1)
+    sys.exit(0 if processes.watch() else 1)
 
 
 def _port(name: str, default: int) -> int:
@@ -85,7 +85,7 @@ def _port(name: str, default: int) -> int:
 
 
 def _environment(port: int, sandbox_port: int) -> dict[str, str]:
-    kept = _kept()
+    kept = _secrets()
     sandbox = f"http://127.0.0.1:{sandbox_port}/"
     redirect_uri = f"http://localhost:{port}/connect/callback/"
     defaults = {
@@ -119,8 +119,8 @@ def _environment(port: int, sandbox_port: int) -> dict[str, str]:
     return environment
 
 
-def _kept() -> dict[str, str]:
-    """The generated secrets of this checkout: made once, readable by their owner alone."""
+def _secrets() -> dict[str, str]:
+    """The secrets of this checkout, generated once, in a file that only its owner can read."""
     path = VAR / "development.json"
     made = {
         "secret_key": secrets.token_urlsafe(50),
@@ -135,8 +135,8 @@ def _kept() -> dict[str, str]:
     return kept
 
 
-class Crew:
-    """The processes of a development run: started together, stopped together; one that dies is started again."""
+class Processes:
+    """Starts and stops the processes of a development run together, and restarts one that dies."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
@@ -149,7 +149,7 @@ class Crew:
             signal.signal(signum, self._stop)
 
     def start(self, name: str, *arguments: str) -> None:
-        # In our own process group: what ends the group, ends everything.
+        # In our own process group, so that a signal to the group reaches all of them.
         self._commands[name] = [PYTHON, *arguments]
         self._started_at[name] = time.monotonic()
         self._running[name] = subprocess.Popen(self._commands[name], cwd=ROOT, env=self._environment)  # noqa: S603
@@ -168,7 +168,7 @@ class Crew:
         return False
 
     def watch(self) -> bool:
-        """Whether everything ran until it was told to stop; returns when all of it has stopped."""
+        """Waits until all processes have stopped; returns False if one ended right after its start."""
         while not self._stopping:
             for name, process in list(self._running.items()):
                 if process.poll() is None or self._stopping:

@@ -1,6 +1,6 @@
-"""How a setting is read from the environment or `.env`: whatever cannot be read is refused, by its name.
+"""Reads settings from the environment or `.env`. A value that is not valid raises ImproperlyConfigured with its name.
 
-The value itself is never repeated: addresses of databases and mail servers hold passwords.
+Messages never repeat the value: URLs of databases and mail servers hold passwords.
 """
 
 import os
@@ -26,20 +26,20 @@ env.read_env(BASE_DIR / ".env")
 
 
 def text(name: str, default: str = "") -> str:
-    """The setting letter by letter: django-environ would take one that begins with $ for the name of another."""
+    """The setting as it is: django-environ would resolve a value that begins with $ as the name of another setting."""
     return os.environ.get(name, default)
 
 
 def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:
-    """What `by` makes of the setting, or of its default when it is empty."""
+    """The setting, or its default when it is empty, converted by the function `by`."""
     try:
         return by(text(name).strip() or default)
     except (ValueError, LookupError, ImproperlyConfigured):
         raise ImproperlyConfigured(f"{name} cannot be read. See .env.example.") from None
 
 
-def switch(name: str, *, default: bool) -> bool:
-    """A setting that is on or off. Any other word is refused: it would quietly mean off."""
+def boolean(name: str, *, default: bool) -> bool:
+    """A setting that is on or off. Other words are refused, since they would count as off."""
     words = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
     value = text(name).strip().lower()
     if value and value not in words:
@@ -47,19 +47,19 @@ def switch(name: str, *, default: bool) -> bool:
     return words.get(value, default)
 
 
-def several(name: str, *, default: list[str]) -> list[str]:
-    """A comma-separated setting, with or without spaces after the commas."""
+def comma_list(name: str, *, default: list[str]) -> list[str]:
+    """The parts of a comma-separated setting, without spaces around them."""
     return [part.strip() for part in text(name).split(",") if part.strip()] or default
 
 
-def unguessable(name: str, value: str) -> str:
-    """This secret of a setting, which strangers may try to guess; or nothing."""
+def url_secret(name: str, value: str) -> str:
+    """The value, if it is empty, or long enough to be a secret and safe in a URL."""
     if value and not re.fullmatch(r"[A-Za-z0-9_-]{16,200}", value):
         raise ImproperlyConfigured(f"{name} must have at least 16 letters, digits, hyphens and underscores.")
     return value
 
 
-DEBUG = switch("DEBUG", default=False)
+DEBUG = boolean("DEBUG", default=False)
 PRODUCTION = not DEBUG
 
 
@@ -71,11 +71,11 @@ def required(name: str, *, development: str) -> str:
     raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
 
 
-ALLOW_INSECURE_LOOPBACK = DEBUG or switch("ALLOW_INSECURE_LOOPBACK", default=False)
+ALLOW_INSECURE_LOOPBACK = DEBUG or boolean("ALLOW_INSECURE_LOOPBACK", default=False)
 
 
-def address(name: str, *, default: str = "") -> str:
-    """An absolute address of SnapInspect's or ours; plain http only for loopback, and only where that is allowed."""
+def url(name: str, *, default: str = "") -> str:
+    """An absolute https URL; http only for loopback hosts with DEBUG or ALLOW_INSECURE_LOOPBACK."""
     value = text(name, default).strip() or default
     if not value:
         raise ImproperlyConfigured(f"{name} is required in production (DEBUG is off). See .env.example.")
@@ -86,9 +86,9 @@ def address(name: str, *, default: str = "") -> str:
     return value
 
 
-def callback_address(name: str, *, default: str, hosts: list[str]) -> str:
-    """The absolute address of this app's callback, on one of these hosts."""
-    value = address(name, default=default)
+def redirect_uri(name: str, *, default: str, hosts: list[str]) -> str:
+    """The absolute URL of this app's callback, on one of these hosts."""
+    value = url(name, default=default)
     parts = urlsplit(value)
     if parts.path.rstrip("/") != "/connect/callback":
         raise ImproperlyConfigured(f"{name} must be this app's address followed by /connect/callback/.")
@@ -97,8 +97,8 @@ def callback_address(name: str, *, default: str, hosts: list[str]) -> str:
     return value
 
 
-def mailbox(name: str, *, development: str) -> str:
-    """An address that mail goes to or comes from, with or without a name before it; required in production."""
+def email_address(name: str, *, development: str) -> str:
+    """An e-mail address, with or without a display name; required in production."""
     value = required(name, development=development)
     try:
         ((_, found),) = getaddresses([value])
@@ -108,7 +108,7 @@ def mailbox(name: str, *, development: str) -> str:
     return value
 
 
-# What a mailer's OPTIONS are called, by the module of its backend.
+# Names of a mailer's OPTIONS, by the module of its backend.
 _MAILER_OPTIONS = {
     "smtp": {
         "EMAIL_HOST": "host",
@@ -140,22 +140,22 @@ def mail_settings(url: str) -> dict[str, Any]:
     return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
 
 
-# What may stand in a Content-Security-Policy: nothing that begins another directive, or allows every host there is.
+# Safe in a Content-Security-Policy: cannot begin another directive, and does not allow all hosts.
 _ORIGIN = re.compile(r"https://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?", re.IGNORECASE)
 _LOOPBACK = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
 
 
 def origins(name: str) -> list[str]:
-    """Comma-separated origins: scheme, host, perhaps a port, nothing behind; `*.` stands for all hosts below one."""
+    """Comma-separated origins: scheme, host, optionally a port, no path; `*.` stands for all subdomains."""
     allowed = [_ORIGIN, _LOOPBACK] if ALLOW_INSECURE_LOOPBACK else [_ORIGIN]
-    found = several(name, default=[])
+    found = comma_list(name, default=[])
     if not all(any(pattern.fullmatch(one) for pattern in allowed) for one in found):
         raise ImproperlyConfigured(f"{name} must name origins: https://host, comma-separated, without a path.")
     return found
 
 
 def api_path(name: str, placeholder: str) -> str:
-    """A path below the API address with one placeholder in it, or nothing."""
+    """A path below the API URL with this placeholder in it; may be empty."""
     value: str = parsed(name, str, default="")
     try:
         if value and (value.format(**{placeholder: "1"}) == value or not is_path(value.format(**{placeholder: "1"}))):

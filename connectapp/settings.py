@@ -1,6 +1,6 @@
-"""The one settings file: everything comes from the environment or `.env` (12-factor).
+"""Settings, all from the environment or `.env` (12-factor).
 
-A value that is missing or dangerous raises ImproperlyConfigured with the name of the setting; `manage.py` and
+A value that is missing or unsafe raises ImproperlyConfigured with the name of the setting; `manage.py` and
 `gunicorn.conf.py` turn that into one line. Every name read here stands in `.env.example` (a test compares both ways).
 """
 
@@ -17,19 +17,19 @@ from connectapp.environment import (
     BASE_DIR,
     DEBUG,
     PRODUCTION,
-    address,
     api_path,
-    callback_address,
+    boolean,
+    comma_list,
+    email_address,
     env,
     mail_settings,
-    mailbox,
     origins,
     parsed,
+    redirect_uri,
     required,
-    several,
-    switch,
     text,
-    unguessable,
+    url,
+    url_secret,
 )
 from connectapp.logs import log_configuration
 from connectapp.sqlite3 import OPTIONS as SQLITE_OPTIONS
@@ -44,20 +44,20 @@ if PRODUCTION and (len(SECRET_KEY) < 40 or SECRET_KEY.startswith(("django-insecu
     raise ImproperlyConfigured("SECRET_KEY is a development key or shorter than 40 characters.")
 
 # Earlier keys that sessions and links may still be signed by. Stored tokens do not depend on either.
-SECRET_KEY_FALLBACKS = several("SECRET_KEY_FALLBACKS", default=[])
+SECRET_KEY_FALLBACKS = comma_list("SECRET_KEY_FALLBACKS", default=[])
 
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = several("ALLOWED_HOSTS", default=LOOPBACK_HOSTS if DEBUG else [])
+ALLOWED_HOSTS = comma_list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS if DEBUG else [])
 if PRODUCTION and not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS is required in production: the host names people use, comma-separated.")
 if any("*" in host for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS must name hosts: a '*' would accept any forged Host header.")
 if DEBUG and not set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS may only hold loopback hosts while DEBUG is on.")
-CSRF_TRUSTED_ORIGINS = several("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = comma_list("CSRF_TRUSTED_ORIGINS", default=[])
 
 APP_NAME = parsed("APP_NAME", str, default="Connect")
-OPERATOR_EMAIL = mailbox("OPERATOR_EMAIL", development="operator@localhost")
+OPERATOR_EMAIL = email_address("OPERATOR_EMAIL", development="operator@localhost")
 WEB_THREADS = parsed("WEB_THREADS", int, default="8")  # requests that a web process answers at a time
 TRUSTED_PROXIES = parsed("TRUSTED_PROXIES", int, default="0")
 if TRUSTED_PROXIES < 0:
@@ -83,7 +83,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_tasks",
     "django_tasks_db",
-    # Commands that make data up: not in production, whose image leaves the folder out.
+    # Commands that make test data: not in production, whose image leaves the folder out.
     *(["bench"] if DEBUG and (BASE_DIR / "bench").is_dir() else []),
 ]
 
@@ -152,7 +152,7 @@ if DATABASE["ENGINE"] == "connectapp.sqlite3":
             raise ImproperlyConfigured(f"DATABASE_URL: its folder cannot be made ({problem.strerror}).") from None
 # Opening a connection costs more than most requests do.
 DATABASE |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
-# Where the answer of an exchange waits for the database: beside it, or in this host's own folder.
+# Where the answer of an exchange is kept until the database has it: beside SQLite's file, or below var/.
 SPOOL_DIR = BASE_DIR / (
     env.str("SPOOL_DIR", default="").strip()
     or (
@@ -166,7 +166,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": parsed("CACHE_URL", env.cache_url_config, default="dbcache://cache")}
 if CACHES["default"]["BACKEND"].endswith("DatabaseCache"):
-    # Beyond Django's 300 it throws out what still counts: a flood of addresses would clear others' sign-in limits.
+    # With Django's 300, requests from many addresses would evict others' sign-in limits.
     CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 10_000)
 
 TASKS_ENGINE = parsed("TASKS_ENGINE", str, default="db")
@@ -209,7 +209,7 @@ PASSWORD_HASHERS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-SIGNUP_OPEN = switch("SIGNUP_OPEN", default=DEBUG)
+SIGNUP_OPEN = boolean("SIGNUP_OPEN", default=DEBUG)
 EMAIL_VERIFICATION = parsed("EMAIL_VERIFICATION", str, default="none" if DEBUG else "mandatory")
 if EMAIL_VERIFICATION not in {"mandatory", "optional", "none"}:
     raise ImproperlyConfigured("EMAIL_VERIFICATION must be mandatory, optional or none.")
@@ -233,37 +233,36 @@ STAFF_NEED_SECOND_FACTOR = PRODUCTION
 if PRODUCTION and not text("EMAIL_URL").strip():
     raise ImproperlyConfigured("EMAIL_URL is required in production: the console would print password reset links.")
 vars().update(parsed("EMAIL_URL", mail_settings, default="consolemail://"))
-DEFAULT_FROM_EMAIL = mailbox("DEFAULT_FROM_EMAIL", development="connect@localhost")
+DEFAULT_FROM_EMAIL = email_address("DEFAULT_FROM_EMAIL", development="connect@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- SnapInspect ----------------------------------------------------------------------------------------------------
 
-# Read by whoever talks to SnapInspect.
 ALLOW_INSECURE_LOOPBACK = LOOPBACK_MAY_BE_HTTP
 
 SNAPINSPECT_CLIENT_ID = text("SNAPINSPECT_CLIENT_ID").strip()
 SNAPINSPECT_CLIENT_SECRET = text("SNAPINSPECT_CLIENT_SECRET").strip()
 if bool(SNAPINSPECT_CLIENT_ID) != bool(SNAPINSPECT_CLIENT_SECRET):
     raise ImproperlyConfigured("SNAPINSPECT_CLIENT_ID and SNAPINSPECT_CLIENT_SECRET come as a pair: one is missing.")
-SNAPINSPECT_REDIRECT_URI = callback_address(
+SNAPINSPECT_REDIRECT_URI = redirect_uri(
     "SNAPINSPECT_REDIRECT_URI",
     default="http://localhost:8000/connect/callback/" if DEBUG else "",
     hosts=ALLOWED_HOSTS,
 )
-SNAPINSPECT_CONNECT_URL = address(
+SNAPINSPECT_CONNECT_URL = url(
     "SNAPINSPECT_CONNECT_URL",
     default="https://my.snapinspect.com/integration/SnapInspectConnect",
 )
-SNAPINSPECT_EXCHANGE_URL = address(
+SNAPINSPECT_EXCHANGE_URL = url(
     "SNAPINSPECT_EXCHANGE_URL",
     default="https://my.snapinspect.com/integration/ExchangeToken",
 )
-SNAPINSPECT_API_URL = address("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
-SNAPINSPECT_EXCHANGE_ON_CONNECT = switch("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
+SNAPINSPECT_API_URL = url("SNAPINSPECT_API_URL", default="https://api-v3.snapinspect.com/")
+SNAPINSPECT_EXCHANGE_ON_CONNECT = boolean("SNAPINSPECT_EXCHANGE_ON_CONNECT", default=True)
 SNAPINSPECT_FORM_ORIGINS = origins("SNAPINSPECT_FORM_ORIGINS")
 SNAPINSPECT_WEBHOOK_SECRETS = [
-    unguessable("SNAPINSPECT_WEBHOOK_SECRETS", secret)
-    for secret in several("SNAPINSPECT_WEBHOOK_SECRETS", default=["development-webhook-secret"] if DEBUG else [])
+    url_secret("SNAPINSPECT_WEBHOOK_SECRETS", secret)
+    for secret in comma_list("SNAPINSPECT_WEBHOOK_SECRETS", default=["development-webhook-secret"] if DEBUG else [])
 ]
 if not SNAPINSPECT_WEBHOOK_SECRETS:
     raise ImproperlyConfigured("SNAPINSPECT_WEBHOOK_SECRETS is required in production. See .env.example.")
@@ -272,7 +271,7 @@ SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
 SNAPINSPECT_SIGN_IN_FIELD = text("SNAPINSPECT_SIGN_IN_FIELD").strip()
 if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", SNAPINSPECT_SIGN_IN_FIELD):
     raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD is the name of one member of /user's answer, like iUserID.")
-EVENT_HANDLERS = several("EVENT_HANDLERS", default=[])
+EVENT_HANDLERS = comma_list("EVENT_HANDLERS", default=[])
 
 try:
     TOKEN_ENCRYPTION_KEYS = parse_keys(
@@ -282,17 +281,17 @@ try:
 except ValueError as problem:
     raise ImproperlyConfigured(f"TOKEN_ENCRYPTION_KEYS: {problem}") from None
 
-# --- What a browser is told -----------------------------------------------------------------------------------------
+# --- Headers and cookies -----------------------------------------------------------------------------------------
 
 SECURE_SSL_REDIRECT = PRODUCTION
-# These answer for themselves over plain http: a redirect would repeat tokens, or turn a POST into a GET.
+# Their views decide about plain http: a redirect would repeat tokens, or turn a POST into a GET.
 SECURE_REDIRECT_EXEMPT = [r"^connect/callback/?$", r"^webhooks/", r"^health/", r"^metrics$"]
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
-# The operator's other sub-domains are not ours to put under HSTS, nor on browsers' preload list.
+# HSTS for the operator's other subdomains, and browsers' preload list, are the operator's decision.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-# In the session, not in a cookie of their own: they name companies, and end with the sign-in.
+# In the session, not in a cookie of their own: messages name companies, and must end with the sign-in.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SESSION_COOKIE_NAME = "__Host-sessionid" if PRODUCTION else "sessionid"
@@ -321,11 +320,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Copy buttons and passkeys; nothing of a visitor's devices beside these.
-_OURS = ("clipboard-write", "publickey-credentials-create", "publickey-credentials-get")
-_NOBODYS = ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer", "microphone")
-PERMISSIONS_POLICY = {feature: ["self"] for feature in _OURS} | {
-    feature: [] for feature in (*_NOBODYS, "payment", "usb")
+# Copy buttons and passkeys are allowed; access to a visitor's devices is not.
+_ALLOWED = ("clipboard-write", "publickey-credentials-create", "publickey-credentials-get")
+_DENIED = ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer", "microphone")
+PERMISSIONS_POLICY = {feature: ["self"] for feature in _ALLOWED} | {
+    feature: [] for feature in (*_DENIED, "payment", "usb")
 }
 
 # --- Time, language, logs, metrics ----------------------------------------------------------------------------------
@@ -334,7 +333,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
 
-METRICS_TOKEN = unguessable("METRICS_TOKEN", text("METRICS_TOKEN").strip())
+METRICS_TOKEN = url_secret("METRICS_TOKEN", text("METRICS_TOKEN").strip())
 METRICS_DIR = BASE_DIR / parsed("METRICS_DIR", str, default=str(STATE_DIR / "metrics"))
 LOG_LEVEL = parsed("LOG_LEVEL", str.upper, default="INFO")
 if LOG_LEVEL not in logging.getLevelNamesMapping():

@@ -1,4 +1,4 @@
-"""System checks, each with a stable id and a hint that says how to mend it."""
+"""System checks, each with a stable ID and a hint how to fix it."""
 
 from collections.abc import Sequence
 from typing import Any

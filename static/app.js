@@ -1,10 +1,10 @@
-// Conveniences on top of pages that work without them:
+// Progressive enhancement; every page works without it:
 //   <time datetime="…" data-relative>        reads "2 minutes ago", with the viewer's local time as its title
 //   <button type="button" data-copy="#id">   copies that element's text or value, and says so
-//   <div data-live hx-get="…">               asks for itself anew, but not while nobody looks or text is being selected;
-//                                            what is being read stays where it is; trouble shows [data-live-trouble]
-// It takes tokens out of the address, should SnapInspect ever send them behind a "#", which no server sees.
-// And it tells the server which time zone the viewer's days are counted in (accounts/middleware.py).
+//   <div data-live hx-get="…">               is reloaded, but not in a hidden tab or while its text is selected; the
+//                                            scroll position stays; a failed request shows [data-live-trouble]
+// It removes tokens from the URL's fragment, which no server sees, should SnapInspect ever send them there.
+// It also sets the time zone cookie that accounts/middleware.py reads.
 (() => {
   "use strict";
 
@@ -24,7 +24,7 @@
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
-  function inWords(seconds) {
+  function relativeTime(seconds) {
     const size = Math.abs(seconds);
     for (const [unit, length] of UNITS) {
       if (size >= length) return relative.format(Math.round(seconds / length), unit);
@@ -36,7 +36,7 @@
     for (const element of document.querySelectorAll("time[data-relative]")) {
       const moment = new Date(element.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
-      element.textContent = inWords((moment.getTime() - Date.now()) / 1000);
+      element.textContent = relativeTime((moment.getTime() - Date.now()) / 1000);
       element.title = exact.format(moment);
     }
   }
@@ -66,38 +66,38 @@
     window.setTimeout(() => (label.textContent = before), COPIED_MS);
   }
 
-  function isBusy(part) {
+  function mustNotReload(part) {
     const selection = window.getSelection();
     return document.hidden || (selection.type === "Range" && part.contains(selection.anchorNode));
   }
 
-  // Where the topmost row in sight stands, and how far the table is scrolled sideways.
-  let place = null;
+  // Position of the topmost visible row, and the table's horizontal scroll offset.
+  let position = null;
 
-  function rememberPlace(part) {
+  function savePosition(part) {
     const rows = [...part.querySelectorAll("[data-row][id]")];
     const row = window.scrollY > 0 ? rows.find((each) => each.getBoundingClientRect().bottom > 0) : null;
     const table = part.querySelector(".table-responsive");
-    place = { id: row?.id, top: row?.getBoundingClientRect().top, left: table?.scrollLeft ?? 0 };
+    position = { id: row?.id, top: row?.getBoundingClientRect().top, left: table?.scrollLeft ?? 0 };
   }
 
-  function returnToPlace(part) {
-    if (!place) return;
-    const row = place.id && document.getElementById(place.id);
-    if (row) window.scrollBy({ top: row.getBoundingClientRect().top - place.top, behavior: "instant" });
+  function restorePosition(part) {
+    if (!position) return;
+    const row = position.id && document.getElementById(position.id);
+    if (row) window.scrollBy({ top: row.getBoundingClientRect().top - position.top, behavior: "instant" });
     const table = part.querySelector(".table-responsive");
-    if (table) table.scrollLeft = place.left;
-    place = null;
+    if (table) table.scrollLeft = position.left;
+    position = null;
   }
 
-  function whenLive(name, act) {
+  function onLive(name, act) {
     document.addEventListener(name, (event) => {
       if (event.target instanceof Element && event.target.matches("[data-live]")) act(event, event.target);
     });
   }
 
-  function showTrouble(isTrouble) {
-    for (const element of document.querySelectorAll("[data-live-trouble]")) element.hidden = !isTrouble;
+  function showConnectionError(hasFailed) {
+    for (const element of document.querySelectorAll("[data-live-trouble]")) element.hidden = !hasFailed;
   }
 
   function refresh() {
@@ -105,7 +105,7 @@
     showCopyButtons();
   }
 
-  function tellTimeZone() {
+  function setTimeZoneCookie() {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const secure = window.location.protocol === "https:" ? "; secure" : "";
     if (zone) document.cookie = `timezone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`;
@@ -115,17 +115,17 @@
     const button = event.target.closest("[data-copy]");
     if (button) copyFrom(button);
   });
-  whenLive("htmx:beforeRequest", (event, part) => isBusy(part) && event.preventDefault());
-  whenLive("htmx:beforeSwap", (event, part) => rememberPlace(part));
-  whenLive("htmx:afterSwap", (event, part) => {
-    refresh(); // at once: waiting for htmx:load would show the exact times for a moment
-    returnToPlace(part);
+  onLive("htmx:beforeRequest", (event, part) => mustNotReload(part) && event.preventDefault());
+  onLive("htmx:beforeSwap", (event, part) => savePosition(part));
+  onLive("htmx:afterSwap", (event, part) => {
+    refresh(); // not on htmx:load: exact times would flash before the relative ones
+    restorePosition(part);
   });
-  whenLive("htmx:sendError", () => showTrouble(true));
-  whenLive("htmx:responseError", () => showTrouble(true));
-  whenLive("htmx:afterRequest", (event) => event.detail.successful && showTrouble(false));
+  onLive("htmx:sendError", () => showConnectionError(true));
+  onLive("htmx:responseError", () => showConnectionError(true));
+  onLive("htmx:afterRequest", (event) => event.detail.successful && showConnectionError(false));
   document.addEventListener("htmx:load", refresh);
   window.setInterval(refreshTimes, REFRESH_MS);
   refresh();
-  tellTimeZone();
+  setTimeZoneCookie();
 })();

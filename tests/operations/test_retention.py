@@ -176,7 +176,7 @@ def test_dry_run_counts_and_changes_nothing(
     call_command("prune", "--dry-run")
 
     assert re.search(
-        r"^ +1 results of tests, kept until 90 days after the test would go$", capsys.readouterr().out, re.M
+        r"^ +1 results of tests, kept until 90 days after the test would be deleted$", capsys.readouterr().out, re.M
     )
     assert ConnectionTest.objects.count() == 1
     call_command("prune")

@@ -13,8 +13,8 @@ from integrations.operations import export
 
 class Command(BaseCommand):
     help = (
-        "Writes everything that is kept for a customer into a file of JSON lines, in constant memory, while everything"
-        " runs. No token and no other secret is in it. The same as owners download from their company's page."
+        "Exports all data of a customer to a file of JSON lines, in constant memory, while the app runs. Without tokens"
+        " and other secrets. Owners download the same from their company's page."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         except OSError as problem:
             raise CommandError(f"{to} cannot be made: {problem.strerror}.") from None
         audit.record("customer.exported", customer=customer)
-        # No bar where nobody watches (disable=None).
+        # disable=None: no progress bar without a terminal.
         with to.open("w", encoding="ascii") as file, tqdm(unit="line", disable=None, file=sys.stderr) as bar:
             for line in export.lines(customer):
                 file.write(line)

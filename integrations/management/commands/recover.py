@@ -20,14 +20,14 @@ def moment(text: str) -> datetime:
 
 class Command(BaseCommand):
     help = (
-        "Asks SnapInspect what has changed since a moment and makes the events that nobody announced, marked "
-        "recovered. Workers do this by themselves after an outage."
+        "Asks SnapInspect which inspections have changed since a time, and creates events for those without a webhook "
+        "delivery, marked as recovered. Workers do this by themselves after an outage."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--since", type=moment, required=True, help="ISO 8601; UTC unless it says otherwise")
         parser.add_argument("--connection", metavar="CODE", help="only this connection")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many events it would look at")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many events it would check")
 
     def handle(self, *, since: datetime, connection: str | None, dry_run: bool, **options: Any) -> None:
         if not recovery.is_configured():
@@ -51,6 +51,6 @@ class Command(BaseCommand):
             return f"SnapInspect did not answer ({no.error_kind}); try again later"
         except queue.LostLease:
             return "a worker is busy with it; try again in a minute"
-        verb = "would be looked at" if dry_run else "are looked at now"
+        verb = "would be checked" if dry_run else "are checked now"
         incomplete = f"; may be incomplete: {report.flag}" if report.flag else ""
         return f"{report.listed} listed on {report.pages} pages, {report.made} {verb}{incomplete}"

@@ -8,7 +8,7 @@ from integrations.events.webhook_addresses import registration_email
 class Command(BaseCommand):
     help = (
         "Prints the e-mail that registers this app with SnapInspect's support. It holds the application's webhook "
-        "address: who knows it can post for every customer."
+        "address: whoever knows it can post for every customer."
     )
 
     def handle(self, **options: Any) -> None:

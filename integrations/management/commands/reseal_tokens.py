@@ -10,19 +10,19 @@ from integrations.tokens import encryption, key_rotation, keys
 
 class Command(BaseCommand):
     help = (
-        "Seals every stored token by the newest key of TOKEN_ENCRYPTION_KEYS, while everything runs. May be killed and"
-        " started again. --dry-run tells which keys are still needed. Ends with 1 if something could not be opened."
+        "Encrypts every stored token with the newest key of TOKEN_ENCRYPTION_KEYS, while the app runs. May be killed,"
+        " and run again. --dry-run prints which keys are still needed. Exits with 1 if a row could not be decrypted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say how many rows each key has sealed")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many rows each key has encrypted")
         parser.add_argument(
             "--batch-size", type=int, default=key_rotation.BATCH, help="rows in memory at a time (default: %(default)s)"
         )
         parser.add_argument(
             "--give-up",
             metavar="KEY",
-            help="erase what this key has sealed, which is lost for good; the owners are asked to connect again",
+            help="erase what this lost key has encrypted; the owners are asked to connect again",
         )
 
     def handle(self, *, dry_run: bool, batch_size: int, give_up: str | None, **options: Any) -> None:
@@ -54,7 +54,7 @@ class Command(BaseCommand):
 
     def _reseal(self, batch_size: int) -> None:
         newest = encryption.key_ids()[0]
-        # No bar where nobody watches (disable=None).
+        # disable=None: no progress bar without a terminal.
         with tqdm(total=key_rotation.outdated(), unit="row", disable=None, file=sys.stderr) as bar:
             report = key_rotation.reseal(batch=batch_size, progress=bar.update)
         self.stdout.write(f"{report.resealed} rows are now sealed by key {newest}.")

@@ -8,10 +8,10 @@ from integrations.background import jobs
 
 
 class Command(BaseCommand):
-    help = "Looks once for work that is due and wakes a worker for it. The worker does this by itself all the time."
+    help = "Looks once for work that is due, and wakes a worker for it. Workers do this themselves every few seconds."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say how many rows are due")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many rows are due")
 
     def handle(self, *, dry_run: bool, **options: Any) -> None:
         due = jobs.due() if dry_run else jobs.sweep(by=f"manage.py sweep on {socket.gethostname()[:40]}")

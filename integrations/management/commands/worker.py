@@ -20,19 +20,19 @@ from integrations.tokens import keys
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 5.0
-# Tasks only nudge, so a missed poll costs this much and no more.
+# The rows are the truth: a wake-up that is missed costs no more than this.
 POLL_SECONDS = 0.5
 WAIT_FOR_DATABASE = 2.0
 
 
 class Command(BaseCommand):
     help = (
-        "Runs everything that works in the background: threads that take tasks, and the periodic sweep. "
-        "Start as many of it as you like, on as many machines."
+        "Runs the background work: threads that take tasks, and the periodic sweep. "
+        "May run any number of times, on any number of machines."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--threads", type=int, default=3, help="tasks worked on at a time (default: %(default)s)")
+        parser.add_argument("--threads", type=int, default=3, help="tasks processed at a time (default: %(default)s)")
 
     def handle(self, *, threads: int, **options: Any) -> None:
         self.stopping = threading.Event()
@@ -58,11 +58,11 @@ class Command(BaseCommand):
             worker.running = False
 
     def _serve(self) -> None:
-        """Takes tasks until told to stop. django-tasks-db's worker gives up when the database goes; this one waits."""
+        """Processes tasks until told to stop. django-tasks-db's worker ends with the database; this one retries."""
         while not self.stopping.is_set():
             worker = self._worker()
             self.workers.append(worker)
-            if self.stopping.is_set():  # told to stop before it was on the list
+            if self.stopping.is_set():  # told to stop before it was appended
                 worker.running = False
             try:
                 worker.run()
@@ -75,7 +75,7 @@ class Command(BaseCommand):
 
     @staticmethod
     def _worker() -> Any:
-        """Whoever takes tasks from the queue that TASKS_ENGINE names: `run()` until `running` is false."""
+        """The worker of TASKS_ENGINE's queue; `run()` returns when `running` is false."""
         if settings.TASKS_ENGINE == "huey":
             return import_string("integrations.background.redis_queue.Worker")()
         return Worker(
@@ -97,5 +97,5 @@ class Command(BaseCommand):
         except (DatabaseError, InterfaceError) as problem:
             logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)
         except Exception:
-            # Whatever it is: without a sweep, lost work is never found again.
+            # Any exception: without the sweep, lost work is never found.
             logger.exception("The sweep failed; the next one is due in %s s.", SWEEP_SECONDS)
