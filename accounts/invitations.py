@@ -6,23 +6,20 @@ import secrets
 from datetime import timedelta
 
 from allauth.account.models import EmailAddress
-from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.http import urlsafe_base64_encode
 
-from accounts import audit
+from accounts import audit, text_mail
 from accounts.models import AuditEntry, Customer, Invitation, Membership, Role, User
 
 LIFETIME = timedelta(days=7)
-# Invitations that one customer, and one user, may send in 24 hours.
 DOUBLE_CLICK = timedelta(seconds=10)
+# Invitations that one customer, and one user, may send in 24 hours.
 MAX_PER_DAY = 30
 SENT = "member.invited"
 
@@ -62,8 +59,17 @@ def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, 
         invitation.save(update_fields=["token_hash"])
         audit.record(SENT, customer=customer, actor=by, person=email, role=role.value)
     try:
-        _mail(invitation, request.build_absolute_uri(reverse("invitation", args=[token])))
-    except OSError:  # the base class of smtplib's errors
+        text_mail.send(
+            "accounts/mail/invitation.txt",
+            {
+                "company": name_without_links(customer.name),
+                "invitation": invitation,
+                "link": request.build_absolute_uri(reverse("invitation", args=[token])),
+                "days": LIFETIME.days,
+            },
+            to=email,
+        )
+    except OSError:
         _undo(invitation, before, by=by)
         raise CannotInvite(
             "The mail could not be sent, so nobody was invited. Please try again in a few minutes."
@@ -147,21 +153,6 @@ def _undo(invitation: Invitation, before: Invitation | None, *, by: User) -> Non
                 expires_at=before.expires_at,
             )
         audit.record("invitation.not_sent", customer=invitation.customer, actor=by, person=invitation.email)
-
-
-def _mail(invitation: Invitation, link: str) -> None:
-    text = render_to_string(
-        "accounts/mail/invitation.txt",
-        {
-            "app_name": settings.APP_NAME,
-            "company": name_without_links(invitation.customer.name),
-            "invitation": invitation,
-            "link": link,
-            "days": LIFETIME.days,
-        },
-    )
-    subject, _, body = text.strip().partition("\n")
-    EmailMessage(subject.strip(), body.strip() + "\n", to=[invitation.email]).send()
 
 
 def name_without_links(name: str) -> str:

@@ -50,15 +50,8 @@ def main() -> None:
     people = finished.stdout.strip()
     print("Starting the stand-in, the web app and the worker ...", flush=True)  # noqa: T201
     processes = Processes(environment)
-    processes.start(
-        "stand-in",
-        "-m",
-        "integrations.sandbox",
-        "--port",
-        str(sandbox_port),
-        "--state-file",
-        "var/sandbox.db",
-    )
+    state = ["--state-file", "var/sandbox.db"]
+    processes.start("stand-in", "-m", "integrations.sandbox", "--port", str(sandbox_port), *state)
     processes.start("web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "warning")
     processes.start("worker", "manage.py", "worker")
     address = f"http://localhost:{port}/"

@@ -10,6 +10,7 @@ from accounts.models import Customer, User
 from integrations.models import Connection, Delivery, Event, EventDelivery, State
 
 BATCH = 500
+MOST_COUNTED = 10_000
 
 
 def still_connected(customer: Customer) -> list[Connection]:
@@ -18,14 +19,14 @@ def still_connected(customer: Customer) -> list[Connection]:
     return list(customer.connections.filter(kept).distinct())
 
 
-def counts(customer: Customer, *, most: int = 10_000) -> dict[str, int]:
-    """How many rows would be deleted, counted up to `most` of each kind."""
+def counts(customer: Customer) -> dict[str, int]:
+    """How many rows would be deleted, counted up to MOST_COUNTED of each kind."""
     events = Event.objects.filter(connection__customer=customer)
     return {
         "memberships": customer.memberships.count(),
         "connections": customer.connections.count(),
-        "events": events.order_by()[:most].count(),
-        "entries of the audit trail": customer.audit_entries.order_by()[:most].count(),
+        "events": events.order_by()[:MOST_COUNTED].count(),
+        "entries of the audit trail": customer.audit_entries.order_by()[:MOST_COUNTED].count(),
     }
 
 

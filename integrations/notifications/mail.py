@@ -4,11 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMessage
-from django.template.loader import render_to_string
 from django.urls import reverse
 
-from accounts import mail_preferences
+from accounts import mail_preferences, text_mail
 from accounts.models import Customer
 
 # While one worker sends a mail, the others leave it alone; if the mail server fails, it is tried again after this.
@@ -16,12 +14,10 @@ SENDING = timedelta(minutes=5)
 
 
 def send(template: str, context: dict[str, Any], *, to: str, unsubscribe_path: str) -> None:
-    """Sends the template's text, whose first line is the subject. Raises OSError, which SMTP's errors are too."""
+    """Mails the template's text with a way to unsubscribe; see accounts.text_mail."""
     unsubscribe = _origin() + unsubscribe_path
-    text = render_to_string(template, {"app_name": settings.APP_NAME, "stop": unsubscribe, **context})
-    subject, _, body = text.strip().partition("\n")
     headers = mail_preferences.unsubscribe_headers(unsubscribe)
-    EmailMessage(subject.strip(), body.strip() + "\n", to=[to], headers=headers).send()
+    text_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers)
 
 
 def dashboard_url(customer: Customer) -> str:
