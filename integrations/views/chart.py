@@ -38,16 +38,9 @@ class Chart:
         return len(self.days) * STEP
 
     @property
-    def first(self) -> date:
-        return self.days[0].date
-
-    @property
-    def middle(self) -> date:
-        return self.days[len(self.days) // 2].date
-
-    @property
-    def last(self) -> date:
-        return self.days[-1].date
+    def labels(self) -> tuple[date, date, date]:
+        """The first day, one in the middle, and the last."""
+        return self.days[0].date, self.days[len(self.days) // 2].date, self.days[-1].date
 
     @property
     def total(self) -> int:
