@@ -16,7 +16,7 @@ from pytest_django import Settings
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
 from integrations.background import jobs
-from integrations.tokens import proof
+from integrations.tokens import exchange_limit, proof
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
 from tests.support.deployment import Deployment, deployed
@@ -51,6 +51,7 @@ def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Processes keep the product's own pauses."""
     monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
+    monkeypatch.setattr(exchange_limit, "MOST_WAIT", 0)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from accounts import audit
 from accounts.models import User
 from integrations.calls import api_client, limits, verdicts
 from integrations.models import Connection, ConnectionTest, TokenPair
-from integrations.tokens import circuit_breaker, custody, renewal
+from integrations.tokens import custody, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.proof import Verdict
 
@@ -32,14 +32,14 @@ def peek(connection: Connection) -> Verdict:
 
 
 def routine_check(pk: int) -> None:
-    """Checks one connection that is due, unless another worker does, or the circuit breaker forbids it."""
+    """Checks one connection that is due, unless another worker does."""
     claimed = Connection.objects.due_for_check().filter(pk=pk).update(next_check_at=Now() + CHECK_CLAIM)
     if claimed != 1:
         return
     connection = Connection.objects.select_related("customer").get(pk=pk)
     if custody.current_pair(connection) is None:
         Connection.objects.filter(pk=pk).exclude(pairs__role=TokenPair.Role.CURRENT).update(next_check_at=None)
-    elif circuit_breaker.allows_check(connection):
+    else:
         check(connection)
 
 

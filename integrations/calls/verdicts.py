@@ -4,7 +4,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from integrations.models import SETUP_ERRORS, Connection, State, backoff
-from integrations.tokens import circuit_breaker
+from integrations.tokens import exchange_limit
 from integrations.tokens.proof import Verdict
 
 # Errors that say nothing about the connection: no call was made.
@@ -21,7 +21,7 @@ def record(connection: Connection, verdict: Verdict) -> None:
         connection.move_to(
             State.CONNECTED, proved_at=Now(), failed_checks=0, next_check_at=Now() + backoff.until_idle_check()
         )
-        circuit_breaker.record_success(connection)
+        exchange_limit.note_accepted(connection)
     else:
         _record_failure(connection, verdict)
     if connection.state not in {before, State.DISCONNECTED}:

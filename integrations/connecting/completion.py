@@ -21,7 +21,7 @@ from accounts import audit
 from accounts.models import User
 from integrations.events import parked, webhook_addresses
 from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair, backoff
-from integrations.tokens import circuit_breaker, exchange, lease, proof
+from integrations.tokens import exchange, exchange_limit, lease, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.exchange import Outcome
 
@@ -115,6 +115,9 @@ def _step(held: lease.LeasedPair) -> bool:
 def _prove(held: lease.LeasedPair) -> bool:
     verdict = proof.check(held.client())
     if verdict.refused:
+        fresh = TokenPair.objects.filter(pk=held.pair.pk, exchanged_at__gt=Now() - renewal.REFUSAL_GRACE)
+        if fresh.exists():
+            return _retry_later(held, "new_token_refused")
         return _fail(held, verdict.error_kind)
     if verdict.profile is None:
         return _retry_later(held, verdict.error_kind, verdict.retry_after)
@@ -133,6 +136,7 @@ def _prove(held: lease.LeasedPair) -> bool:
 
 def _after_exchange(held: lease.LeasedPair, ending: exchange.Result) -> bool:
     """Decides by the result of an exchange: continue, retry later, or fail."""
+    ending = exchange.of_working_pair(ending)
     if ending.outcome == Outcome.NEW:
         return True
     if ending.outcome == Outcome.DEAD:
@@ -203,7 +207,6 @@ def _activate(held: lease.LeasedPair) -> None:
             connected_by=row.brought_by or connection.connected_by,  # nobody brought a pair that the spool kept
             proved_at=row.proved_at,
             failed_checks=0,
-            refused_at=None,
             next_check_at=Now() + backoff.until_idle_check(),
             **told,
         )
@@ -216,7 +219,7 @@ def _activate(held: lease.LeasedPair) -> None:
             fingerprint=row.fingerprint,
         )
         parked.resume_connection(connection)
-        circuit_breaker.record_success(connection)
+        exchange_limit.note_accepted(connection)
         # The new grant may have ended an older one of the same company, in any customer.
         Connection.objects.siblings_of(connection).check_soon()
 

@@ -1,6 +1,5 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
-from integrations.models.circuit_breaker import CircuitBreaker
 from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connect_links import ConnectLink
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State
@@ -9,6 +8,7 @@ from integrations.models.connections import Connection
 from integrations.models.deliveries import Delivery, WebhookAddress
 from integrations.models.event_queues import EventQueue, LookupLimit
 from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun
+from integrations.models.exchange_status import ExchangeStatus
 from integrations.models.guest_tokens import GuestTokenPair, LinkedUser, SignInOutcome
 from integrations.models.named_locks import NamedLock
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
@@ -20,7 +20,6 @@ __all__ = [
     "SETUP_ERRORS",
     "USABLE",
     "Attempt",
-    "CircuitBreaker",
     "ConnectAttempt",
     "ConnectLink",
     "Connection",
@@ -29,6 +28,7 @@ __all__ = [
     "Event",
     "EventDelivery",
     "EventQueue",
+    "ExchangeStatus",
     "ExplorerAnswer",
     "ExplorerCall",
     "GuestTokenPair",

@@ -6,6 +6,9 @@ from datetime import timedelta
 # SnapInspect does not answer: 5 s, 10 s, 20 s … 5 min.
 FIRST_OUTAGE_WAIT = timedelta(seconds=5)
 LONGEST_OUTAGE_WAIT = timedelta(minutes=5)
+# SnapInspect refuses this app's client ID or secret, which the operator has to mend: 1 min, 2 min, 4 min … 1 h.
+FIRST_SETUP_WAIT = timedelta(minutes=1)
+LONGEST_SETUP_WAIT = timedelta(hours=1)
 # An event's attempt failed, mostly since a handler's own server is down: 10 s, 30 s, 90 s … 2 h.
 # The attempts of an event (`Event.MOST_ATTEMPTS`) span some three hours.
 FIRST_ATTEMPT_WAIT = timedelta(seconds=10)
@@ -20,6 +23,11 @@ def wait_after_outage(failures: int, retry_after: float = 0.0) -> timedelta:
     """The wait after this many failures in a row, at least the seconds that SnapInspect asked for."""
     wait = _spread(min(FIRST_OUTAGE_WAIT * 2 ** min(failures, 10), LONGEST_OUTAGE_WAIT), 0.8)
     return max(wait, timedelta(seconds=retry_after))
+
+
+def wait_after_refused_app(failures: int) -> timedelta:
+    """The wait after SnapInspect has refused this app so many times in a row."""
+    return _spread(min(FIRST_SETUP_WAIT * 2 ** min(failures, 10), LONGEST_SETUP_WAIT), 0.8)
 
 
 def wait_after_attempt(attempts: int) -> timedelta:

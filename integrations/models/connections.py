@@ -77,8 +77,10 @@ class Connection(models.Model):
     error_kind = models.CharField(max_length=30, blank=True)
     failed_checks = models.PositiveSmallIntegerField(default=0)
     next_check_at = models.DateTimeField(null=True)
-    # When SnapInspect last refused the token in use, proven: many of these at once open the circuit breaker.
+    # When SnapInspect last refused the token in use, proven; empty once it accepts it.
     refused_at = models.DateTimeField(null=True)
+    # Since when an exchange after a refusal has not helped yet: these are limited, see `tokens.exchange_limit`.
+    exchange_pending_since = models.DateTimeField(null=True)
     # How often its access was ended here: what an exchange has brought since then counts, and nothing from before.
     disconnects = models.PositiveIntegerField(default=0, db_default=0)
     # How often somebody has pressed *Test connection* since when, see `claim_test`.
@@ -108,6 +110,12 @@ class Connection(models.Model):
             models.Index(fields=["next_check_at"], name="connection_next_check"),
             models.Index(fields=["next_notice_at"], name="connection_next_notice"),
             models.Index(fields=["refused_at"], name="connection_refused"),
+            models.Index(fields=["proved_at"], name="connection_proved"),
+            models.Index(
+                fields=["exchange_pending_since"],
+                condition=Q(exchange_pending_since__isnull=False),
+                name="connection_in_exchange",
+            ),
             # Whose a delivery is, asked for every batch of them.
             models.Index(fields=["company_id"], name="connection_company"),
             # Counted by the operations page, and looked for by the sweep.

@@ -25,7 +25,7 @@ def read() -> list[Gauge]:
         _by("connect_waiting_seconds", "How long the oldest has waited for a worker", "what", waiting),
         _one("connect_paused_lanes", "Connections whose events wait for SnapInspect", seen.paused_queues),
         _one("connect_workers", "Worker processes that have swept within a minute", len(seen.workers_alive)),
-        _one("connect_breaker_open", "Whether exchanging is stopped for everybody", seen.breaker_is_open),
+        _one("connect_exchanges_limited", "Whether only few tokens are exchanged", seen.exchanges_limited),
         _one("connect_setup_problems", "Connections that only the operator can mend", seen.setup_problems),
         _one("connect_exchanges_unanswered", "Exchanges whose outcome is unknown", seen.exchanges_unanswered),
         _one("connect_keys_missing", "Keys that sealed something and are not configured", len(missing)),

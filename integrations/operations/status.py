@@ -24,7 +24,6 @@ from integrations.events import queue
 from integrations.models import (
     SETUP_ERRORS,
     Attempt,
-    CircuitBreaker,
     Connection,
     Delivery,
     Event,
@@ -33,7 +32,7 @@ from integrations.models import (
     TokenPair,
     Worker,
 )
-from integrations.tokens import encryption, keys
+from integrations.tokens import encryption, exchange_limit, keys
 
 COUNT_LIMIT = 10_000
 # The newest attempts that are searched for errors.
@@ -74,7 +73,7 @@ class Status:
     delivery_waiting_since: datetime | None
     event_waiting_since: datetime | None
     paused_queues: int
-    breaker_is_open: bool
+    exchanges_limited: bool
     exchanges_unanswered: int
     setup_problems: int
     workers: list[WorkerSeen]
@@ -97,7 +96,7 @@ def read() -> Status:
     configured = list(encryption.key_ids())
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
-    breaker_is_open = CircuitBreaker.objects.exclude(opened_at=None).exists()
+    exchanges_limited = exchange_limit.is_limiting()
     unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
     missing_keys = ", ".join(sorted(set(used) - set(configured)))
     signals = [
@@ -108,9 +107,9 @@ def read() -> Status:
         ),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
         _signal(
-            "Breaker",
-            "Closed.",
-            "Open: SnapInspect refuses many at once, so exchanging is stopped." if breaker_is_open else "",
+            "Tokens",
+            "SnapInspect does not refuse many at once.",
+            "SnapInspect refuses many at once, so only few are exchanged." if exchanges_limited else "",
         ),
         _signal(
             "Exchanges",
@@ -155,7 +154,7 @@ def read() -> Status:
         delivery_waiting_since=delivery_since,
         event_waiting_since=event_since,
         paused_queues=_paused_queues(),
-        breaker_is_open=breaker_is_open,
+        exchanges_limited=exchanges_limited,
         exchanges_unanswered=unanswered,
         setup_problems=setup_problems,
         workers=workers,

@@ -86,9 +86,9 @@ class Client(NotSerializable):
     def __repr__(self) -> str:
         return f"<Client {fingerprint(self._token)}>"
 
-    def user(self) -> profile.Profile:
+    def user(self, *, deadline: float | None = None) -> profile.Profile:
         """Returns who the token belongs to. Raises what `get` raises, and Garbled when the answer is about nobody."""
-        return profile.read_user(self.get("user").json)
+        return profile.read_user(self.get("user", deadline=deadline).json)
 
     def get(self, path: str, *, deadline: float | None = None, max_bytes: int = transport.MAX_BYTES) -> Answer:
         """Returns the JSON at `path` (below the base, a query allowed).

@@ -2,7 +2,7 @@
 
     SnapInspectError
     ├── Unreachable    no usable answer   dns connect tls timeout cut server_error too_many_requests
-    ├── Refused        rejected           forbidden not_found refused redirect
+    ├── Refused        rejected           forbidden not_found refused redirect exchange_refused grant_refused
     ├── TokenRefused   401                token_refused
     ├── Garbled        not as documented  not_json not_text too_large wrong_shape
     └── BadPath        the caller's URL would leave the API base, or is not secure
@@ -27,6 +27,8 @@ SENTENCES: Final = {
     "refused": "SnapInspect refused this request.",
     "redirect": "SnapInspect pointed to another address, which is never followed.",
     "token_refused": "SnapInspect did not accept the token.",
+    "exchange_refused": "SnapInspect does not accept this app's client ID and secret.",
+    "grant_refused": "SnapInspect does not renew this access any more.",
     "not_json": "SnapInspect's answer is not JSON.",
     "not_text": "SnapInspect's answer is not readable text.",
     "too_large": "SnapInspect's answer is too large.",

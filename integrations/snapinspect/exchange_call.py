@@ -13,8 +13,15 @@ from typing import Any
 from requests import Request
 
 from integrations.snapinspect import safe_urls, transport
-from integrations.snapinspect.errors import BadPath, Garbled
+from integrations.snapinspect.errors import BadPath, Garbled, Refused
 from integrations.snapinspect.token_pair import NotSerializable, TokenPair, is_token
+
+# RFC 6749 section 5.2, the member `error` of a refusal: what is wrong with this app, and with this refresh token.
+REFUSALS = {
+    "invalid_client": "exchange_refused",
+    "unauthorized_client": "exchange_refused",
+    "invalid_grant": "grant_refused",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +54,8 @@ def exchange(
     """Returns the new pair from any answer that holds two tokens, whatever else is wrong with it. Never retried.
 
     redirect_uri: the registered one. deadline: seconds for everything. Raises Unreachable (`sent` False: certainly
-    nothing happened; True: the tokens may have been replaced), Refused, TokenRefused, Garbled, or BadPath when the
-    address is neither https nor an allowed loopback address.
+    nothing happened; True: the tokens may have been replaced), Refused (of a kind in REFUSALS if the answer gives that
+    reason), TokenRefused, Garbled, or BadPath when the address is neither https nor an allowed loopback address.
     """
     expected = safe_urls.require_secure(exchange_url, allow_loopback_http=allow_loopback_http)
     request = Request(
@@ -73,6 +80,10 @@ def exchange(
     # Two tokens count first: a bad status or a broken connection after them does not undo the exchange.
     if is_token(access) and is_token(refresh):
         return Exchanged(TokenPair(str(access), str(refresh)), (answer or {}).get("state") == state)
+    reason = next((str(value) for name, value in (answer or {}).items() if name.casefold() == "error"), "")
+    reason = reason.strip().casefold()
+    if reason in REFUSALS:
+        raise Refused(REFUSALS[reason], status=reply.status)
     raise reply.error() or Garbled("not_json" if answer is None else "wrong_shape", status=reply.status)
 
 

@@ -6,17 +6,19 @@ case SnapInspect accepts it, and never again.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from accounts import audit
 from integrations.snapinspect.errors import Refused, SnapInspectError, TokenRefused, Unreachable
-from integrations.tokens import proof
+from integrations.tokens import diagnosis, proof
 from integrations.tokens.lease import LeasedPair, NoDiskSpace
 
 logger = logging.getLogger(__name__)
 
 MAX_SENDS = 2
+# Refusals of an exchange that are told from a lost answer.
+REFUSALS = frozenset({"exchange_rejected", "grant_refused"})
 
 
 class Outcome(Enum):
@@ -51,8 +53,16 @@ def exchange(leased: LeasedPair) -> Result:
             # The last send got no answer either. An outage proves nothing, so this send does not count.
             leased.write(exchange_sends=MAX_SENDS - 1, error_kind=error.kind)
             return Result(Outcome.UNKNOWN, error.kind, wait)
-        leased.write(error_kind="exchange_refused" if isinstance(error, Refused | TokenRefused) else error.kind)
+        if error.kind == "exchange_refused":
+            return _after_refused_client(leased)
+        if error.kind == "grant_refused":
+            # Sending it again would be refused again. An earlier send without an answer has used it up.
+            lost = leased.pair.exchange_sends > 1 and leased.pair.error_kind not in REFUSALS
+            leased.write(error_kind="exchange_lost" if lost else error.kind, exchange_sends=MAX_SENDS)
+            return resolve(leased)
+        leased.write(error_kind="exchange_rejected" if isinstance(error, Refused | TokenRefused) else error.kind)
         return Result(Outcome.UNKNOWN, error.kind, wait) if wait else resolve(leased)
+    diagnosis.note_accepted_exchange()
     audit.record(
         "tokens.exchanged",
         customer=leased.connection.customer,
@@ -72,10 +82,35 @@ def resolve(leased: LeasedPair) -> Result:
     verdict = proof.check(leased.client())
     if verdict.profile is not None:
         kind = leased.pair.error_kind or "exchange_unanswered"
-        leased.write(exchange_sent_at=None, exchange_sends=0, room=b"")
+        clear_journal(leased)
         return Result(Outcome.UNCHANGED, kind)
     if not verdict.refused:
         return Result(Outcome.UNKNOWN, verdict.error_kind, verdict.retry_after)
     if leased.pair.exchange_sends < MAX_SENDS:
         return exchange(leased)
-    return Result(Outcome.DEAD, "exchange_lost")
+    return Result(Outcome.DEAD, leased.pair.error_kind if leased.pair.error_kind in REFUSALS else "exchange_lost")
+
+
+def of_working_pair(result: Result) -> Result:
+    """Returns the result for a pair that was accepted before its exchange: a refusal is then about this app."""
+    if result.outcome == Outcome.UNCHANGED and result.error_kind in REFUSALS:
+        return replace(result, error_kind="exchange_refused")
+    return result
+
+
+def clear_journal(leased: LeasedPair) -> None:
+    """Records that no exchange of this pair is under way."""
+    leased.write(exchange_sent_at=None, exchange_sends=0, room=b"")
+
+
+def _after_refused_client(leased: LeasedPair) -> Result:
+    """The result when SnapInspect refused this app: it looks at the refresh token only after that.
+
+    RFC 6749 section 6: the client is authenticated first.
+    """
+    if leased.pair.exchange_sends > 1:
+        # This send did nothing. What an earlier one did is still to be found out.
+        leased.write(exchange_sends=leased.pair.exchange_sends - 1, error_kind="exchange_refused")
+        return Result(Outcome.UNKNOWN, "exchange_refused")
+    clear_journal(leased)
+    return Result(Outcome.UNCHANGED, "exchange_refused")

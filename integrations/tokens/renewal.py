@@ -12,8 +12,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts import audit
-from integrations.models import Connection, State, TokenPair, backoff, leases
-from integrations.tokens import circuit_breaker, custody, exchange, lease, proof
+from integrations.models import SETUP_ERRORS, Connection, State, TokenPair, backoff, leases
+from integrations.tokens import custody, diagnosis, exchange, exchange_limit, lease, proof
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.exchange import Outcome
 from integrations.tokens.lease import LeasedPair, PairVersion
@@ -21,6 +21,10 @@ from integrations.tokens.lease import LeasedPair, PairVersion
 # Longer than a lease: if its holder dies, a caller that waits takes over.
 WAIT_FOR_OTHERS = leases.LEASE.total_seconds() + 15.0  # seconds
 POLL_INTERVAL = (0.05, 0.15)  # seconds, from and to
+# A new pair that SnapInspect refuses, or a refusal of an exchange without a reason, is an outage for so long.
+REFUSAL_GRACE = timedelta(minutes=15)
+# When SnapInspect accepts nobody else either, a refused connection waits for that so long before a person is asked.
+WAIT_FOR_ACCEPTANCE = timedelta(days=1)
 # A pair from an exchange that has never worked is not exchanged again sooner: that would only invalidate another pair.
 UNPROVED_FOR = timedelta(hours=6)
 
@@ -73,7 +77,7 @@ def replace(connection: Connection) -> None:
                 return _apply(leased, exchange.resolve(leased))
             if TokenPair.objects.waiting().filter(pk=leased.pair.pk, error_kind="too_many_requests").exists():
                 raise NotRenewed("too_many_requests")
-            return _apply(leased, exchange.exchange(leased))
+            return _apply(leased, exchange.of_working_pair(exchange.exchange(leased)))
     except lease.LostLease:
         raise NotRenewed("busy") from None
 
@@ -105,16 +109,20 @@ def _renew(leased: LeasedPair) -> None:
     leased.extend()
     verdict = proof.check(leased.client())
     if verdict.profile is not None:
-        leased.write(proved_at=Now(), error_kind="")
+        leased.write(proved_at=Now(), error_kind="", tries=0)
         return None
     if not verdict.refused:
         raise NotRenewed(verdict.error_kind)
+    exchange_limit.note_refused(leased.connection)
     if leased.connection.is_personal:
-        return _needs_person(leased, "token_refused")
-    never_worked = leased.pair.proved_at is None and leased.pair.exchanged_at is not None
-    if never_worked and TokenPair.objects.filter(pk=leased.pair.pk, exchanged_at__gt=Now() - UNPROVED_FOR).exists():
-        return _needs_person(leased, "token_refused")
-    if not circuit_breaker.allows_exchange(leased.connection):
+        return _ask_person_unless_outage(leased, "token_refused")
+    if leased.pair.proved_at is None:
+        mine = TokenPair.objects.filter(pk=leased.pair.pk)
+        if mine.filter(exchanged_at__gt=Now() - REFUSAL_GRACE).exists():
+            raise NotRenewed("new_token_refused")
+        if mine.filter(exchanged_at__gt=Now() - UNPROVED_FOR).exists():
+            return _ask_person_unless_outage(leased, "token_refused")
+    if not exchange_limit.allows(leased.connection):
         raise NotRenewed("many_refused")
     return _apply(leased, exchange.exchange(leased))
 
@@ -122,20 +130,22 @@ def _renew(leased: LeasedPair) -> None:
 def _apply(leased: LeasedPair, result: exchange.Result) -> None:
     """Stores what follows from an exchange's result, and checks a new pair. Raises NotRenewed."""
     if result.outcome == Outcome.DEAD:
-        return _needs_person(leased, result.error_kind)
+        exchange_limit.note_refused(leased.connection)
+        return _ask_person_unless_outage(leased, result.error_kind)
     if result.outcome != Outcome.NEW:
-        wait = backoff.wait_after_outage(leased.pair.tries, result.retry_after)
-        leased.write(error_kind=result.error_kind, tries=min(leased.pair.tries + 1, 100), next_try_at=Now() + wait)
-        raise NotRenewed(result.error_kind)
+        if result.outcome == Outcome.UNCHANGED:
+            exchange_limit.release(leased.connection)
+        return _try_later(leased, result.error_kind, result.retry_after)
     leased.extend()
     verdict = proof.check(leased.client())
     if verdict.profile is not None:
         leased.write(proved_at=Now(), tries=0)
-        circuit_breaker.record_success(leased.connection)
+        exchange_limit.note_accepted(leased.connection)
         if leased.connection.state != State.CONNECTED:
             leased.connection.check_soon()
     elif verdict.refused and _never_worked(leased.pair):
-        return _needs_person(leased, verdict.error_kind)
+        leased.connection.check_soon()
+        raise NotRenewed("new_token_refused")
     else:
         # Not known yet whether the new pair works. Or it worked for a faster caller, and this is another 401.
         leased.connection.check_soon()
@@ -145,6 +155,65 @@ def _apply(leased: LeasedPair, result: exchange.Result) -> None:
 def _never_worked(new: TokenPair) -> bool:
     """Returns whether SnapInspect has accepted this pair from nobody yet, in any process."""
     return TokenPair.objects.filter(pk=new.pk, version=new.version, proved_at=None).exists()
+
+
+def _ask_person_unless_outage(leased: LeasedPair, error_kind: str) -> None:
+    """Moves a refused connection to Needs reconnect, unless it is SnapInspect's trouble, or this app's, or over.
+
+    Raises NotRenewed; returns when SnapInspect accepts the pair after all.
+    """
+    connection = leased.connection
+    if connection.state == State.NEEDS_RECONNECT:
+        return _needs_person(leased, error_kind)
+    no_reason = error_kind == "exchange_rejected"
+    reason = error_kind in {"grant_refused", "exchange_lost"}
+    if no_reason and diagnosis.secret_is_new():
+        return _app_is_refused(leased)
+    leased.extend()
+    others_accepted = diagnosis.accepts_others(connection, at_least=diagnosis.DOUBTS_REASON if reason else 1)
+    if others_accepted is False and not _in_trouble_for(connection, WAIT_FOR_ACCEPTANCE):
+        exchange_limit.tell_operator()
+        return _try_later(leased, "many_refused")
+    if no_reason and diagnosis.rejects_others(connection):
+        return _app_is_refused(leased)
+    lately = TokenPair.objects.filter(pk=leased.pair.pk, exchange_sent_at__gt=Now() - REFUSAL_GRACE)
+    if no_reason and others_accepted is not None and lately.exists():
+        return _try_later(leased, error_kind)
+    if others_accepted:
+        # An outage may have ended since this connection was refused.
+        leased.extend()
+        verdict = proof.check(leased.client())
+        if verdict.profile is not None:
+            exchange.clear_journal(leased)
+            leased.write(proved_at=Now(), error_kind="", tries=0)
+            return exchange_limit.note_accepted(connection)
+        if not verdict.refused:
+            return _try_later(leased, verdict.error_kind, verdict.retry_after)
+        if leased.pair.error_kind == "many_refused" and leased.pair.exchange_sent_at is not None:
+            # While SnapInspect refused everybody it refused this exchange too, which proves nothing: once more.
+            exchange.clear_journal(leased)
+            return _apply(leased, exchange.exchange(leased))
+    return _needs_person(leased, error_kind)
+
+
+def _in_trouble_for(connection: Connection, at_least: timedelta) -> bool:
+    return Connection.objects.filter(pk=connection.pk, state=State.TROUBLE, state_since__lt=Now() - at_least).exists()
+
+
+def _app_is_refused(leased: LeasedPair) -> None:
+    """Has the exchange sent again later: it was refused because of this app's client ID or secret."""
+    exchange_limit.release(leased.connection)
+    leased.write(exchange_sends=exchange.MAX_SENDS - 1)
+    _try_later(leased, "exchange_refused")
+
+
+def _try_later(leased: LeasedPair, error_kind: str, retry_after: float = 0.0) -> None:
+    """Sets the time of the next try. Raises NotRenewed."""
+    tries = leased.pair.tries
+    setup = error_kind in SETUP_ERRORS
+    wait = backoff.wait_after_refused_app(tries) if setup else backoff.wait_after_outage(tries, retry_after)
+    leased.write(error_kind=error_kind, tries=min(tries + 1, 100), next_try_at=Now() + wait)
+    raise NotRenewed(error_kind)
 
 
 def _needs_person(leased: LeasedPair, error_kind: str) -> None:

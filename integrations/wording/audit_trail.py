@@ -81,6 +81,9 @@ ACTIVITY = {
     "delivery.ignored": "Set a delivery aside",
     "customer.deleted": "Deleted a customer",
     "person.deleted": "Deleted a person",
+    "exchanges.limited": "Only few tokens are exchanged: SnapInspect refuses many at once",
+    "exchanges.not_limited": "SnapInspect does not refuse many any more",
+    # Written by earlier versions.
     "breaker.opened": "Exchanging was stopped: SnapInspect refuses many at once",
     "breaker.closed": "Exchanging goes on",
     "activity.exported": "Downloaded a connection's activity",

@@ -5,7 +5,8 @@ from integrations.snapinspect.errors import SENTENCES
 # Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
 OUR_TROUBLE = {
     "exchange_lost": "SnapInspect replaced our access, and its answer was lost on the way.",
-    "exchange_refused": "SnapInspect does not accept this app's client ID and secret.",
+    "exchange_rejected": "SnapInspect refused to renew our access and did not say why.",
+    "new_token_refused": "SnapInspect gave us new access and does not accept it yet; we go on asking.",
     "exchange_unanswered": "SnapInspect did not answer when we renewed our access.",
     "cannot_unseal": "The stored access cannot be opened with this app's keys.",
     "many_refused": "SnapInspect refuses many customers at once, so we wait until it is itself again.",

@@ -55,7 +55,7 @@ def test_one_incident_is_one_mail_however_many_calls_fail_and_one_more_when_it_w
     (broken,) = mail.outbox
     assert broken.to == [alice.email], "owners are told, and nobody else"
     assert f"/c/{acme.code}/" in broken.body
-    assert sandbox.exchanges() == 2
+    assert sandbox.exchanges() == 1, "the answer says that the refresh token is dead"
 
     browser = visit(alice)
     browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))

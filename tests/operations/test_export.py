@@ -50,7 +50,8 @@ WHOSE = {"customer", "event", "id"}
 WORKING = {
     "version", "lease_owner", "lease_until", "exchange_sent_at", "exchange_sends", "room", "asks", "tries",
     "erase_after", "next_try_at", "next_check_at", "next_attempt_at", "next_ask_at", "next_notice_at", "notice",
-    "failed_checks", "refused_at", "disconnects", "tests", "tests_since", "body_sha256", "content_sha256", "last_event",
+    "failed_checks", "refused_at", "exchange_pending_since",
+    "disconnects", "tests", "tests_since", "body_sha256", "content_sha256", "last_event",
     "at_event", "steps", "Replay.at", "ConnectAttempt.purpose", "PanelAnswer.detail", "Delivery.assigned_to",
     "AuditEntry.actor",
 }  # fmt: skip

@@ -150,7 +150,7 @@ KEPT = {
     "accounts.Customer", "accounts.User", "accounts.Membership", "integrations.Connection", "integrations.Panel",
     "integrations.LinkedUser", "account.EmailAddress", "mfa.Authenticator", "auth.Group", "auth.Permission",
     "contenttypes.ContentType",  # set up
-    "integrations.TokenPair", "integrations.EventQueue", "integrations.LookupLimit", "integrations.CircuitBreaker",
+    "integrations.TokenPair", "integrations.EventQueue", "integrations.LookupLimit", "integrations.ExchangeStatus",
     "integrations.NamedLock",  # one for each connection, customer, or of all
     "account.EmailConfirmation",  # unused: the links in mails are signed instead
     "integrations.PanelAnswer", "integrations.ExplorerAnswer", "integrations.Worker",

@@ -17,11 +17,11 @@ from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.models import (
     Attempt,
-    CircuitBreaker,
     Connection,
     Delivery,
     Event,
     EventQueue,
+    ExchangeStatus,
     Notice,
     State,
     TokenPair,
@@ -113,16 +113,18 @@ def test_workers_that_are_long_gone_are_forgotten() -> None:
     assert list(Worker.objects.values_list("name", flat=True)) == ["new"]
 
 
-def test_breaker_keys_and_mails_that_are_stuck_stand_out(staff: Visitor, acme: Customer, settings: Settings) -> None:
+def test_limited_exchanges_missing_keys_and_stuck_mails_stand_out(
+    staff: Visitor, acme: Customer, settings: Settings
+) -> None:
     connection = Connection.objects.create(customer=acme, notice=Notice.BROKEN, next_notice_at=timezone.now())
     Connection.objects.update(state_since=Now() - timedelta(minutes=10))
     TokenPair.objects.create(connection=connection, sealed_access=b"x", sealed_refresh=b"y", key_id="gone1234")
-    CircuitBreaker.objects.create(pk=1, opened_at=timezone.now())
+    ExchangeStatus.objects.create(pk=1, limited_since=timezone.now())
 
     seen = told(staff)
 
     by_name = {signal["name"]: signal for signal in seen["signals"]}
-    assert [by_name[name]["tone"] for name in ("Breaker", "Keys", "Mail")] == ["danger", "danger", "warning"]
+    assert [by_name[name]["tone"] for name in ("Tokens", "Keys", "Mail")] == ["danger", "danger", "warning"]
     assert "gone1234" in by_name["Keys"]["words"]
     assert seen["keys"] == {"gone1234": 1}
     assert seen["mails_waiting"] == 1

@@ -28,7 +28,7 @@ from accounts.models import Customer, User
 from connectapp import health as readiness
 from integrations.background import jobs
 from integrations.calls import health_check
-from integrations.models import CircuitBreaker, Connection, Delivery, Event, EventQueue, State, TokenPair
+from integrations.models import Connection, Delivery, Event, EventQueue, ExchangeStatus, State, TokenPair
 from integrations.operations import status
 from integrations.snapinspect import client
 from integrations.tokens import proof
@@ -200,11 +200,9 @@ def deliveries_are_not_taken(monitored: MonitoredApp) -> None:
     monitored.during(refused_writes("integrations_delivery", "state", "state <> 'received'"))
 
 
-@sets_off("ConnectBreakerOpen")
+@sets_off("ConnectExchangesLimited")
 def snapinspect_refuses_many(monitored: MonitoredApp) -> None:
-    CircuitBreaker.objects.update_or_create(
-        pk=1, defaults={"opened_at": timezone.now(), "next_probe_at": timezone.now()}
-    )
+    ExchangeStatus.objects.update_or_create(pk=1, defaults={"limited_since": timezone.now()})
     later = timezone.now() + timedelta(hours=1)
     Connection.objects.update(state=State.TROUBLE, error_kind="many_refused", refused_at=Now(), next_check_at=later)
 

@@ -41,9 +41,9 @@ from integrations.background import jobs  # noqa: E402
 from integrations.calls import api_client  # noqa: E402
 from integrations.connecting import disconnection, sign_in  # noqa: E402
 from integrations.models import (  # noqa: E402
-    CircuitBreaker,
     ConnectAttempt,
     Connection,
+    ExchangeStatus,
     GuestTokenPair,
     Purpose,
     State,
@@ -103,9 +103,9 @@ def make_customers(*, number: int) -> list[int]:
 
 
 def clear() -> None:
-    """Deletes all customers with their connections, and closes the circuit breaker."""
+    """Deletes all customers with their connections, and what was noted about exchanges."""
     Customer.objects.all().delete()
-    CircuitBreaker.objects.all().delete()
+    ExchangeStatus.objects.all().delete()
 
 
 def call(start: Start, *, connection: int, threads: int = 1) -> dict[str, int]:

@@ -11,7 +11,7 @@ from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.connecting import completion
-from integrations.models import CircuitBreaker, ConnectAttempt, Connection, TokenPair
+from integrations.models import ConnectAttempt, Connection, ExchangeStatus, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody
 from tests.support.clients import Sandbox
@@ -43,7 +43,7 @@ def connect(
 
 def pass_time(passed: timedelta) -> None:
     """Moves all stored times back by this much."""
-    for model in (Connection, TokenPair, CircuitBreaker):
+    for model in (Connection, TokenPair, ExchangeStatus):
         moments = [field.name for field in model._meta.fields if isinstance(field, models.DateTimeField)]
         model._default_manager.update(**{name: F(name) - passed for name in moments})
 

@@ -237,5 +237,5 @@ def test_O10_after_yesterdays_backup_every_stale_connection_is_named_and_the_oth
         f"it needs reconnect at its first call, {sent} exchanges, {len(mail.outbox)} notice, {asked} calls in 10 min",
     )
     assert (state(connected), state(untouched)) == (State.NEEDS_RECONNECT, State.CONNECTED)
-    assert sent == 2
+    assert sent == 1
     assert len(mail.outbox) == 1

@@ -9,15 +9,14 @@ import pytest
 from django.conf import settings as project
 from django.core import mail
 from django.db import transaction
-from django.db.models.functions import Now
 from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.calls import api_client, health_check
-from integrations.models import CircuitBreaker, Connection, Kind, State, TokenPair
+from integrations.models import Connection, ExchangeStatus, Kind, State, TokenPair
 from integrations.snapinspect.client import Client
-from integrations.tokens import circuit_breaker, custody, lease, storage
+from integrations.tokens import custody, exchange_limit, lease, renewal, storage
 from tests.support.clients import PAT, Sandbox, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.sizes import size
@@ -147,15 +146,15 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
     for path in ("/user", "/inspections"):
         sandbox.fault(path, "status", times=None, status=401)
 
-    opened_after = None
+    limited_after = None
     for minute in range(size(8, 60)):
         # People and webhooks call all the time, whatever the routine checks do.
         for connection in fleet[minute % 10 :: 10]:
             fails(connection, "inspections")
         jobs.sweep()
         work_until_idle()
-        if opened_after is None and circuit_breaker.is_open():
-            opened_after = minute
+        if limited_after is None and exchange_limit.is_limiting():
+            limited_after = minute
         pass_time(timedelta(minutes=1))
     exchanged = sandbox.exchanges() / len(fleet)
     alarms = mail_to(project.OPERATOR_EMAIL)
@@ -169,17 +168,17 @@ def test_R14_while_everybody_is_refused_only_few_are_exchanged_and_all_work_agai
     record(
         "R14",
         "every connection is refused for an hour",
-        f"breaker open after {opened_after} min, {exchanged:.0%} exchanged, {len(alarms)} mail to the operator;"
+        f"limited after {limited_after} min, {exchanged:.0%} exchanged, {len(alarms)} mail to the operator;"
         f" afterwards {working} of {len(fleet)} work",
     )
-    assert opened_after is not None
-    assert opened_after <= 5
+    assert limited_after is not None
+    assert limited_after <= 5
     assert exchanged <= 0.2
     assert len(alarms) == 1
     assert working == len(fleet)
     assert {state(connection) for connection in fleet} == {State.CONNECTED}
-    assert not circuit_breaker.is_open()
-    assert audited("breaker.closed") == 1
+    assert not exchange_limit.is_limiting()
+    assert audited("exchanges.limited") == audited("exchanges.not_limited") == 1
 
 
 @pytest.mark.slow
@@ -189,69 +188,70 @@ def test_when_everybodys_tokens_are_ended_for_good_all_are_exchanged_within_minu
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
     fleet = connect(sandbox, acme, alice, 25)
     sandbox.control("POST", "revoke_all", {"kind": "access"})
-    CircuitBreaker.objects.create(pk=1, opened_at="2020-01-01T00:00Z", next_probe_at="2020-01-01T00:00Z")
+    ExchangeStatus.objects.update_or_create(pk=1, defaults={"limited_since": "2020-01-01T00:00Z"})
 
-    for _ in range(5):
-        pass_time(timedelta(days=1) if circuit_breaker.is_open() else timedelta(minutes=1))
-        jobs.sweep()
-        work_until_idle()
+    pass_time(timedelta(days=1))
+    jobs.sweep()
+    work_until_idle()
 
     assert {state(connection) for connection in fleet} == {State.CONNECTED}
     assert sandbox.exchanges() == len(fleet)
-    assert not circuit_breaker.is_open()
+    assert not exchange_limit.is_limiting()
     assert mail_to(project.OPERATOR_EMAIL) == []
 
 
 @pytest.mark.slow
-def test_tokens_that_died_in_the_middle_of_a_mass_refusal_are_named_one_an_hour_though_nobody_works_again(
+def test_tokens_that_all_died_are_named_after_a_day_though_nobody_works_again(
     sandbox: Sandbox, alice: User, acme: Customer, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
-    fleet = connect(sandbox, acme, alice, 4)
+    fleet = connect(sandbox, acme, alice, 7)
+    sandbox.control("DELETE", "log")
     sandbox.control("POST", "revoke_all")
-    long_ago = "2020-01-01T00:00Z"
-    used_up = {"exchanges": circuit_breaker.EXCHANGING_PROBES, "exchanged_at": Now()}
-    CircuitBreaker.objects.create(pk=1, opened_at=long_ago, next_probe_at=long_ago, **used_up)
 
     def named_after(passed: timedelta) -> int:
         pass_time(passed)
-        for minute in range(5):
+        for _ in range(5):
+            for connection in fleet:
+                fails(connection)
             jobs.sweep()
             work_until_idle()
-            fails(fleet[minute % len(fleet)])
             pass_time(timedelta(minutes=1))
         return sum(state(connection) == State.NEEDS_RECONNECT for connection in fleet)
 
-    assert named_after(timedelta(minutes=40)) == 0
-    assert [named_after(timedelta(minutes=57)) for _ in fleet] == [1, 2, 3, 4]
-    assert sandbox.exchanges() == 2 * len(fleet), "each has had its one exchange, and the one retry"
-    assert circuit_breaker.is_open()
+    assert [named_after(timedelta(hours=hours)) for hours in (0, 1, 9, 10)] == [0, 0, 0, 0]
+    assert sandbox.exchanges() == len(fleet), "each has had its one exchange"
+    assert {len(mail_to(project.OPERATOR_EMAIL)), len(mail.outbox)} == {1}
+    assert named_after(renewal.WAIT_FOR_ACCEPTANCE - timedelta(hours=20)) == len(fleet)
+    assert sandbox.exchanges() == len(fleet)
 
 
 @pytest.mark.slow
-def test_a_connection_that_was_never_refused_does_not_close_the_breaker_while_others_wait(
+def test_a_connection_that_was_never_refused_does_not_end_the_limit_while_others_wait(
     sandbox: Sandbox, alice: User, acme: Customer, connected: Connection, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
     fleet = connect(sandbox, acme, alice, 20)
+    sandbox.control("DELETE", "log")
     for connection in fleet:
         sandbox.fault("/user", "status", times=None, status=401, company=int(connection.company_id))
     for connection in fleet:
         fails(connection)
-    assert circuit_breaker.is_open()
+    assert exchange_limit.is_limiting()
     sent = sandbox.exchanges()
+    assert sent <= max(exchange_limit.LEAST, exchange_limit.SHARE * len(fleet)) + 1
 
     for _ in range(5):
         health_check.check(connected)
-        assert circuit_breaker.is_open()
+        assert exchange_limit.is_limiting()
     work_as_if_later()
 
     assert len(mail_to(project.OPERATOR_EMAIL)) == 1
-    assert sandbox.exchanges() <= sent + 1, "one probe a minute"
+    assert sandbox.exchanges() <= sent + 1
 
     Connection.objects.filter(pk__in=[connection.pk for connection in fleet]).delete()
     health_check.check(connected)
-    assert not circuit_breaker.is_open(), "nobody waits any more, and it stays open"
+    assert not exchange_limit.is_limiting(), "nobody waits any more, and it is not over"
 
 
 def test_R15_a_refused_personal_token_never_touches_the_exchange(sandbox: Sandbox, personal: Connection) -> None:

@@ -106,6 +106,12 @@ def test_a_new_pair_that_never_worked_is_not_exchanged_again_within_six_hours(
     sandbox.fault("/user", "status", times=None, status=401)
 
     for _ in range(5):
+        assert fails(connected).is_outage
+    assert sandbox.exchanges() == 1
+    assert state(connected) == State.TROUBLE
+
+    pass_time(timedelta(minutes=16))
+    for _ in range(5):
         assert not fails(connected).is_outage
     assert sandbox.exchanges() == 1
     assert state(connected) == State.NEEDS_RECONNECT
