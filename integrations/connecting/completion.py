@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.events import parked, webhook_addresses
+from integrations.events import parked, transfer, webhook_addresses
 from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair, backoff
 from integrations.tokens import exchange, exchange_limit, lease, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
@@ -107,9 +107,9 @@ def _step(held: lease.LeasedPair) -> bool:
             return _prove(held)
         if row.exchanged_at is None and row.sealed_refresh and settings.SNAPINSPECT_EXCHANGE_ON_CONNECT:
             return _after_exchange(held, exchange.exchange(held))
+        return _settle(held)
     except CannotUnseal:
         return _retry_later(held, "cannot_unseal")
-    return _settle(held)
 
 
 def _prove(held: lease.LeasedPair) -> bool:
@@ -182,12 +182,17 @@ def _connection_of_company(held: lease.LeasedPair, company: str) -> Connection |
 
 
 def _merge_into(held: lease.LeasedPair, existing: Connection) -> None:
-    """Moves the candidate to the existing connection of its company; deletes a connection that was made only for it."""
+    """Moves the candidate to the existing connection of its company.
+
+    A connection that was made only for it is deleted; what came to its webhook address moves along.
+    """
     provisional = held.connection
     with transaction.atomic():
+        transfer.lock(provisional, existing)
         held.move_to(existing)
         webhook_addresses.hand_over(provisional, existing)
         if provisional.connected_at is None and not provisional.pairs.exists():
+            transfer.move_events(provisional, existing)
             provisional.delete()
 
 
@@ -198,6 +203,11 @@ def _activate(held: lease.LeasedPair) -> None:
     again = connection.connected_at is not None
     told = {name: value for name, value in row.profile.items() if value}
     told["kind"] = Kind.CONNECT if row.sealed_refresh else Kind.PERSONAL
+    # The new grant may have ended an older one of the same company, in any customer. Row by row, and outside of the
+    # transaction: two connections of one company that are activated at once would wait for each other's row.
+    company = str(told.get("company_id", connection.company_id))
+    for other in Connection.objects.others_of(company, connection).values_list("pk", flat=True):
+        Connection.objects.filter(pk=other).check_soon()
     with transaction.atomic():
         lease.lock_connection(connection)
         held.promote()
@@ -220,8 +230,6 @@ def _activate(held: lease.LeasedPair) -> None:
         )
         parked.resume_connection(connection)
         exchange_limit.note_accepted(connection)
-        # The new grant may have ended an older one of the same company, in any customer.
-        Connection.objects.siblings_of(connection).check_soon()
 
 
 def _retry_later(held: lease.LeasedPair, error_kind: str, retry_after: float = 0.0) -> bool:

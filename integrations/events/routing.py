@@ -12,7 +12,7 @@ more of them, its deliveries are parked until there are fewer.
 import logging
 from collections import defaultdict
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count
 
 from integrations.events import duplicates
@@ -46,6 +46,10 @@ def route_batch() -> int:
             _write(deliveries)
             _split(deliveries)
     except RoutedByAnother:
+        return 0
+    except IntegrityError:
+        # A connection was deleted meanwhile: nothing was written, and the next turn does not find it any more.
+        logger.info("A batch of deliveries is routed again: one of its connections was deleted meanwhile.")
         return 0
     return len(deliveries)
 

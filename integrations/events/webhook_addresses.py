@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from hmac import compare_digest
+from typing import Any
 from urllib.parse import urljoin
 
 from django.conf import settings
@@ -22,7 +23,7 @@ from accounts import audit
 from accounts.models import User
 from integrations.models import Connection, WebhookAddress
 from integrations.tokens import encryption
-from integrations.tokens.encryption import KeyContext
+from integrations.tokens.encryption import CannotUnseal, KeyContext
 
 OLD_STAYS_VALID = timedelta(days=14)
 SECRET_BYTES = 32
@@ -100,12 +101,16 @@ def rotate(connection: Connection, *, by: User | None = None) -> str:
 def hand_over(connection: Connection, to: Connection) -> None:
     """Moves one connection's addresses to another, in the caller's transaction. They keep working.
 
-    If the other has an address in use, these end after OLD_STAYS_VALID. Raises CannotUnseal.
+    If the other has an address in use, these end after OLD_STAYS_VALID. One whose key is gone cannot be shown any more.
     """
     has_one = WebhookAddress.objects.filter(connection=to, valid_until=None).exists()
     for row in WebhookAddress.objects.filter(connection=connection):
-        sealed = encryption.seal(encryption.unseal(row.sealed_secret, _place(connection)), _place(to))
-        changes = {"connection": to, "sealed_secret": sealed.ciphertext, "key_id": sealed.key_id}
+        changes: dict[str, Any] = {"connection": to}
+        try:
+            sealed = encryption.seal(encryption.unseal(row.sealed_secret, _place(connection)), _place(to))
+            changes |= {"sealed_secret": sealed.ciphertext, "key_id": sealed.key_id}
+        except CannotUnseal:
+            changes |= {"sealed_secret": b"", "key_id": ""}
         if has_one and row.valid_until is None:
             changes["valid_until"] = Now() + OLD_STAYS_VALID
         WebhookAddress.objects.filter(pk=row.pk).update(**changes)

@@ -37,9 +37,9 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         questions = TokenPair.objects.candidates().filter(connection=models.OuterRef("pk"), asks=True)
         return self.filter(Q(state=State.NEEDS_RECONNECT) | Q(models.Exists(questions)))
 
-    def siblings_of(self, connection: "Connection") -> Self:
-        """Other connections to the same company, of whatever customer: for work that shows nobody anything."""
-        same = self.exclude(company_id="").filter(company_id=connection.company_id)
+    def others_of(self, company: str, connection: "Connection") -> Self:
+        """Other connections to this company, of whatever customer: for work that shows nobody anything."""
+        same = self.exclude(company_id="").filter(company_id=company)
         return same.exclude(pk=connection.pk).exclude(state=State.DISCONNECTED)
 
     def check_soon(self) -> None:
