@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 
 from connectapp.environment import ALLOW_INSECURE_LOOPBACK as LOOPBACK_MAY_BE_HTTP
@@ -34,6 +35,9 @@ from connectapp.environment import (
 from connectapp.logs import log_configuration
 from connectapp.sqlite3 import OPTIONS as SQLITE_OPTIONS
 from integrations.tokens.encryption import parse_keys
+
+# Classes like `ModelAdmin[Any]` can be made at run time, too.
+django_stubs_ext.monkeypatch()
 
 STATE_DIR = BASE_DIR / "var"
 
@@ -81,8 +85,6 @@ INSTALLED_APPS = [
     "integrations",
     "csp",
     "django_htmx",
-    "django_tasks",
-    "django_tasks_db",
     # Commands that make test data: not in production, whose image leaves the folder out.
     *(["bench"] if DEBUG and (BASE_DIR / "bench").is_dir() else []),
 ]
@@ -169,14 +171,9 @@ if CACHES["default"]["BACKEND"].endswith("DatabaseCache"):
     # With Django's 300, requests from many addresses would evict others' sign-in limits.
     CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", 10_000)
 
+# Without effect, see `integrations.checks`.
 TASKS_ENGINE = parsed("TASKS_ENGINE", str, default="db")
 REDIS_URL = parsed("REDIS_URL", str, default="redis://127.0.0.1:6379/0")
-if TASKS_ENGINE not in {"db", "huey"}:
-    raise ImproperlyConfigured("TASKS_ENGINE must be db or huey.")
-if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
-TASK_BACKENDS = {"db": "django_tasks_db.DatabaseBackend", "huey": "integrations.background.redis_queue.HueyBackend"}
-TASKS = {"default": {"BACKEND": TASK_BACKENDS[TASKS_ENGINE]}}
 
 STATIC_URL = "static/"
 STATIC_ROOT = STATE_DIR / "static"

@@ -39,7 +39,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "accounts.AuditEntry": "Audit trail",
     },
     "Behind the scenes": {
-        "django_tasks_database.DBTaskResult": "Wake-ups of workers",
         "auth.Group": "Groups of permissions",
     },
 }

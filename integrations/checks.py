@@ -69,6 +69,19 @@ def metrics_are_served(app_configs: Sequence[AppConfig] | None, **_: Any) -> lis
     ]
 
 
+@register()
+def tasks_engine_has_no_effect(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.TASKS_ENGINE == "db":
+        return []
+    return [
+        Warning(
+            f"TASKS_ENGINE={settings.TASKS_ENGINE} has no effect: workers look for work in the database.",
+            hint="Take TASKS_ENGINE and REDIS_URL out of the environment.",
+            id="integrations.W007",
+        )
+    ]
+
+
 @register(Tags.caches)
 def rate_limits_are_shared(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     kind = settings.CACHES["default"]["BACKEND"].rsplit(".", 1)[-1]

@@ -17,7 +17,6 @@ from django.db import connection as database
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.metrics import counters
 from integrations.models import Delivery
@@ -74,7 +73,6 @@ def receive(request: HttpRequest, secret: str) -> HttpResponse:
         # Only the type: a driver's message may quote the values.
         logger.error("A delivery could not be stored (%s).", type(problem).__name__)
         return _answer(503, Retry_After="60")
-    jobs.wake_worker_soon()
     return _answer(200)
 
 

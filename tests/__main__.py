@@ -50,8 +50,6 @@ def missing_programs() -> list[str]:
         missing.append("SKIPPED the tests of deploy/: nginx is missing (apt-get install nginx-light)")
     if not shutil.which("systemd-analyze"):
         missing.append("SKIPPED the check of the systemd units: systemd-analyze is missing (apt-get install systemd)")
-    if not shutil.which("redis-server"):
-        missing.append("SKIPPED the tests with Redis: it is missing (apt-get install redis-server)")
     if not (shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")):
         missing.append("SKIPPED the test behind PgBouncer: it is missing (apt-get install pgbouncer)")
     if not shutil.which("strace"):

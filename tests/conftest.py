@@ -15,7 +15,6 @@ from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
-from integrations.background import jobs
 from integrations.tokens import exchange_limit, proof
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
@@ -49,7 +48,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 @pytest.fixture(autouse=True)
 def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Processes keep the product's own pauses."""
-    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
     monkeypatch.setattr(exchange_limit, "MOST_WAIT", 0)
 

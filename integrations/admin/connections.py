@@ -14,7 +14,6 @@ from accounts.admin.base import ReadOnlyAdmin, ReadOnlyInline, WordsFilter, chan
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import AuditEntry, User
 from integrations import wording
-from integrations.background import jobs
 from integrations.calls import health_check
 from integrations.connecting import disconnection
 from integrations.models import (
@@ -122,7 +121,6 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
             return "there is no access to check."
         audit.record("connection.check_asked", customer=connection.customer, actor=by, subject=connection.code)
         connection.check_soon()
-        jobs.wake_worker()
         return ""
 
     @confirmed(
@@ -144,7 +142,6 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         if connection.state in {State.DISCONNECTED, State.NEEDS_RECONNECT}:
             return "it has to be connected anew already."
         disconnection.require_reconnect(connection, by=by)
-        jobs.wake_worker()
         return ""
 
     @confirmed(

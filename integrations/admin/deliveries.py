@@ -13,7 +13,6 @@ from accounts.admin.base import LargeTableAdmin, ReadOnlyInline, WordsFilter, ch
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import User
 from integrations import wording
-from integrations.background import jobs
 from integrations.events import event_actions, parked
 from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
 from integrations.templatetags.event_words import event_badge, event_type, pretty_body
@@ -110,7 +109,6 @@ class EventAdmin(ByExactWords):
     def replay(self, event: Event, *, by: User) -> str:
         if not event_actions.replay(event, by=by):
             return "is being worked on already."
-        jobs.wake_worker()
         return ""
 
     @confirmed("Ignore", warning="Nothing more is done with these events. Replay takes them up again.")
@@ -166,7 +164,6 @@ class DeliveryAdmin(ByExactWords):
     def read_again(self, delivery: Delivery, *, by: User) -> str:
         if not parked.read_again(delivery, by=by):
             return "is placed already, or ignored."
-        jobs.wake_worker()
         return ""
 
     @confirmed(
@@ -178,7 +175,6 @@ class DeliveryAdmin(ByExactWords):
     def assign(self, delivery: Delivery, *, connection: Connection, by: User) -> str:
         if not parked.assign(delivery, connection, by=by):
             return "is not waiting for a company."
-        jobs.wake_worker()
         return ""
 
     @confirmed("Ignore", warning="Nothing is done with these deliveries. What was ignored is not taken up again.")

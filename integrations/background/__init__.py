@@ -1,4 +1,4 @@
-"""Work behind the pages.
+"""Work behind the pages: workers look at the rows for what is due, and do it.
 
-`jobs` is the table of what may be due and who does it; `redis_queue` wakes workers by Redis instead of the database.
+`jobs` is the table of what may be due, and the sweep; `agenda` says whose turn it is; `pool` is a worker's threads.
 """

@@ -40,20 +40,19 @@ class NoAnswer(Exception):
     detail: str = ""
 
 
-def get(connection: Connection, path: str, *, deadline: float | None = None) -> Answer:
+def get(connection: Connection, path: str) -> Answer:
     """The JSON answer of SnapInspect's API at this path, for this connection's customer.
 
-    deadline: seconds for a call, retries included; None for the client's own. Raises NoAnswer; BadPath for a path that
-    would leave the API base.
+    Raises NoAnswer; BadPath for a path that would leave the API base.
     """
     with _as_no_answer(connection):
         client, in_use = custody.client_and_pair(connection)
         try:
-            return client.get(path, deadline=deadline)
+            return client.get(path)
         except TokenRefused:
             renewal.renew(connection, refused=in_use)
         client, in_use = custody.client_and_pair(connection)
-        answer = client.get(path, deadline=deadline)
+        answer = client.get(path)
         custody.mark_proved(in_use)
         return answer
 

@@ -3,9 +3,6 @@
 A page that asks SnapInspect holds one of the web process's few threads until the answer is there. If all of them waited
 for a SnapInspect that hangs, no webhook and no other page would be served. So a process makes at most MAX_CALLS such
 calls at a time, and at most MAX_CALLS_PER_CONNECTION for one connection.
-
-A worker's threads are held in the same way by connections whose API hangs. A connection that got no answer last time is
-on trial: one thread of the process at a time serves those, and the other threads serve the rest.
 """
 
 import threading
@@ -16,7 +13,6 @@ from contextlib import contextmanager
 MAX_CALLS = 4
 MAX_CALLS_PER_CONNECTION = 2
 
-_trial_lock = threading.Lock()
 _lock = threading.Lock()
 _in_use: Counter[int] = Counter()
 
@@ -39,14 +35,3 @@ def slot(connection_id: int) -> Iterator[None]:
             _in_use[connection_id] -= 1
             if not _in_use[connection_id]:
                 del _in_use[connection_id]
-
-
-@contextmanager
-def trial() -> Iterator[bool]:
-    """Whether this thread may serve a connection on trial; if so, no other thread does until the block ends."""
-    free = _trial_lock.acquire(blocking=False)
-    try:
-        yield free
-    finally:
-        if free:
-            _trial_lock.release()

@@ -52,12 +52,10 @@ def attempt(
     *,
     done: Iterable[str],
     renew_lease: Callable[[], None],
-    deadline: float | None,
 ) -> Outcome:
     """Makes an attempt. Does not change the event: `queue` does.
 
-    done: handlers that succeeded at an earlier attempt. renew_lease: called before whatever may take long. deadline:
-    seconds for the look-up, None for the usual one of a call.
+    done: handlers that succeeded at an earlier attempt. renew_lease: called before whatever may take long.
     """
     target = _repeat_of(event)
     can_look_up = verification.can_look_up(event.inspection_id)
@@ -67,7 +65,7 @@ def attempt(
     if can_look_up:
         renew_lease()
         try:
-            seen = verification.look_up(connection, event.inspection_id, deadline=deadline)
+            seen = verification.look_up(connection, event.inspection_id)
         except verification.LookupFailed as failure:
             return _look_up_failed(event, failure)
         if seen.company and connection.company_id and seen.company != connection.company_id:

@@ -5,8 +5,8 @@ of two look-ups of one inspection the later one is newer.
 
 Customers share the workers. Queues of customers without a worker come first, then those that wait longest; a queue that
 still has work after TIME_SLICE goes to the end. So a flood of one customer's, through one connection or a hundred,
-delays the others by one time slice. An account whose API hangs costs one thread QUICK_SECONDS; from then on it is on
-trial (see `background.jobs`), where a call may take as long as usual, until it answers.
+delays the others by one time slice. An account whose API is slow or hangs costs them less than that: see
+`background.pool`.
 
 Every write updates the queue's row first: a worker that was frozen past its lease finds that the lease is no longer its
 own, and stops without having written anything.
@@ -30,12 +30,12 @@ from integrations.events import attempts
 from integrations.events.attempts import Outcome
 from integrations.metrics import counters
 from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, EventQueue, HandlerRun, State, leases
+from integrations.models.event_queues import EventQueueQuerySet
 
 logger = logging.getLogger(__name__)
 
 RENEW_AFTER = 5.0  # seconds: with the longest look-up on top it is still within the lease
 TIME_SLICE = 10.0  # seconds
-QUICK_SECONDS = 5.0  # for SnapInspect to answer about a queue that is not on trial
 BATCH = 500
 # Events finished without a look-up are written together, this often (seconds): a killed worker repeats no more of them.
 WRITE_AFTER = 0.2
@@ -59,14 +59,9 @@ def due() -> "QuerySet[EventQueue]":
 
 
 def next_due() -> "QuerySet[EventQueue]":
-    """Due queues that are not on trial, in the order in which to process them."""
+    """Due queues, in the order in which to process them."""
     leased = EventQueue.objects.filter(lease_until__gt=Now(), connection__customer=OuterRef("connection__customer"))
-    return due().filter(pauses=0).order_by(Exists(leased), "due_at")
-
-
-def on_trial() -> "QuerySet[EventQueue]":
-    """Queues that are due again after an outage."""
-    return due().filter(pauses__gt=0)
+    return due().order_by(Exists(leased), "due_at")
 
 
 def wake_due() -> None:
@@ -83,11 +78,8 @@ def wake_due() -> None:
 
 
 def process(queue_id: int) -> None:
-    """Processes a due queue until it is empty, its time slice is over, or SnapInspect does not answer.
-
-    One that is on trial is processed until SnapInspect answers; then it is an ordinary one again.
-    """
-    leased = claim(EventQueue.objects.due().filter(pk=queue_id), due_at=None)
+    """Processes a due queue until it is empty, its time slice is over, or SnapInspect does not answer."""
+    leased = claim(queue_id, of=EventQueue.objects.due(), due_at=None)
     if leased is None:
         return
     try:
@@ -111,12 +103,13 @@ def release_interrupted() -> None:
         _interrupted.popleft()
 
 
-def claim(queue: "QuerySet[EventQueue]", **changes: Any) -> "LeasedQueue | None":
-    """Leases this one queue and makes these changes to it; None if it is leased, or not in the query set."""
+def claim(queue_id: int, *, of: EventQueueQuerySet | None = None, **changes: Any) -> "LeasedQueue | None":
+    """Leases this queue and makes these changes to it; None if it is leased, or not one `of` these."""
     owner = secrets.token_hex(16)
-    if queue.unleased().update(lease_owner=owner, lease_until=Now() + leases.LEASE, **changes) != 1:  # type: ignore[attr-defined]
+    queue = (EventQueue.objects.all() if of is None else of).filter(pk=queue_id).unleased()
+    if queue.update(lease_owner=owner, lease_until=Now() + leases.LEASE, **changes) != 1:
         return None
-    return LeasedQueue(Connection.objects.select_related("customer").get(event_queue__lease_owner=owner), owner)
+    return LeasedQueue(Connection.objects.select_related("customer").get(pk=queue_id), owner)
 
 
 class LeasedQueue:
@@ -126,7 +119,7 @@ class LeasedQueue:
         self.connection = connection
         self.events = Event.objects.filter(connection=connection)
         self._queue = EventQueue.objects.filter(pk=connection.pk, lease_owner=owner)
-        self._on_trial = self._had_outage = self._queue.filter(pauses__gt=0).exists()
+        self._had_outage = self._queue.filter(pauses__gt=0).exists()
         self._ends_at = time.monotonic() + TIME_SLICE
         self._renewed_at = time.monotonic()
         self._paused = False
@@ -174,7 +167,7 @@ class LeasedQueue:
             self._queue.update(lease_owner="", lease_until=None)
 
     def _is_over(self) -> bool:
-        return self._paused or (self._on_trial and not self._had_outage) or time.monotonic() > self._ends_at
+        return self._paused or time.monotonic() > self._ends_at
 
     def _process_orphan(self, orphan: Event) -> None:
         if orphan.attempts >= Event.MOST_ATTEMPTS:
@@ -206,7 +199,6 @@ class LeasedQueue:
                 self.connection,
                 done=done,
                 renew_lease=self._renew_lease,
-                deadline=None if self._on_trial else QUICK_SECONDS,
             )
         except (DatabaseError, LostLease):
             raise
@@ -256,7 +248,8 @@ class LeasedQueue:
         finished, self._finished = self._finished, []
         if not finished:
             return
-        with self.atomic(succeeded=True):
+        # Where others are looked up, these say nothing about whether SnapInspect answers.
+        with self.atomic(succeeded=not settings.SNAPINSPECT_INSPECTION_PATH):
             ours = self.events.filter(pk__in=[event.pk for event, _, _ in finished], state=Event.State.PROCESSING)
             ours.update(**_changes(Outcome(Event.State.DONE)))
             Attempt.objects.insert(

@@ -84,7 +84,7 @@ def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -
 
     dry_run: only counts. Raises api_client.NoAnswer, and queue.LostLease when another worker has the queue.
     """
-    leased = None if dry_run else queue.claim(EventQueue.objects.filter(pk=connection.pk))
+    leased = None if dry_run else queue.claim(connection.pk)
     if leased is None and not dry_run:
         raise queue.LostLease
     report = Report()

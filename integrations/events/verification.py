@@ -66,17 +66,17 @@ def can_look_up(inspection_id: str) -> bool:
     return bool(inspection_id and settings.SNAPINSPECT_INSPECTION_PATH)
 
 
-def look_up(connection: Connection, inspection_id: str, *, deadline: float | None) -> LookupResult:
+def look_up(connection: Connection, inspection_id: str) -> LookupResult:
     """The inspection as it is now, or the content we have where SnapInspect's answer has an older time of change.
 
-    deadline: seconds, as in `api_client.get`. Raises LookupFailed.
+    Raises LookupFailed.
     """
     path = settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id)
     window = _count(connection.customer_id)
     if window is None:
         raise LimitReached("too_many_misses")
     try:
-        answer = api_client.get(connection, path, deadline=deadline)
+        answer = api_client.get(connection, path)
     except api_client.NoAnswer as no:
         if no.error_kind in _GARBLED or (no.status is not None and not no.is_outage):
             raise Refused(no.error_kind, no.status) from None

@@ -1,9 +1,14 @@
 """Sends a mail that its reader can unsubscribe from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.mail import get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 
 from accounts import mail_preferences, text_mail
@@ -11,13 +16,34 @@ from accounts.models import Customer
 
 # While one worker sends a mail, the others leave it alone; if the mail server fails, it is tried again after this.
 SENDING = timedelta(minutes=5)
+_kept: ContextVar[BaseEmailBackend | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def one_connection() -> Iterator[None]:
+    """Mails that are sent within the block share one connection to the mail server, which the first one opens."""
+    connection = get_connection()
+    token = _kept.set(connection)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        connection.close()
 
 
 def send(template: str, context: dict[str, Any], *, to: str, unsubscribe_path: str) -> None:
     """Mails the template's text with a way to unsubscribe; see accounts.text_mail."""
     unsubscribe = _origin() + unsubscribe_path
     headers = mail_preferences.unsubscribe_headers(unsubscribe)
-    text_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers)
+    connection = _kept.get()
+    try:
+        if connection is not None:
+            connection.open()
+        text_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers, connection=connection)
+    except OSError:
+        if connection is not None:
+            connection.close()  # it may be dead: the next mail opens another one
+        raise
 
 
 def dashboard_url(customer: Customer) -> str:

@@ -12,13 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import django
-from django.conf import settings
 from django.db import connection as database
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
-from django_tasks_db.models import DBTaskResult
 
 from integrations.events import queue
 from integrations.models import (
@@ -80,7 +78,6 @@ class Status:
     workers_alive: list[str]
     keys: dict[str, int]
     configured_keys: list[str]
-    wake_ups: dict[str, int]
     mails_waiting: int
     mails_waiting_since: datetime | None
     versions: dict[str, str]
@@ -161,7 +158,6 @@ def read() -> Status:
         workers_alive=alive,
         keys=dict(used),
         configured_keys=configured,
-        wake_ups=_wake_ups(),
         mails_waiting=mails,
         mails_waiting_since=mails_since,
         versions=_versions(),
@@ -214,12 +210,6 @@ def _recent_troubles() -> dict[str, int]:
     lately = Attempt.objects.filter(pk__gt=newest - RECENT_ATTEMPTS, at__gt=Now() - LATELY).exclude(error_kind="")
     counted = lately.order_by().values_list("error_kind").annotate(count=Count("pk")).order_by("-count")
     return dict(counted)
-
-
-def _wake_ups() -> dict[str, int]:
-    if settings.TASKS_ENGINE != "db":
-        return {}
-    return dict(Counter(DBTaskResult.objects.order_by().values_list("status", flat=True)[:COUNT_LIMIT]))
 
 
 def _mails() -> tuple[int, datetime | None]:

@@ -7,7 +7,9 @@ follow redirects.
 
 import os
 import ssl
+import threading
 import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -82,9 +84,11 @@ class Transport:
         if where is None:
             raise BadPath("insecure")
         pool = self._open(where) if fresh else self._pool(where)
+        _in_progress[threading.get_ident()] = time.monotonic()
         try:
             return self._send(pool, request, deadline, max_bytes)
         finally:
+            _in_progress.pop(threading.get_ident(), None)
             if fresh:
                 pool.close()
 
@@ -144,6 +148,17 @@ class Transport:
             retry_after=_retry_after(response.headers.get("Retry-After")),
             failure=broken,
         )
+
+
+# When the call of each thread of this process began, by time.monotonic().
+_in_progress: dict[int, float] = {}
+
+
+def calls_longer_than(seconds: float, *, by: Container[int | None]) -> int:
+    """Returns how many calls of these threads (`threading.get_ident`) have lasted longer than that."""
+    began_before = time.monotonic() - seconds
+    # A copy: other threads begin and end calls meanwhile.
+    return sum(began < began_before for thread, began in list(_in_progress.items()) if thread in by)
 
 
 # One transport per process: sockets must not be shared with a forked parent or sibling.

@@ -17,7 +17,6 @@ from accounts import audit
 from accounts.access import MAY_CONNECT, current_user, customer_for, may_connect_now
 from accounts.models import Customer, User
 from integrations import wording
-from integrations.background import jobs
 from integrations.connecting import completion, oauth_state
 from integrations.models import ConnectAttempt, Connection, Purpose
 from integrations.snapinspect import authorization
@@ -82,7 +81,6 @@ def callback(request: HttpRequest) -> HttpResponse:
             return _return_without_tokens(request, attempt, came.problem or "no_token")
         connection = custody.receive(attempt, came.pair)
         _note(attempt, "allowed", subject=connection.code)
-        jobs.wake_worker()
     return redirect_from_callback(reverse("dashboard", args=[attempt.for_customer.code]))
 
 

@@ -8,7 +8,6 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import MAY_CONNECT, current_user, customer_for
 from accounts.models import Customer
-from integrations.background import jobs
 from integrations.calls import explorer
 from integrations.events import event_actions
 from integrations.events.selection import Selection, fingerprint
@@ -52,7 +51,6 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = _event(customer, event_code)
     if event_actions.replay(found, by=current_user(request)):
-        jobs.wake_worker()
         messages.success(request, "This event is being processed again.")
     else:
         messages.info(request, "This event is being worked on already.")

@@ -13,7 +13,6 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit
 from accounts.access import MAY_CONNECT, current_user, customer_for
-from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.models import Connection, Kind, State
 from integrations.tokens import custody
@@ -54,6 +53,5 @@ def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     with transaction.atomic():
         custody.receive_personal(connection, form.cleaned_data["token"], by=current_user(request))
         audit.record("personal.received", customer=customer, actor=current_user(request), subject=connection.code)
-        jobs.wake_worker()
     messages.info(request, "Thank you. We are asking SnapInspect whether this token works.")
     return redirect("dashboard", customer.code)

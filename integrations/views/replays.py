@@ -6,7 +6,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import MAY_CONNECT, current_user, customer_for
-from integrations.background import jobs
 from integrations.events import replays
 from integrations.views.forms import EventFilter
 from integrations.views.htmx import page_or_part
@@ -29,7 +28,6 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     started = replays.start(customer, form.selection, by=current_user(request))
     if started is None:  # another one was started a moment ago
         return redirect("replay_many", customer.code)
-    jobs.wake_worker()
     return redirect("replay", customer.code, started.code)
 
 

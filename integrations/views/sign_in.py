@@ -16,7 +16,6 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts import audit, external_sign_in
 from accounts.models import User
 from integrations import wording
-from integrations.background import jobs
 from integrations.connecting import oauth_state, sign_in
 from integrations.models import ConnectAttempt, Purpose, SignInOutcome
 from integrations.snapinspect.authorization import AuthorizationResponse
@@ -65,7 +64,6 @@ def finish_callback(request: HttpRequest, came: AuthorizationResponse, attempt: 
             return _end(attempt, ending, actor=user)
         guest_tokens.receive(attempt, came.pair)
         ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome="allowed")
-        jobs.wake_worker()
     return redirect_from_callback(reverse("signing_in" if attempt.purpose == Purpose.SIGN_IN else "snapinspect_user"))
 
 

@@ -1,6 +1,5 @@
 """From the callback to Connected, through everything that SnapInspect or our own machines may do on the way."""
 
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,7 +9,6 @@ import pytest
 from django.db import connection as database
 from django.db import connections, transaction
 from django.db.models.functions import Now
-from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from accounts.models import Customer, User
@@ -247,7 +245,8 @@ def test_a_worker_that_was_killed_is_followed_by_another_when_its_lease_has_run_
     work()
     assert badge(returned) == State.CONNECTING, "the lease was not respected"
     TokenPair.objects.update(lease_until=Now() - timedelta(seconds=1))
-    assert jobs.sweep() == 1
+    jobs.sweep()
+    assert jobs.due() == 1
     work()
 
     assert badge(returned) == State.CONNECTED
@@ -296,22 +295,3 @@ def test_disconnecting_while_connecting_stops_it(
     assert TokenPair.objects.count() == 0
     assert sandbox.exchanges() == 1, "the last exchange, which ends the access"
     assert not [token for token in sandbox.tokens() if token["live"] and fingerprint(token["token"]) in fingerprints]
-
-
-def test_the_sweep_clears_task_rows_of_killed_workers(db: None) -> None:
-    jobs.drain.enqueue()
-    DBTaskResult.objects.update(status="RUNNING", started_at=Now() - jobs.DEAD_AFTER - timedelta(seconds=1))
-
-    jobs.sweep()
-    jobs.sweep()
-
-    assert not DBTaskResult.objects.exists()
-
-
-def test_task_arguments_hold_the_number_of_the_request_that_woke_a_worker_and_nothing_else(
-    returned: Connection,
-) -> None:
-    for row in DBTaskResult.objects.all():
-        assert row.args_kwargs["args"] == []
-        assert set(row.args_kwargs["kwargs"]) == {"woken_by"}
-        assert re.fullmatch(r"[0-9a-f]{16}|", row.args_kwargs["kwargs"]["woken_by"])

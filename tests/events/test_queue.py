@@ -169,7 +169,7 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
 ) -> None:
     post(payload())
     routing.route_batch()
-    frozen = queue.claim(EventQueue.objects.filter(pk=connection.pk), due_at=None)
+    frozen = queue.claim(connection.pk, due_at=None)
     assert frozen is not None
     Event.objects.update(state=Event.State.PROCESSING)
     work()
@@ -241,7 +241,7 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
 
     assert post(payload()).status_code == 200
     with database.execute_wrapper(gone_once_the_handler_has_run), pytest.raises(OperationalError):
-        jobs.process_inbox(float("inf"))
+        jobs.work_off(jobs.INBOX)
     held = EventQueue.objects.exclude(lease_owner="").count()
     handled.clear()
 
@@ -250,5 +250,5 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
     event = only_event()
     assert (held, EventQueue.objects.exclude(lease_owner="").count()) == (1, 0)
     assert (event.state, event.attempts) == (Event.State.RECEIVED, 0), "nothing says that this event kills workers"
-    jobs.process_inbox(float("inf"))
+    jobs.work_off(jobs.INBOX)
     assert state_of(event) == Event.State.DONE

@@ -20,7 +20,6 @@ from pytest_django import Settings
 from accounts.models import Customer, User
 from connectapp import redaction
 from integrations import webhooks
-from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.models import Connection, Delivery, Event, WebhookAddress
 from integrations.snapinspect.webhook_body import LONGEST_TYPE, PROBLEMS
@@ -64,10 +63,8 @@ def test_the_body_is_kept_byte_for_byte_and_nothing_else_happens_before_the_answ
     sandbox: Sandbox,
     connection: Connection,
     django_assert_num_queries: Callable[[int], AbstractContextManager[object]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "WAKE_UPS_APART", 60)
-    post(payload())  # wakes a worker, and the next ones do not have to
+    post(payload())
     raw = b' {"iInspectionID":\t1}\r\n\x00\xff'
     with django_assert_num_queries(1):
         assert post(raw, content_type="text/x-odd").status_code == 200
@@ -315,20 +312,6 @@ def test_W10_a_store_that_is_down_is_a_503_never_a_200(monkeypatch: pytest.Monke
     monkeypatch.setattr(Delivery.objects, "store", down)
     answer = post(payload())
     assert (answer.status_code, answer["Retry-After"]) == (503, "60")
-
-
-def test_a_wake_up_that_fails_does_not_turn_a_stored_delivery_into_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Drain:
-        module_path = "x"
-
-        def enqueue(self) -> None:
-            raise ConnectionError
-
-    monkeypatch.setattr(jobs, "drain", Drain())
-    monkeypatch.setattr(jobs, "_woken_at", 0.0)
-    assert post(payload()).status_code == 200
-    assert Delivery.objects.count() == 1
-    assert jobs.due() == 1, "the sweep would find it"
 
 
 def test_the_secret_stands_in_no_log() -> None:

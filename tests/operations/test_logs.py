@@ -13,15 +13,14 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
-from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
-from structlog.contextvars import bound_contextvars
 
 from connectapp import redaction
 from connectapp.crash_reports import OperatorMailHandler
 from connectapp.redaction import RedactingFormatter
 from connectapp.urls import handler400, handler500, urlpatterns
-from integrations.background import jobs
+from integrations.background.agenda import Agenda, Job
+from integrations.models import Worker
 
 __all__ = ["handler400", "handler500"]
 logger = logging.getLogger("tests.lines")
@@ -113,28 +112,15 @@ def test_a_proxys_number_is_kept_and_nobody_elses(
     assert answer["X-Request-ID"]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_who_wakes_a_worker_hands_over_the_number_of_the_request() -> None:
-    with bound_contextvars(request_id="0123456789abcdef"):
-        jobs.wake_worker()
-
-    assert [result.args_kwargs for result in DBTaskResult.objects.all()] == [
-        {"args": [], "kwargs": {"woken_by": "0123456789abcdef"}}
-    ]
-
-
-def test_the_workers_lines_carry_the_number_it_was_woken_by(
-    lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs, "_drain", lambda: logger.warning("At work"))
-
-    jobs.drain.call(woken_by="0123456789abcdef")
-    jobs.drain.call()
+def test_the_lines_of_a_workers_turn_carry_a_number_of_its_own(lines: list[dict[str, Any]]) -> None:
+    job = Job(Worker.objects.all, lambda _: logger.warning("At work"))
+    agenda = Agenda([job])
+    agenda.work((job, 1))
+    agenda.work((job, 2))
 
     numbers = [line["request_id"] for line in lines if line["logger"] == "tests.lines"]
-    assert numbers[0] == "0123456789abcdef"
-    assert len(numbers[1]) == 16
-    assert numbers[1] != numbers[0]
+    assert [len(number) for number in numbers] == [16, 16]
+    assert numbers[0] != numbers[1]
 
 
 @pytest.mark.django_db

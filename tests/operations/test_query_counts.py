@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -35,13 +34,6 @@ Visit = Callable[[User], Visitor]
 
 
 @pytest.fixture
-def woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker was woken a moment ago, as under load: another wake-up serves all that comes shortly after."""
-    monkeypatch.setattr(jobs, "WAKE_UPS_APART", float("inf"))
-    monkeypatch.setattr(jobs, "_woken_at", time.monotonic())
-
-
-@pytest.fixture
 def remote(settings: Settings) -> Iterator[Remote]:
     with closing(Remote(http({"iUserID": 501, "iCompanyID": 6847}))) as remote:
         settings.SNAPINSPECT_API_URL = remote.url
@@ -56,7 +48,6 @@ def connected(customer: Customer, company: str = "6847") -> Connection:
     return connection
 
 
-@pytest.mark.usefixtures("woken")
 def test_the_door_costs_one_statement_and_at_a_connections_own_address_one_more(acme: Customer) -> None:
     own = path_of(webhook_addresses.issue(connected(acme)))
     for secret, statements in (("", 1), (own, 2)):
@@ -131,14 +122,13 @@ def test_many_deliveries_are_placed_and_finished_by_as_many_statements_as_few(
     acme: Customer, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     connected(acme)
     counted = []
     for inspections in (range(1000, 1010), range(2000, 2100)):
         for inspection in inspections:
             assert post(payload(inspection=inspection)).status_code == 200
         with CaptureQueriesContext(database) as asked:
-            jobs.process_inbox(float("inf"))
+            jobs.work_off(jobs.INBOX)
         counted.append(len(asked))
     assert Event.objects.filter(state=Event.State.DONE).count() == 110
     # Not per delivery; on SQLite rows are written one by one within a statement that is sent once.
@@ -151,11 +141,10 @@ def test_a_delivery_is_compared_with_what_says_the_same_and_with_nothing_else_of
 ) -> None:
     """What was read for it once grew with all that waited, within the transaction that keeps the door waiting."""
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0)
     connected(acme)
     for number in range(30):
         assert post(payload(f"Type_{number}")).status_code == 200
-    jobs.process_inbox(float("inf"))
+    jobs.work_off(jobs.INBOX)
     loaded: list[str] = []
     post_init.connect(note := lambda instance, **_: loaded.append(instance.type), sender=Event)
     try:

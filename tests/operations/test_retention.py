@@ -154,7 +154,6 @@ KEPT = {
     "integrations.NamedLock",  # one for each connection, customer, or of all
     "account.EmailConfirmation",  # unused: the links in mails are signed instead
     "integrations.PanelAnswer", "integrations.ExplorerAnswer", "integrations.Worker",
-    "django_tasks_database.DBTaskResult",  # cleared by every sweep
 }  # fmt: skip
 
 

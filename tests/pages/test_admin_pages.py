@@ -14,11 +14,9 @@ from django.db.models import BinaryField, Model
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_tasks_db.models import DBTaskResult
 
 from accounts import audit
 from accounts.models import AuditEntry, Customer, Invitation, Role, User
-from integrations.background import jobs
 from integrations.events import webhook_addresses
 from integrations.models import (
     Attempt,
@@ -73,7 +71,6 @@ def make_rows(number: int, start: int) -> None:
         AuditEntry.objects.create(customer=customer, actor=user, kind="connect.started", subject=connection.code)
         content_type = ContentType.objects.get_for_model(Customer)
         LogEntry.objects.create(user=user, content_type=content_type, object_id=str(customer.pk), action_flag=ADDITION)
-        jobs.drain.enqueue()
 
 
 def questions(staff: Visitor, path: str) -> int:
@@ -214,7 +211,6 @@ def test_the_index_speaks_plainly_and_leaves_no_list_out(staff: Visitor) -> None
         assert words in page.text
     listed = {model["model"] for group in page.context["app_list"] for model in group["models"]}
     assert listed == set(REGISTERED)
-    assert DBTaskResult in listed
 
 
 def test_a_customers_page_answers_what_a_customer_asks(

@@ -57,12 +57,12 @@ class MonitoredApp:
         self.settings = settings
         self.connections = connections
         self.prometheus = Prometheus()
-        self.sweeps = self.drains = True
+        self.sweeps = self.works = True
         self.busy = 1  # deliveries between two scrapes
         self._until_the_end = ExitStack()
 
     def pass_time(self, seconds: float) -> set[str]:
-        """Moves all times back, then delivers, sweeps, drains and scrapes. Returns the alarms that fire."""
+        """Moves all times back, then delivers, sweeps, works and scrapes. Returns the alarms that fire."""
         _move_back(timedelta(seconds=seconds))
         for number in range(self.busy):
             self.deliver(self.connections[number % len(self.connections)])
@@ -70,8 +70,8 @@ class MonitoredApp:
             if self.sweeps:
                 jobs.sweep(by="host-1, process 7")
         with suppress(DatabaseError):
-            if self.drains:
-                jobs.drain.func()
+            if self.works:
+                jobs.work_off()
         return self.prometheus.step(self.scrape(), after=seconds)
 
     def scrape(self) -> str:
@@ -115,7 +115,6 @@ def monitored(
     # Waiting that has no part in this: what goes by is made up.
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0.0)
     monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.0)
-    monkeypatch.setattr(jobs, "RECHECK_AFTER", 0.0)
     monkeypatch.setattr(readiness, "TEST_WRITE_EVERY", -1.0)
     monitored = MonitoredApp(sandbox, troubled_connections.connect(sandbox, acme, alice, 4), settings)
     for _ in range(2):
@@ -187,12 +186,12 @@ def a_key_is_not_configured(monitored: MonitoredApp) -> None:
 
 @sets_off("ConnectNoWorker")
 def no_worker_runs(monitored: MonitoredApp) -> None:
-    monitored.sweeps = monitored.drains = False
+    monitored.sweeps = monitored.works = False
 
 
 @sets_off("ConnectQueueLate")
 def workers_hang(monitored: MonitoredApp) -> None:
-    monitored.drains = False
+    monitored.works = False
 
 
 @sets_off("ConnectDoorFails")

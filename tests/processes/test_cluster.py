@@ -122,7 +122,7 @@ def test_W1_deliveries_survive_kill_minus_9_of_hosts_with_one_effect_each(connec
     kill_scenarios.kill_while_posting(connected_cluster, f"kill -9 of webs and workers, again and again: {HOSTS}")
 
 
-def test_O2_what_killed_hosts_held_is_done_by_others_and_no_task_stays_running(connected_cluster: ConnectedApp) -> None:
+def test_O2_what_killed_hosts_held_is_done_by_others_and_no_queue_stays_held(connected_cluster: ConnectedApp) -> None:
     kill_scenarios.kill_workers_at_work(connected_cluster, f"kill -9 of workers in the middle of tasks: {HOSTS}")
 
 

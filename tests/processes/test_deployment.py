@@ -208,7 +208,7 @@ def test_compose_starts_what_the_procfile_names_and_the_image_holds_what_they_ne
     procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
     dockerfile = (DEPLOY / "Dockerfile").read_text()
 
-    assert set(compose["services"]) == {*procfile, "postgres", "redis"}
+    assert set(compose["services"]) == {*procfile, "postgres"}
     assert procfile["release"] in compose["services"]["release"]["command"]
     assert procfile["worker"] == compose["services"]["worker"]["command"]
     assert procfile["web"] in " ".join(re.findall(r'"([^"]+)"', dockerfile.splitlines()[-1]))

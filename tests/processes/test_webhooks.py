@@ -2,13 +2,10 @@
 
 import math
 import random
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
@@ -18,15 +15,13 @@ from tests.support import kill_scenarios, secret_scan
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import INSPECTION, NEW
 from tests.support.measurements import record
-from tests.support.postgres import free_port
 from tests.support.running_app import wait_until, without_database
 from tests.support.sizes import size
-from tests.support.webhook_load import SETTINGS, ConnectedApp, Sender
+from tests.support.webhook_load import ConnectedApp, Sender
 
 pytestmark = pytest.mark.processes
 
 PER_SECOND = 50
-REDIS = shutil.which("redis-server")
 
 
 def test_W1_deliveries_survive_kill_minus_9_of_web_and_workers_with_one_effect_each(
@@ -68,56 +63,6 @@ def test_a_replay_of_many_survives_kill_minus_9_of_the_workers(connected_app: Co
     assert kills
     assert (matched, replayed, skipped) == (TO_REPLAY, TO_REPLAY, 0)
     assert (len(found.effects), found.most_effects) == (TO_REPLAY, 1)
-
-
-class Redis:
-    """A Redis that remembers nothing."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self._folder = free_port(), folder
-        self.start()
-
-    def start(self) -> None:
-        command = [str(REDIS), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, str(self._folder)], stdout=log, stderr=log)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait(20)
-
-
-@pytest.mark.skipif(REDIS is None, reason="Redis is missing (apt-get install redis-server)")
-@pytest.mark.slow
-def test_W1_with_huey_a_redis_that_is_killed_and_started_empty_costs_no_event(
-    new_app: AppFactory, tmp_path: Path
-) -> None:
-    deliveries, kills = size(60, 1000), size(2, 20)
-    redis = Redis(tmp_path)
-    connected_app = ConnectedApp(
-        new_app(**SETTINGS, TASKS_ENGINE="huey", REDIS_URL=f"redis://127.0.0.1:{redis.port}/0")
-    )
-
-    def redis_goes(turn: int) -> None:
-        if turn == kills // 2 - 1:
-            redis.stop()
-        if turn == kills // 2:
-            redis.start()
-
-    try:
-        sender = kill_scenarios.post_while_killing(
-            connected_app, "Huey", deliveries=deliveries, kills=kills, before_kill=redis_goes
-        )
-        kill_scenarios.check_and_record(
-            "W1",
-            "the same with huey; Redis is killed too, and started empty in the middle",
-            connected_app,
-            "Huey",
-            sender,
-            deliveries,
-        )
-    finally:
-        redis.stop()
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.support.webhook_load import NO_SOCKET_HERE, SETTINGS, ConnectedApp
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
-def test_O2_what_killed_workers_held_is_done_by_others_and_no_task_stays_running(connected_app: ConnectedApp) -> None:
+def test_O2_what_killed_workers_held_is_done_by_others_and_no_queue_stays_held(connected_app: ConnectedApp) -> None:
     kill_scenarios.kill_workers_at_work(connected_app, "kill -9 of workers in the middle of tasks")
 
 

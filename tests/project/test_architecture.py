@@ -31,15 +31,15 @@ ARROWS = {
     "connecting": "accounts models snapinspect tokens events",
     "notifications": "accounts models",
     "operations": "accounts models metrics tokens events",
-    "background": "accounts models tokens calls events connecting notifications",
+    "background": "accounts models snapinspect tokens calls events connecting notifications",
     # What Django, people and SnapInspect's server call.
     "apps": "checks events",
     "checks": "tokens calls metrics",
     "context_processors": "accounts models",
     "templatetags": "models snapinspect wording",
-    "webhooks": "models metrics events background",
-    "views": "accounts models snapinspect wording tokens calls events connecting operations background",
-    "admin": "accounts models snapinspect wording templatetags calls events connecting background",
+    "webhooks": "models metrics events",
+    "views": "accounts models snapinspect wording tokens calls events connecting operations",
+    "admin": "accounts models snapinspect wording templatetags calls events connecting",
     "management": "accounts models tokens calls events operations background",
     "urls": "views webhooks",
     # The project. Nobody imports it.
@@ -53,11 +53,11 @@ LIBRARIES = {
     "accounts": "django allauth",
     "tokens": "django cryptography",
     "metrics": "django prometheus_client",
-    "operations": "django django_tasks_db allauth.usersessions.models",
-    "background": "django django_tasks django_tasks_db structlog huey redis",
-    "management": "django django_tasks_db tqdm",
+    "operations": "django allauth.usersessions.models",
+    "background": "django structlog",
+    "management": "django tqdm",
     "views": "django allauth.account.decorators",
-    "connectapp": "django allauth environ gunicorn psycopg structlog",
+    "connectapp": "django django_stubs_ext allauth environ gunicorn psycopg structlog",
 }
 # Modules that only one package imports: it alone opens stored tokens, and sends the request of an exchange.
 PRIVATE = {

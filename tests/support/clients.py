@@ -186,8 +186,8 @@ def callback(**query: str) -> str:
 
 
 def work() -> None:
-    """What a worker does when it is woken; waiting for later tries is left out."""
-    jobs.drain.func()
+    """What a worker does with what is due; waiting for later tries is left out."""
+    jobs.work_off()
 
 
 def work_as_if_later() -> None:

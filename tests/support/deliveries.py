@@ -68,7 +68,7 @@ def later(**by: float) -> None:
     Event.objects.update(received_at=F("received_at") - gone, next_attempt_at=F("next_attempt_at") - gone)
     Event.objects.exclude(fetched_at=None).update(fetched_at=F("fetched_at") - gone)
     EventQueue.objects.update(paused_until=None, due_at=Now())
-    jobs.process_inbox(float("inf"))
+    jobs.work_off(jobs.INBOX)
 
 
 def state_of(event: Event) -> str:

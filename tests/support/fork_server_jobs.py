@@ -159,13 +159,13 @@ def guest_pair_state(*, guest_pair: int) -> dict[str, Any]:
 
 
 def recover(*, passed: float = 0) -> None:
-    """Sweeps and drains until nothing is left to do, as if `passed` seconds had gone by."""
+    """Sweeps and works until nothing is left to do, as if `passed` seconds had gone by."""
     if passed:
         troubled_connections.pass_time(timedelta(seconds=passed))
     give_up_at = time.monotonic() + TIMEOUT
     while time.monotonic() < give_up_at:
         jobs.sweep()
-        jobs.drain.func()
+        jobs.work_off()
         held = TokenPair.objects.exclude(pk__in=TokenPair.objects.unleased())
         guests = GuestTokenPair.objects.exclude(sealed_refresh=b"")
         if not (jobs.due() or held.exists() or guests.exists()):
@@ -174,11 +174,11 @@ def recover(*, passed: float = 0) -> None:
     raise TimeoutError
 
 
-def sweep_and_drain(*, rounds: int) -> None:
+def sweep_and_work(*, rounds: int) -> None:
     """Does what a worker does, without pauses."""
     for _ in range(rounds):
         jobs.sweep()
-        jobs.drain.func()
+        jobs.work_off()
 
 
 def connection_states(*, ids: list[int]) -> list[dict[str, Any]]:
@@ -216,7 +216,7 @@ JOBS: dict[str, Callable[..., Any]] = {
         process_guest_pair,
         guest_pair_state,
         recover,
-        sweep_and_drain,
+        sweep_and_work,
         connection_states,
     )
 }

@@ -5,7 +5,7 @@ A file `point` in the folder KILL_FOLDER names the point; it works once. Points:
     before redeem    the callback has read the query
     after redeem     the state is used up, nothing is sealed
     after receive    the pair is sealed, nothing is committed
-    after commit     the pair is committed, no worker has been woken
+    after commit     the pair is committed, no answer has been made
     before answer    the answer is ready, nothing of it is sent
     hang             the callback never comes to an end
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from connectapp import wsgi
-from integrations.background import jobs
 from integrations.connecting import oauth_state
 from integrations.tokens import custody
+from integrations.views import connect
 
 POINT = Path(os.environ["KILL_FOLDER"], "point")
 
@@ -52,7 +52,7 @@ def _around(module: Any, name: str, *, before: str = "", after: str = "") -> Non
 _around(oauth_state, "redeem", before="before redeem", after="after redeem")
 _around(custody, "receive", after="after receive")
 _around(oauth_state, "find", before="hang")
-_around(jobs, "_drain_waits", before="after commit")
+_around(connect, "redirect_from_callback", before="after commit")
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

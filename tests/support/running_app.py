@@ -33,7 +33,6 @@ NOT_FORGOTTEN = (
     "django_content_type",
     "auth_permission",
     "django_migrations",
-    "django_tasks",
     "integrations_worker",
     "sqlite_",
 )

@@ -49,11 +49,11 @@ def pass_time(passed: timedelta) -> None:
 
 
 def work_until_idle() -> None:
-    """Drains until nothing is due, as workers do."""
+    """Works until nothing is due, as workers do."""
     for _ in range(1000):
         if not jobs.due():
             return
-        jobs.drain.func()
+        jobs.work_off()
     raise AssertionError("the work never ends")
 
 

@@ -11,18 +11,16 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.db import connection as database
-from django_tasks_db.management.commands.db_worker import Worker
 
 from accounts.models import Customer, User
 from connectapp.redaction import RedactingFormatter
-from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.models import Connection, TokenPair
 from integrations.snapinspect import client
 from integrations.snapinspect.errors import SnapInspectError
 from integrations.tokens import custody, proof
 from tests.settings import SENTINEL
-from tests.support.clients import OTHER, Sandbox, Visitor, callback, work_as_if_later
+from tests.support.clients import OTHER, Sandbox, Visitor, callback, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.secret_scan import spellings
 
@@ -85,17 +83,8 @@ def log() -> Iterator[list[str]]:
     root.setLevel(level)
 
 
-def run_tasks() -> None:
-    """Runs what is enqueued as the worker does, so that results and tracebacks end up in task rows."""
-    jobs.wake_worker()
-    Worker(
-        queue_names=["*"], excluded_queue_names=[], interval=0.0, batch=True, backend_name="default",
-        startup_delay=False, max_tasks=None, worker_id="echoes",
-    ).run()  # fmt: skip
-
-
 def rows() -> str:
-    """Every cell of every table, task rows, checks and sessions included."""
+    """Every cell of every table, checks and sessions included."""
     cells: list[Any] = [session.get_decoded() for session in Session.objects.all()]
     with database.cursor() as cursor:
         for table in database.introspection.table_names(cursor):
@@ -160,7 +149,7 @@ def test_T7_an_exchange_that_repeats_both_tokens_leaves_no_trace_of_them(
     sandbox.control("POST", "revoke", {"token": access})
     browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))  # one on its way meets the same
 
-    run_tasks()
+    work()
     written = everything_written(browser, connection, log)
 
     found = hits(*written)
@@ -190,7 +179,7 @@ def test_T7_a_user_answer_that_repeats_the_token_leaves_no_trace_of_it(
     sandbox.fault(USER, "status", times=None, status=status, body=echo, headers={"X-Echo": access})
 
     work_as_if_later()
-    run_tasks()
+    work()
     written = everything_written(browser, connection, log)
 
     found = hits(*written)

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.events import queue, recovery
 from integrations.models import Connection, EventQueue
@@ -39,8 +38,6 @@ class Command(BaseCommand):
         wanted = Connection.objects.usable().order_by("pk")
         for row in wanted.filter(code=connection) if connection else wanted:
             self.stdout.write(f"{row.code} {row.label}: {self._recovered(row, since, dry_run)}")
-        if not dry_run:
-            jobs.wake_worker()
 
     @staticmethod
     def _recovered(connection: Connection, since: datetime, dry_run: bool) -> str:
