@@ -42,10 +42,10 @@ def current_user(request: HttpRequest) -> User:
     return request.user
 
 
-def current_staff(request: HttpRequest) -> User:
-    """Returns the signed-in member of the operator's staff. Raises PermissionDenied for anybody else."""
+def current_staff(request: HttpRequest, permission: str) -> User:
+    """Returns the signed-in member of the operator's staff who has this permission. Raises PermissionDenied."""
     user = current_user(request)
-    if not user.is_staff:
+    if not user.is_staff or not user.has_perm(permission):
         raise PermissionDenied
     return user
 

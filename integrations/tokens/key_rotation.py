@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import audit
+from accounts import audit, second_factors
 from integrations.models import Connection, State, TokenPair, WebhookAddress
 from integrations.tokens import encryption, keys, spool, spool_recovery
 from integrations.tokens.encryption import CannotUnseal, KeyContext
@@ -68,7 +68,9 @@ def reseal(*, batch: int = BATCH, progress: Callable[[int], Any] = lambda rows: 
                 progress(1)
         if not changed:
             break
-    report.left = keys.rows_by_key() + _spooled()
+    factors, factors_left = second_factors.reseal()
+    report.resealed += factors
+    report.left = keys.rows_by_key() + _spooled() + factors_left
     del report.left[newest]
     report.unused = [key_id for key_id in older if not report.left[key_id]]
     audit.record("keys.resealed", key=newest, rows=report.resealed, not_opened=report.not_opened)

@@ -8,12 +8,13 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from accounts.access import current_staff
+from accounts.access import current_staff, current_user
 from integrations import wording
 from integrations.models import Delivery, Event, State
 from integrations.operations import status
 from integrations.views.htmx import page_or_part
 
+MAY_SEE = "integrations.view_connection"
 CONNECTIONS = "admin:integrations_connection_changelist"
 DELIVERIES = "admin:integrations_delivery_changelist"
 EVENTS = "admin:integrations_event_changelist"
@@ -21,15 +22,14 @@ EVENTS = "admin:integrations_event_changelist"
 
 @require_GET
 def staff_home(request: HttpRequest) -> HttpResponse:
-    """The first page of staff."""
-    current_staff(request)
-    return redirect("operations")
+    """The first page of staff: how everything is doing, for those who may see it."""
+    return redirect("operations" if current_user(request).has_perm(MAY_SEE) else "admin:index")
 
 
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """Signals first, then counts that lead to the rows behind them."""
-    current_staff(request)
+    current_staff(request, MAY_SEE)
     seen = status.read()
     context = {
         "seen": seen,
@@ -61,7 +61,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_GET
 def as_json(request: HttpRequest) -> HttpResponse:
     """The same for machines of people who are signed in as staff."""
-    current_staff(request)
+    current_staff(request, MAY_SEE)
     return JsonResponse(asdict(status.read()))
 
 

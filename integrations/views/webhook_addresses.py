@@ -40,6 +40,6 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
 @require_GET
 def registration(request: HttpRequest) -> HttpResponse:
     """The e-mail that registers this app with SnapInspect, with the application's webhook address, for staff."""
-    current_staff(request)
+    current_staff(request, "integrations.view_webhookaddress")
     context = {"text": webhook_addresses.registration_email(), "at_registration": "page"}
     return render(request, "staff/registration.html", context)

@@ -50,7 +50,7 @@ LIBRARIES = {
     "snapinspect": "requests urllib3 requests_oauthlib oauthlib",
     "sandbox": "",
     "wording": "",
-    "accounts": "django allauth",
+    "accounts": "django allauth cryptography",
     "tokens": "django cryptography",
     "metrics": "django prometheus_client",
     "operations": "django allauth.usersessions.models",
