@@ -42,10 +42,13 @@ def current_user(request: HttpRequest) -> User:
     return request.user
 
 
-def current_staff(request: HttpRequest, permission: str) -> User:
-    """Returns the signed-in member of the operator's staff who has this permission. Raises PermissionDenied."""
+def current_staff(request: HttpRequest, permission: str = "") -> User:
+    """Returns the signed-in member of the operator's staff who has this permission, if one is named.
+
+    Raises PermissionDenied for anybody else.
+    """
     user = current_user(request)
-    if not user.is_staff or not user.has_perm(permission):
+    if not user.is_staff or (permission and not user.has_perm(permission)):
         raise PermissionDenied
     return user
 

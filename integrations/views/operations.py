@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from accounts.access import current_staff, current_user
+from accounts.access import current_staff
 from integrations import wording
 from integrations.models import Delivery, Event, State
 from integrations.operations import status
@@ -23,7 +23,7 @@ EVENTS = "admin:integrations_event_changelist"
 @require_GET
 def staff_home(request: HttpRequest) -> HttpResponse:
     """The first page of staff: how everything is doing, for those who may see it."""
-    return redirect("operations" if current_user(request).has_perm(MAY_SEE) else "admin:index")
+    return redirect("operations" if current_staff(request).has_perm(MAY_SEE) else "admin:index")
 
 
 @require_GET

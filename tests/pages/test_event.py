@@ -182,7 +182,7 @@ def test_the_applications_address_is_for_staff_only(
     visit: Visit, alice: User, acme: Customer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert visit(alice).get("/staff/registration/").status_code == 403
-    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    User.objects.filter(pk=alice.pk).update(is_staff=True, is_superuser=True)
     text = visit(alice).get("/staff/registration/").text
     assert settings.SNAPINSPECT_WEBHOOK_SECRETS[0] in text
     assert settings.SNAPINSPECT_REDIRECT_URI in text
