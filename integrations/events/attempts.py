@@ -10,7 +10,7 @@ What a look-up shows decides:
                       succeeded since this one failed like this, the event itself is the cause, and the attempt counts
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -31,7 +31,8 @@ class Outcome:
 
     state: RETRYING with the wait `retry_in`, or a final one. counts: whether it is one of Event.MOST_ATTEMPTS. joins:
     the event that this one repeats. pause: how long no other event of the queue is tried. handled: the handlers that
-    succeeded. handler: one that failed.
+    succeeded. handler: one that failed. keeps_content: handlers have succeeded with what an earlier attempt had seen;
+    what this one has seen is news to them, so a delivery about it must not join this event.
     """
 
     state: Event.State
@@ -44,16 +45,17 @@ class Outcome:
     pause: timedelta | None = None
     handled: list[str] = field(default_factory=list)
     handler: str = ""
+    keeps_content: bool = False
 
 
 def attempt(
     event: Event,
     connection: Connection,
     *,
-    done: Iterable[str],
+    done: Collection[str],
     renew_lease: Callable[[], None],
-) -> Outcome:
-    """Makes an attempt. Does not change the event: `queue` does.
+) -> Outcome | None:
+    """Makes an attempt; None if somebody has ignored the event meanwhile. Does not change the event: `queue` does.
 
     done: handlers that succeeded at an earlier attempt. renew_lease: called before whatever may take long.
     """
@@ -72,8 +74,12 @@ def attempt(
             return Outcome(Event.State.UNMATCHED, "other_company", seen.status)
         if (same := _repeated(event, target, seen)) is not None:
             return Outcome(Event.State.DONE, status=seen.status, joins=same)
+    waiting = handlers.pending(event, done)
+    if waiting and not Event.objects.filter(pk=event.pk, state=Event.State.PROCESSING).exists():
+        return None
     outcome = Outcome(Event.State.DONE, status=seen.status if seen else None, seen=seen)
-    for handler in handlers.pending(event, done):
+    outcome.keeps_content = bool(done and event.content_sha256)
+    for handler in waiting:
         renew_lease()
         if handlers.run(handler, event, _happening(event, connection, seen, handler.name)):
             outcome.handled.append(handler.name)

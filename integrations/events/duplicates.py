@@ -2,9 +2,9 @@
 
 A delivery joins the newest event of the same connection, type, inspection and review when its bytes are equal and
 
-    that event is unfinished      and its look-up, still to come, will show whatever this delivery announces; or
-    it came within 2 h 15 min     of that event's first delivery, and a new look-up equals that event's content. Where
-                                  nothing can be looked up, coming in time is enough.
+    its look-up is still to come  and will show whatever this delivery announces; or
+    it came within 2 h 15 min     of that event's first delivery, or before its end, and a new look-up equals the content
+                                  that its handlers were given. Where nothing can be looked up, coming in time is enough.
 
 Otherwise it makes a new event. The reasons: SnapInspect tries five times within two hours, with equal bytes, and sends
 no event ID; but a second real upload sends equal bytes too, so equal bytes alone never make a repetition. Only the

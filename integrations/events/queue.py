@@ -206,6 +206,8 @@ class LeasedQueue:
             # A fault of ours with this event: it must not delay the others, nor be tried for ever.
             logger.exception("Processing event %s failed.", event.code)
             outcome = attempts.failed(event, "internal_error")
+        if outcome is None:
+            return
         duration = timedelta(seconds=time.monotonic() - begun)
         outcome.counts = outcome.counts and not counted
         if outcome.seen is None and not outcome.error_kind and not outcome.joins and not counted:
@@ -308,12 +310,13 @@ def _changes(outcome: Outcome) -> dict[str, Any]:
     else:
         changes["finished_at"] = Now()
     if outcome.seen is not None:
-        changes |= {
-            "proof": Event.Proof.VERIFIED,
-            "content": outcome.seen.text,
-            "content_sha256": outcome.seen.sha256,
-            "fetched_at": Now(),
-        }
+        changes["proof"] = Event.Proof.VERIFIED
+        if not outcome.keeps_content:
+            changes |= {
+                "content": outcome.seen.text,
+                "content_sha256": outcome.seen.sha256,
+                "fetched_at": Now(),
+            }
     elif outcome.state == Event.State.DONE:
         changes["proof"] = Event.Proof.NOT_CHECKED
     if outcome.seen is not None or outcome.state != Event.State.RETRYING:

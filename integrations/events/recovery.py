@@ -160,7 +160,10 @@ def _next_path(page: Json) -> str:
 def _missing(connection: Connection, inspections: list[str], since: datetime) -> list[Event]:
     """Events for those of these inspections whose last change may be unknown to us."""
     ours = Event.objects.filter(connection=connection, inspection_id__in=inspections).order_by()
-    covered = set(ours.open().values_list("inspection_id", flat=True))
+    to_come = ours.open()
+    if settings.SNAPINSPECT_INSPECTION_PATH:
+        to_come = to_come.filter(content_sha256="")  # see Event.look_up_is_to_come
+    covered = set(to_come.values_list("inspection_id", flat=True))
     seen = set(ours.values_list("inspection_id", flat=True).distinct())
     newest = {}
     if settings.SNAPINSPECT_INSPECTION_PATH:

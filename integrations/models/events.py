@@ -142,8 +142,11 @@ class Event(models.Model):
 
     @property
     def look_up_is_to_come(self) -> bool:
-        """Whether SnapInspect will still be asked about it: what arrives now cannot be newer than that answer."""
-        return self.state in {self.State.RECEIVED, self.State.RETRYING}
+        """Whether SnapInspect will be asked before any handler runs: what arrives now cannot be newer than that answer.
+
+        Not once it has content: handlers that have run with that content are not run again.
+        """
+        return self.state in {self.State.RECEIVED, self.State.RETRYING} and not self.content_sha256
 
     @property
     def key(self) -> str:

@@ -1,6 +1,7 @@
 """How long each kind of row is kept: the table RULES, and the deletion of older rows in small batches.
 
-Only history is deleted by age; tokens, unfinished work and settings never are.
+Only history is deleted by age; tokens, settings and unfinished work never are. What waits for a connection that stays
+disconnected is history.
 """
 
 from collections.abc import Iterator
@@ -89,14 +90,13 @@ LIVE_SESSIONS = Session.objects.filter(session_key=OuterRef("session_key"))
 
 FINISHED_DELIVERIES = Delivery.objects.exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
 FINISHED_DELIVERIES = FINISHED_DELIVERIES.exclude(Exists(UNFINISHED_EVENTS))
-CLOSED_EVENTS = Event.objects.exclude(state__in=Event.OPEN)
 
 RULES = [
     Rule(
         "events of disconnected connections",
         AFTER_DISCONNECT,
         "the disconnect",
-        CLOSED_EVENTS.filter(connection__state=State.DISCONNECTED),
+        Event.objects.filter(connection__state=State.DISCONNECTED),
         "connection__state_since",
     ),
     Rule("events", timedelta(days=400), "their end", Event.objects.all(), "finished_at", arrival="received_at"),

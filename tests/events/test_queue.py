@@ -184,6 +184,24 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
         frozen.release()
 
 
+def test_an_event_ignored_while_in_a_batch_runs_no_handler(connection: Connection, alice: User) -> None:
+    heard: list[str] = []
+
+    @handlers.on("*")
+    def ignore_the_others(happening: Happening) -> None:
+        heard.append(happening.type)
+        for event in Event.objects.open().exclude(type=happening.type):
+            assert event_actions.ignore(event, by=alice)
+
+    for body in (payload("One"), payload("Two", inspection="1388562")):
+        post(body)
+    work()
+
+    assert heard == ["One"]
+    assert list(Event.objects.order_by("pk").values_list("type", "state")) == [("One", "done"), ("Two", "ignored")]
+    assert not Event.objects.get(type="Two").handler_runs.exists()
+
+
 def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection, alice: User) -> None:
     sandbox.fault("/inspections*", "status", times=None, status=503)
     deliver(payload())

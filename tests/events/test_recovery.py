@@ -80,6 +80,23 @@ def test_a_change_that_was_missed_is_recovered_and_one_that_was_announced_is_not
     assert not Event.objects.exclude(repeat_of=None).exists()
 
 
+def test_a_change_that_was_missed_while_an_event_is_retried_is_recovered(
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
+) -> None:
+    @handlers.on("*")
+    def broken(happening: Happening) -> None:
+        raise ValueError
+
+    changed = upload(sandbox)
+    deliver(payload(inspection=changed))
+    assert Event.objects.get().state == Event.State.RETRYING
+    change_status(sandbox, changed, "Approved")
+
+    recover()
+
+    assert any("Approved" in str(happening.content) for happening in handled if happening.inspection_id == changed)
+
+
 def test_a_late_delivery_of_what_was_recovered_joins_it_and_only_its_own_handlers_hear_of_it(
     sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:

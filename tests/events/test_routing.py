@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.background import jobs
-from integrations.events import parked, routing, webhook_addresses
+from integrations.events import handlers, parked, routing, webhook_addresses
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, State
 from integrations.operations import retention
@@ -120,6 +120,54 @@ def test_W4_the_same_bytes_again_after_a_change_are_a_second_event_with_the_new_
     assert "Second upload" not in first.content
     assert "Second upload" in second.content
     assert len(handled) == 2
+
+
+def failing_once(heard: list[str], times: int = 1) -> Callable[[Happening], None]:
+    """A handler that fails so many times, and then keeps what it was called with."""
+    left = [times]
+
+    def handler(happening: Happening) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ValueError
+        heard.append(str(happening.content))
+
+    return handler
+
+
+@pytest.mark.parametrize("looked_up_between", [False, True], ids=["at once", "after another failure"])
+def test_W4_a_second_change_is_heard_by_every_handler_though_the_first_event_is_still_retried(
+    looked_up_between: bool, sandbox: Sandbox, connection: Connection, handled: list[Happening]
+) -> None:
+    heard: list[str] = []
+    handlers.on("*")(failing_once(heard, times=2))
+    inspection = upload(sandbox)
+    body = payload("Update_Inspection_Status", inspection)
+    deliver(body)
+    assert only_event().state == Event.State.RETRYING
+    change_status(sandbox, inspection, "Approved")
+    if looked_up_between:
+        later(seconds=30)
+        assert only_event().state == Event.State.RETRYING
+    deliver(body)
+    later(minutes=1)
+    later(minutes=5)
+
+    assert [("Approved" in str(it.content)) for it in handled] == [False, True]
+    assert any("Approved" in content for content in heard)
+    assert set(Event.objects.values_list("state", flat=True)) == {"done"}
+
+
+def test_a_repetition_joins_an_event_that_is_retried_since_a_handler_failed(
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
+) -> None:
+    handlers.on("*")(failing_once([]))
+    deliver(payload())
+    deliver(payload())
+    later(minutes=1)
+
+    assert EventDelivery.objects.filter(event=only_event()).count() == 2
+    assert (only_event().state, len(handled)) == ("done", 1)
 
 
 def test_status_A_then_B_then_A_is_three_events(

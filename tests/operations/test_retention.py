@@ -68,7 +68,7 @@ def test_work_that_is_not_done_stays_whatever_its_age(connection: Connection, sa
     Event.objects.update(state=Event.State.RETRYING, finished_at=None)
     age(Event, "received_at")
     age(Delivery, "received_at")
-    connection.move_to(State.DISCONNECTED)
+    connection.move_to(State.NEEDS_RECONNECT)
     age(Connection, "state_since")
 
     prune()
@@ -88,10 +88,12 @@ def test_parked_deliveries_are_kept_for_thirty_days(connection: Connection, sand
     assert not Delivery.objects.exists()
 
 
-def test_a_disconnected_connections_events_are_kept_for_thirty_days(
-    connection: Connection, sandbox: Sandbox, stranger: Any
+@pytest.mark.parametrize("state", Event.State)
+def test_a_disconnected_connections_events_are_kept_for_thirty_days_unfinished_ones_too(
+    state: Event.State, connection: Connection, sandbox: Sandbox, stranger: Any
 ) -> None:
     announce(stranger, upload(sandbox))
+    Event.objects.update(state=state)
     connection.move_to(State.DISCONNECTED)
     age(Connection, "state_since", by=timedelta(days=29))
     assert prune()["events of disconnected connections"] == 0
