@@ -3,8 +3,9 @@
 A delivery joins the newest event of the same connection, type, inspection and review when its bytes are equal and
 
     its look-up is still to come  and will show whatever this delivery announces; or
-    it came within 2 h 15 min     of that event's first delivery, or before its end, and a new look-up equals the content
-                                  that its handlers were given. Where nothing can be looked up, coming in time is enough.
+    it came within 2 h 15 min     of that event's first delivery, or before its end, and a new look-up equals the
+                                  content that its handlers were given. Where nothing can be looked up, coming in time
+                                  is enough.
 
 Otherwise it makes a new event. The reasons: SnapInspect tries five times within two hours, with equal bytes, and sends
 no event ID; but a second real upload sends equal bytes too, so equal bytes alone never make a repetition. Only the
