@@ -15,7 +15,7 @@ from accounts.models import User
 from integrations import wording
 from integrations.events import event_actions, parked
 from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
-from integrations.templatetags.event_words import event_badge, event_type, pretty_body
+from integrations.templatetags.event_words import event_badge, event_type, pretty_body, unread_part
 
 MOST_LINKED = 20
 
@@ -131,7 +131,7 @@ class AssignForm(forms.Form):
 @admin.register(Delivery)
 class DeliveryAdmin(ByExactWords):
     list_display = [
-        "received_at", "state", "problem", what, "inspection_id", "company_id", "came_to",
+        "received_at", "state", "trouble", what, "inspection_id", "company_id", "came_to",
         link_column("assigned_to"),
     ]  # fmt: skip
     list_filter = ["state", ("received_at", admin.DateFieldListFilter), Type]
@@ -139,10 +139,10 @@ class DeliveryAdmin(ByExactWords):
     search_help_text = "Inspection ID, company ID, type, or the code of the connection whose own address it came to."
     list_select_related = ["assigned_to"]
     fields = [
-        "received_at", "state", "problem", "type", "inspection_id", "review_id", "company_id", "came_to",
-        "connection", "assigned_to", "content_type", "raw",
+        "received_at", "state", "trouble", "type", "inspection_id", "review_id", "company_id", "came_to",
+        "connection", "assigned_to", "content_type", "unread", "raw",
     ]  # fmt: skip
-    readonly_fields = ["came_to", "raw"]
+    readonly_fields = ["came_to", "trouble", "unread", "raw"]
     actions = ["read_again", "assign", "set_aside"]
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Delivery]":
@@ -155,6 +155,14 @@ class DeliveryAdmin(ByExactWords):
             yield "The events it announced", changelist_url(Event, id__in=ids)
         if row.company_id:
             yield "Connections of this company", changelist_url(Connection, company_id__exact=row.company_id)
+
+    @admin.display(description="why it was not placed")
+    def trouble(self, delivery: Delivery) -> str:
+        return wording.DELIVERY_TROUBLE.get(delivery.problem, "–")
+
+    @admin.display(description="what could not be read")
+    def unread(self, delivery: Delivery) -> str:
+        return unread_part(delivery.body) or "–"
 
     @admin.display(description="body, as it came (unverified)")
     def raw(self, delivery: Delivery) -> str:
@@ -174,7 +182,7 @@ class DeliveryAdmin(ByExactWords):
     )
     def assign(self, delivery: Delivery, *, connection: Connection, by: User) -> str:
         if not parked.assign(delivery, connection, by=by):
-            return "is not waiting for a company."
+            return "is placed already, or ignored."
         return ""
 
     @confirmed("Ignore", warning="Nothing is done with these deliveries. What was ignored is not taken up again.")

@@ -1,7 +1,6 @@
 """A delivery whose body was read."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -36,13 +35,15 @@ def parse(
     raw = bytes(body)
     parsed = ParsedDelivery(pk, address, assigned, received_at, hashlib.sha256(raw).hexdigest(), Hint())
     try:
-        events = webhook_body.read(raw)
-        if len(events) > 1:
-            parsed.parts = [json.dumps(event).encode() for event in events]
-        else:
-            parsed.hint = webhook_body.hint(events[0], is_addressed=address is not None)
+        hints = webhook_body.read(raw)
     except Unreadable as unreadable:
-        parsed.problem = unreadable.problem
-        if assigned is None:
-            parsed.state = Delivery.State.QUARANTINED
+        hints, parsed.problem = [Hint()], unreadable.problem
+    if len(hints) > 1:
+        parsed.parts = [hint.source.encode() for hint in hints]
+        return parsed
+    (parsed.hint,) = hints
+    if address is None and not parsed.hint.company_id and parsed.hint.problem == "bad_company_id":
+        parsed.problem = parsed.hint.problem
+    if parsed.problem and assigned is None:
+        parsed.state = Delivery.State.QUARANTINED
     return parsed

@@ -25,7 +25,7 @@ from accounts import audit
 from integrations.calls import api_client
 from integrations.events import queue
 from integrations.models import USABLE, Connection, Event, EventQueue, NamedLock, backoff
-from integrations.snapinspect import safe_urls, webhook_body
+from integrations.snapinspect import inspection_content, safe_urls
 from integrations.snapinspect.errors import BadPath
 from integrations.snapinspect.json_answers import Json
 
@@ -132,7 +132,7 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
         read.add(path)
         page = api_client.get(connection, path).json
         report.pages += 1
-        ids = [inspection for inspection in webhook_body.inspection_ids(page) if inspection not in known]
+        ids = [inspection for inspection in inspection_content.inspection_ids(page) if inspection not in known]
         known.update(ids)
         report.listed += len(ids)
         if leased is None:
@@ -151,7 +151,7 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
 
 
 def _next_path(page: Json) -> str:
-    link = webhook_body.next_link(page)
+    link = inspection_content.next_link(page)
     if "://" in link:
         return safe_urls.relative_to(settings.SNAPINSPECT_API_URL, link)
     return link

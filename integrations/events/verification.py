@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from integrations.calls import api_client
 from integrations.models import Connection, Event, LookupLimit
-from integrations.snapinspect import webhook_body
+from integrations.snapinspect import inspection_content
 from integrations.snapinspect.json_answers import Json
 
 WINDOW = timedelta(seconds=12)
@@ -83,8 +83,8 @@ def look_up(connection: Connection, inspection_id: str) -> LookupResult:
         _uncount(connection.customer_id, window)
         raise (Outage if no.is_outage else NoAccess)(no.error_kind, no.status, no.retry_after) from None
     _uncount(connection.customer_id, window)
-    text, sha256 = webhook_body.canonical(answer.json)
-    seen = LookupResult(answer.json, text, sha256, webhook_body.company_of(answer.json), answer.status)
+    text, sha256 = inspection_content.canonical(answer.json)
+    seen = LookupResult(answer.json, text, sha256, inspection_content.company_of(answer.json), answer.status)
     return _newer_of(seen, connection, inspection_id)
 
 
@@ -99,10 +99,12 @@ def _newer_of(seen: LookupResult, connection: Connection, inspection_id: str) ->
     if known is None or known.content_sha256 == seen.sha256:
         return seen
     content = json.loads(known.content)
-    before, now = webhook_body.changed_at(content), webhook_body.changed_at(seen.content)
+    before, now = inspection_content.changed_at(content), inspection_content.changed_at(seen.content)
     if before is None or now is None or now >= before:
         return seen
-    return LookupResult(content, known.content, known.content_sha256, webhook_body.company_of(content), seen.status)
+    return LookupResult(
+        content, known.content, known.content_sha256, inspection_content.company_of(content), seen.status
+    )
 
 
 def _count(customer_id: int) -> int | None:

@@ -3,7 +3,7 @@
 authorization     the authorization URL, and the response that arrives at the redirect URI
 exchange_call     new tokens for a refresh token
 client            API calls with an access token; `profile` reads the answer of `/user`
-webhook_body      what a webhook's body and an inspection say
+webhook_body      what a webhook's body says; `inspection_content` what the API says about an inspection
 json_answers      parses answers, and removes tokens from them
 safe_urls         which URLs may be called, and paths that cannot leave the API base
 transport         HTTP with a deadline, a size limit and no redirects; `http_connections` is its lower half

@@ -5,11 +5,10 @@ repaired: bytes that are not UTF-8, lone surrogates and NUL become U+FFFD, and n
 Limits of size and depth are kept.
 """
 
-import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import cached_property
 
 from integrations.snapinspect.errors import Garbled
@@ -20,7 +19,7 @@ MAX_DEPTH = 100
 MAX_DIGITS = 100
 HIDDEN = "[token]"
 MAX_ID_DIGITS = 20
-_ID = re.compile(rf"0{{0,{MAX_ID_DIGITS}}}([1-9][0-9]{{0,{MAX_ID_DIGITS - 1}}})(?:\.0{{1,{MAX_ID_DIGITS}}})?")
+_ID = re.compile(rf"0{{0,{MAX_ID_DIGITS}}}([1-9][0-9]{{0,{MAX_ID_DIGITS - 1}}})(?:\.0{{0,{MAX_ID_DIGITS}}})?")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -44,13 +43,14 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def read_leniently(body: bytes, *, parse_int: Callable[[str], Json] = _integer) -> Json:
+def read_leniently(body: bytes) -> Json:
     """Returns the JSON value in `body`, repaired but for its strings (see `repaired`).
 
-    parse_int: the value of a number's digits. Raises ValueError, and RecursionError for too deep a nesting.
+    Raises ValueError, and RecursionError for too deep a nesting.
     """
-    text = _decoded(body)
-    value: Json = json.loads(text, strict=False, parse_constant=_no_number, parse_int=parse_int, parse_float=_finite)
+    value: Json = json.loads(
+        text_of(body), strict=False, parse_constant=_no_number, parse_int=_integer, parse_float=_finite
+    )
     return value
 
 
@@ -75,7 +75,7 @@ def canonical_id(value: Json) -> str | None:
         value = int(value)
     # bool is an int to Python.
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    match = _ID.fullmatch(text.strip()) if text.isascii() else None
+    match = _ID.fullmatch(text.strip())
     return match and match[1]
 
 
@@ -115,10 +115,9 @@ def _any_spelling(character: str) -> str:
     return rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))"
 
 
-def _decoded(body: bytes) -> str:
-    """Returns the text of UTF-8 or, by its byte order mark, UTF-16 (RFC 8259 section 8.1 wants UTF-8)."""
-    encoding = "utf-16" if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    return body.decode(encoding, "replace")
+def text_of(body: bytes) -> str:
+    """Returns the text of UTF-8 or, where it begins like that, UTF-16 or UTF-32 (RFC 8259 section 8.1 wants UTF-8)."""
+    return body.decode(json.detect_encoding(body), "replace").removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
 
 
 def _no_number(constant: str) -> None:

@@ -7,7 +7,7 @@ from django import template
 
 from integrations import wording
 from integrations.models import Delivery, Event
-from integrations.snapinspect import json_text
+from integrations.snapinspect import json_text, webhook_body
 
 register = template.Library()
 register.filter(wording.event_trouble)
@@ -59,5 +59,15 @@ def pretty_text(value: str) -> str:
 
 @register.filter
 def pretty_body(body: bytes | memoryview) -> str:
-    """A delivery's raw bytes for reading: whatever is not UTF-8 stays visible as an escape."""
-    return json_text.text_laid_out(bytes(body).decode("utf-8", "backslashreplace"), most=LONGEST_BODY)
+    """A delivery's raw bytes for reading: decompressed, and what is no text as escapes."""
+    return json_text.text_laid_out(webhook_body.readable_text(bytes(body)), most=LONGEST_BODY)
+
+
+@register.filter
+def unread_part(body: bytes | memoryview) -> str:
+    """Which part of a delivery could not be read, as a sentence; empty where all of it was."""
+    try:
+        problem = webhook_body.read(bytes(body))[0].problem
+    except webhook_body.Unreadable as unreadable:
+        problem = unreadable.problem
+    return wording.DELIVERY_TROUBLE.get(problem, "")

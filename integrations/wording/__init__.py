@@ -10,12 +10,21 @@ from integrations.wording.endings import (
     NOT_SIGNED_IN,
     connected,
 )
-from integrations.wording.errors import EVENT_TROUBLE, NOT_A_PATH, TROUBLE, event_trouble, panel_trouble, trouble
+from integrations.wording.errors import (
+    DELIVERY_TROUBLE,
+    EVENT_TROUBLE,
+    NOT_A_PATH,
+    TROUBLE,
+    event_trouble,
+    panel_trouble,
+    trouble,
+)
 from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary
 
 __all__ = [
     "ACTIVITY",
     "CONNECTED_BEFORE",
+    "DELIVERY_TROUBLE",
     "ENDINGS",
     "EVENT_TROUBLE",
     "EVENT_TYPES",

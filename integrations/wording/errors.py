@@ -1,5 +1,6 @@
 """What is wrong, in one sentence each."""
 
+from integrations.snapinspect import webhook_body
 from integrations.snapinspect.errors import SENTENCES
 
 # Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
@@ -44,6 +45,10 @@ def panel_trouble(error_kind: str) -> str:
     return PANEL_TROUBLE.get(error_kind) or trouble(error_kind)
 
 
+# Why a delivery was not placed, or which part of it could not be read.
+DELIVERY_TROUBLE = webhook_body.PROBLEMS | {
+    "too_many": "Too many events of its connection are unfinished; it waits until there are fewer.",
+}
 # Trouble of an event beside the trouble of its connection.
 EVENT_TROUBLE = {
     "handler_failed": "The work that this app does with such events failed.",
