@@ -19,6 +19,9 @@ from django.http.request import split_domain_port, validate_host
 
 from integrations.snapinspect.safe_urls import is_path, is_secure
 
+# The database, the spool and whatever else a process writes is for its own user alone, whatever the shell says.
+os.umask(0o077)
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()  # type: ignore[no-untyped-call]

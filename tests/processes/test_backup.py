@@ -33,13 +33,17 @@ def path_with_postgres() -> str:
 
 
 def test_a_restored_backup_works_on(own_app: RunningApp, tmp_path: Path) -> None:
-    visitor = own_app.visitor().sign_up().connect()
+    email = "backup@example.com"
+    visitor = own_app.visitor().sign_up(email=email).connect()
+    assert visitor.http.cookies["sessionid"]
     database_url = own_app.environment["DATABASE_URL"]
     backup = str(tmp_path / "backup")
     if database_url.startswith("postgres"):
         run("postgresql", DATABASE_URL=database_url, BACKUP=backup)
     else:
         run("sqlite", DATABASE=database_url.removeprefix("sqlite:///"), BACKUP=backup)
+
+    assert Path(backup).stat().st_mode & 0o777 == 0o600
 
     for process in own_app.processes[1:]:
         own_app.kill(process)
@@ -53,6 +57,10 @@ def test_a_restored_backup_works_on(own_app: RunningApp, tmp_path: Path) -> None
     own_app.start_web()
     own_app.start_worker()
 
+    # A thief of the backup would not be signed in as anybody, and so people sign in again.
+    assert own_app.rows("SELECT count(*) FROM django_session") == [(0,)]
+    assert "accounts/login" in visitor.get(f"c/{visitor.code}/").url
+    visitor.post("accounts/login/", {"login": email, "password": "correct horse"})
     assert visitor.badges() == ["Connected"]
     code = re.findall(rf"c/{visitor.code}/connections/(\w+)/test/", visitor.dashboard())[0]
     tested = visitor.post(f"c/{visitor.code}/connections/{code}/test/")
