@@ -48,4 +48,6 @@ control_socket_disable = True
 
 def post_worker_init(worker: Any) -> None:
     """The app is loaded, in one of the web processes: it looks after this host's disk, where no worker may run."""
-    import_string("integrations.tokens.spool_recovery.start")()  # by name: Django had to be set up first
+    # By name: Django had to be set up first.
+    import_string("integrations.tokens.spool_recovery.start")()
+    import_string("integrations.events.recovery.start_noting_web")()

@@ -101,7 +101,7 @@ def sweep(*, by: str = "") -> None:
     parked.delete_surplus()
     parked.release_matched()
     queue.wake_due()
-    recovery.note_worker_outage()
+    recovery.note_outage(recovery.WORKER)
     _delete_outdated_answers()
     sign_in.delete_old_attempts()
     if by:

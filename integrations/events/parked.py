@@ -34,7 +34,7 @@ def resume_connection(connection: Connection) -> None:
     Event.objects.open().filter(connection=connection).update(next_attempt_at=Now())
     queue = EventQueue.objects.filter(pk=connection.pk)
     queue.note_gap()  # without access SnapInspect may have sent nothing
-    queue.update(paused_until=None, pauses=0, pause_kind="", fine_at=Now())
+    queue.update(paused_until=None, pauses=0, pause_kind="", fine_at=Now(), gap_tries=0, gap_retry_at=None)
 
 
 def release_matched() -> int:

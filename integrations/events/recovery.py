@@ -1,9 +1,9 @@
 """After a long outage: asks SnapInspect what has changed, and makes the events that no webhook announced.
 
-SnapInspect drops a message two hours after its first try. Silences that are long enough for that (our workers did not
-run, a connection had no access or no answer) are noted on the connection's queue as a gap. A worker closes a gap by
-listing what changed since, through SNAPINSPECT_CHANGES_PATH. Without that setting nothing can be listed: gaps stay
-noted until there is one.
+SnapInspect drops a message two hours after its first try. Silences that are long enough for that (no worker or no web
+process ran, a connection had no access or no answer) are noted on the connection's queue as a gap. A worker closes a
+gap by listing what changed since, through SNAPINSPECT_CHANGES_PATH. Without that setting nothing can be listed: gaps
+stay noted until there is one.
 
 Nothing is doubled. An inspection whose look-up is still to come needs no event. One that we have content of gets an
 event with `repeat_of` set, until a look-up shows whether anything changed (see `routing`). And SnapInspect's late tries
@@ -12,12 +12,13 @@ join the event that recovery has made.
 
 import hashlib
 import logging
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, Max, QuerySet
+from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db.models import Max, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -37,6 +38,9 @@ FURTHEST_BACK = timedelta(days=31)
 # The type of a missed event: an unknown inspection was uploaded; what happened to a known one cannot be told.
 FIRST_SEEN = "Create_Inspection"
 CHANGED = "Inspection_Changed"
+# Kinds of processes whose outages are noted, and how often each notes that it runs.
+WORKER, WEB = "sweep", "web"
+NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -58,25 +62,33 @@ def due() -> "QuerySet[EventQueue]":
     if not is_configured():
         return EventQueue.objects.none()
     return (
-        EventQueue.objects.with_gap().unleased().unpaused().filter(connection__state__in=USABLE).order_by("gap_since")
+        EventQueue.objects.with_gap_due()
+        .unleased()
+        .unpaused()
+        .filter(connection__state__in=USABLE)
+        .order_by("gap_since")
     )
 
 
 def close_gap(queue_id: int) -> None:
-    """Recovers what a queue missed since its gap began; pauses the queue if SnapInspect does not answer."""
+    """Recovers what a queue missed since its gap began; if that cannot be listed now, it is tried again later.
+
+    The queue is not paused: events are looked up at other paths than the list's.
+    """
     gap = EventQueue.objects.with_gap().filter(pk=queue_id)
     since = gap.values_list("gap_since", flat=True).first()
     if since is None:
         return
     try:
         recover(Connection.objects.get(pk=queue_id), since=max(since - MARGIN, timezone.now() - FURTHEST_BACK))
-        gap.update(gap_since=None)
+        gap.update(gap_since=None, gap_tries=0, gap_retry_at=None)
     except queue.LostLease:
         logger.info("Did not close the gap of queue %s: another worker has its lease.", queue_id)
     except api_client.NoAnswer as no:
-        pauses = EventQueue.objects.values_list("pauses", flat=True).get(pk=queue_id)
-        wait = backoff.wait_after_outage(pauses, no.retry_after)
-        gap.update(paused_until=Now() + wait, pauses=F("pauses") + 1, pause_kind=no.error_kind)
+        tries = EventQueue.objects.values_list("gap_tries", flat=True).get(pk=queue_id)
+        wait = backoff.wait_after_outage(tries, no.retry_after)
+        gap.update(gap_retry_at=Now() + wait, gap_tries=min(tries + 1, 1000))
+        logger.warning("What queue %s has missed cannot be listed (%s); try %s.", queue_id, no.error_kind, tries + 1)
 
 
 def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -> Report:
@@ -108,17 +120,39 @@ def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -
     return report
 
 
-def note_worker_outage() -> None:
-    """Notes a gap on every queue if no worker has swept for EventQueue.GAP. Part of the sweep."""
-    sweep = NamedLock.objects.filter(name="sweep")
-    if sweep.filter(taken_at__gt=Now() - timedelta(minutes=1)).exists():
+def note_outage(kind: str) -> None:
+    """Notes that a process of this kind runs, and a gap on every queue if none has for EventQueue.GAP.
+
+    A process of that kind itself calls it, once a minute or more often: so the gap is noted when the outage is over,
+    and what SnapInspect lists then includes all of it.
+    """
+    seen = NamedLock.objects.filter(name=kind)
+    if seen.filter(taken_at__gt=Now() - NOTED_EVERY).exists():
         return
     with transaction.atomic():
-        silent_since = sweep.filter(taken_at__lt=Now() - EventQueue.GAP).values_list("taken_at", flat=True).first()
+        silent_since = seen.filter(taken_at__lt=Now() - EventQueue.GAP).values_list("taken_at", flat=True).first()
         if silent_since is not None:
-            EventQueue.objects.filter(gap_since=None).update(gap_since=silent_since)
-            logger.warning("No worker has swept since %s: looking for what was missed.", silent_since)
-        NamedLock.objects.lock("sweep")
+            later = Q(gap_since=None) | Q(gap_since__gt=silent_since)
+            EventQueue.objects.filter(later).update(gap_since=silent_since, gap_retry_at=None)
+            logger.warning("Nothing of ours (%s) ran since %s: looking for what was missed.", kind, silent_since)
+        NamedLock.objects.lock(kind)
+
+
+def start_noting_web() -> None:
+    """Starts a thread that calls `note_outage` for this web process until it ends."""
+    threading.Thread(target=_note_web, name="web-outages", daemon=True).start()
+
+
+def _note_web() -> None:
+    pause = threading.Event()
+    while True:
+        try:
+            note_outage(WEB)
+        except (DatabaseError, InterfaceError) as problem:
+            logger.warning("It cannot be noted that a web process runs (%s).", type(problem).__name__)
+        finally:
+            connections.close_all()  # this thread rarely needs one
+        pause.wait(NOTED_EVERY.total_seconds())
 
 
 def _read_pages(connection: Connection, since: datetime, report: Report, leased: queue.LeasedQueue | None) -> None:
@@ -130,7 +164,16 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
             report.flag = "its pages go in a circle" if path in read else f"more than {MOST_PAGES} pages"
             return
         read.add(path)
-        page = api_client.get(connection, path).json
+        try:
+            page = api_client.get(connection, path).json
+        except BadPath:
+            report.flag = "its next page leads elsewhere"
+            return
+        except api_client.NoAnswer as no:
+            if no.is_outage or no.status is None or not report.pages:
+                raise
+            report.flag = f"its next page cannot be read ({no.error_kind})"
+            return
         report.pages += 1
         ids = [inspection for inspection in inspection_content.inspection_ids(page) if inspection not in known]
         known.update(ids)

@@ -28,6 +28,10 @@ class EventQueueQuerySet(models.QuerySet["EventQueue"]):
         """Those that may have missed something."""
         return self.filter(gap_since__isnull=False)
 
+    def with_gap_due(self) -> Self:
+        """Those of them whose next try to list what was missed is due."""
+        return self.with_gap().filter(Q(gap_retry_at=None) | Q(gap_retry_at__lte=Now()))
+
     def note_gap(self) -> None:
         """Notes that deliveries may have been missed, where nothing succeeded for EventQueue.GAP."""
         self.filter(gap_since=None, fine_at__lt=Now() - EventQueue.GAP).update(gap_since=models.F("fine_at"))
@@ -69,6 +73,9 @@ class EventQueue(models.Model):
     # When something last succeeded, and where recovery has to begin.
     fine_at = models.DateTimeField(db_default=Now())
     gap_since = models.DateTimeField(null=True)
+    # How often what was missed since then could not be listed, and when to try again.
+    gap_tries = models.PositiveSmallIntegerField(default=0, db_default=0)
+    gap_retry_at = models.DateTimeField(null=True)
 
     objects = EventQueueQuerySet.as_manager()
 

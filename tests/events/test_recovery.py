@@ -1,5 +1,6 @@
 """After a long outage: rows W11 and A10 of the score card."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -252,10 +253,67 @@ def test_while_the_api_is_down_a_gap_stays_and_is_closed_later(sandbox: Sandbox,
     assert EventQueue.objects.with_gap().count() == 1
     sandbox.clear_faults()
 
-    EventQueue.objects.update(paused_until=None)
+    EventQueue.objects.update(gap_retry_at=Now())
     work()
     later(minutes=1)
 
+    assert not EventQueue.objects.with_gap().exists()
+
+
+def test_a_list_that_fails_delays_no_event_and_is_asked_for_with_growing_pauses(
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
+) -> None:
+    def lists() -> int:
+        return sum(call["path"] == "/inspections" for call in sandbox.calls("/inspections"))
+
+    EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
+    sandbox.fault("/inspections", "status", times=None, status=400)
+    work()
+    work()
+    assert lists() == 1, "the next try did not wait"
+    for number in range(5):
+        deliver(payload(f"Type_{number}"))
+    assert len(handled) == 5
+
+    waits = []
+    for _ in range(3):
+        EventQueue.objects.update(gap_retry_at=Now())
+        work()
+        waits.append((EventQueue.objects.get().gap_retry_at or timezone.now()) - timezone.now())
+    assert waits == sorted(waits) and waits[0] < waits[-1] / 2
+    assert lists() == 4
+    assert EventQueue.objects.with_gap().count() == 1
+
+
+@pytest.mark.parametrize("link", ["../inspections?page=2", "//evil.example/2", "?page=2", "a b", "inspections/none"])
+def test_an_odd_next_link_ends_the_list_with_a_flag(link: str, sandbox: Sandbox, connection: Connection) -> None:
+    EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
+    page = json.dumps({"inspections": [{"iInspectionID": int(INSPECTION)}], "next": link})
+    sandbox.fault("/inspections", "status", times=None, status=200, body=page)
+    for _ in range(3):
+        work()
+
+    assert sum(call["path"] == "/inspections" for call in sandbox.calls("/inspections")) == 1
+    assert not EventQueue.objects.with_gap().exists()
+    assert "next page" in AuditEntry.objects.get(kind="recovery.done").detail["flag"]
+    assert Event.objects.get().inspection_id == INSPECTION
+
+
+def test_what_was_missed_while_no_web_process_ran_is_recovered_when_one_runs_again(
+    sandbox: Sandbox, connection: Connection, handled: list[Happening]
+) -> None:
+    recovery.note_outage(recovery.WEB)
+    assert not EventQueue.objects.with_gap().exists()
+    missed = upload(sandbox)
+    NamedLock.objects.filter(name=recovery.WEB).update(taken_at=Now() - timedelta(hours=3))
+    jobs.sweep()
+    assert not EventQueue.objects.with_gap().exists(), "the list would end before the outage does"
+
+    recovery.note_outage(recovery.WEB)
+    work()
+
+    assert missed in {happening.inspection_id for happening in handled}
+    recovery.note_outage(recovery.WEB)
     assert not EventQueue.objects.with_gap().exists()
 
 
