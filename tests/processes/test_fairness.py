@@ -20,6 +20,8 @@ TROUBLED, OTHERS = size(2, 6), size(4, 20)
 EACH, PER_SECOND = size(3, 20), size(12, 6)
 PARKED = "SELECT count(*) FROM integrations_delivery WHERE state IN ('unmatched', 'quarantined', 'received')"
 OPEN = "SELECT count(*) FROM integrations_event WHERE type = 'Flood'"
+# Shorter than the lease, which is the product's own only at full size.
+SLOW_SECONDS = size(4, 6)
 words = itertools.count()
 
 
@@ -72,6 +74,28 @@ def test_A11_while_customers_apis_hang_the_others_go_on(
         many_customers.app.sandbox.fault("/*", "hang", times=None, delay=30, company=company)
     who = "one customer's API hangs" if hanging == 1 else "the API hangs for six customers"
     show("A11", who, others_delays(many_customers, troubled=hanging), baseline)
+
+
+def test_A11_an_account_that_answers_slowly_loses_no_event_and_holds_up_nobody(
+    many_customers: ManyCustomers, baseline: float
+) -> None:
+    company, word, seconds = many_customers.companies[0], f"Slow{next(words)}", SLOW_SECONDS
+    many_customers.app.sandbox.fault("/inspections/*", times=None, delay=seconds, company=company)
+    events = many_customers.post(word, [company], each=size(3, 30), per_second=50)
+    delays = others_delays(many_customers)
+    took = many_customers.delays(word, events=events, seconds=events * (seconds + 1) + 60)[-1]
+    ((tries,),) = many_customers.app.rows(
+        "SELECT count(*) FROM integrations_attempt JOIN integrations_event ON integrations_event.id = event_id"
+        f" WHERE type LIKE '{word}%'"
+    )
+    show(
+        "A11",
+        f"one customer's API answers in {seconds} s, {events} of {events} events done in {took:.0f} s",
+        delays,
+        baseline,
+    )
+    assert tries == events, "an attempt has failed"
+    assert p95(delays) <= 1.2 * baseline + 0.5
 
 
 def test_A6_while_one_customer_is_asked_for_fewer_calls_the_others_go_on(

@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from integrations.background import jobs
 from integrations.background.pool import LOOK_SECONDS, Pool
+from integrations.tokens import keys
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ class Command(BaseCommand):
         jobs.stop_requested.set()
 
     def _sweep_until_stopped(self) -> None:
+        watch = keys.Watch()
         while not jobs.stop_requested.wait(SWEEP_SECONDS):
             try:
                 close_old_connections()
                 jobs.sweep(by=self.name)
+                watch.look()
             except (DatabaseError, InterfaceError) as problem:
                 logger.warning("The sweep could not reach the database (%s).", type(problem).__name__)
             except Exception:
