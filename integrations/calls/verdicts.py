@@ -1,6 +1,7 @@
 """Records on a connection what a call proved about it."""
 
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts import audit
 from integrations.models import SETUP_ERRORS, Connection, State, backoff
@@ -22,7 +23,7 @@ def record(connection: Connection, verdict: Verdict) -> None:
             State.CONNECTED, proved_at=Now(), failed_checks=0, next_check_at=Now() + backoff.until_idle_check()
         )
         exchange_limit.note_accepted(connection)
-    else:
+    elif not _is_outdated(connection, verdict):
         _record_failure(connection, verdict)
     if connection.state not in {before, State.DISCONNECTED}:
         audit.record(
@@ -33,14 +34,23 @@ def record(connection: Connection, verdict: Verdict) -> None:
         )
 
 
+def _is_outdated(connection: Connection, verdict: Verdict) -> bool:
+    """Whether another call has proved or changed the connection's state since this one, which failed, began."""
+    began = timezone.now() - verdict.duration
+    return connection.state_since > began or (connection.proved_at is not None and connection.proved_at > began)
+
+
 def _record_failure(connection: Connection, verdict: Verdict) -> None:
     state = State.SETUP_PROBLEM if verdict.error_kind in SETUP_ERRORS else State.TROUBLE
+    error_kind = verdict.error_kind
     if connection.state == State.NEEDS_RECONNECT:
-        state = State.NEEDS_RECONNECT  # it still needs a person, whatever else is wrong
+        # It still needs a person, for the same reason, whatever else is wrong.
+        state, error_kind = State.NEEDS_RECONNECT, connection.error_kind
     failures = min(connection.failed_checks + 1, 1000)
     connection.move_to(
         state,
-        error_kind=verdict.error_kind,
+        error_kind=error_kind,
+        only_from=State(connection.state),
         failed_checks=failures,
         next_check_at=Now() + backoff.wait_after_outage(failures, verdict.retry_after),
     )

@@ -1,8 +1,8 @@
 """Looks an inspection up with the customer's own token, since a webhook's body proves nothing.
 
 Failed look-ups are limited per customer: MOST_IN_A_WINDOW in any window of WINDOW, so that any minute, which touches at
-most six windows, has at most sixty. One is counted before SnapInspect is asked, and not counted any more when it
-answers, or does not answer at all: guessed IDs cost little, and real inspections and outages count for nothing.
+most six windows, has at most sixty, and those that are under way when the limit is reached: one for each connection at
+most. Guessed IDs cost little; real inspections, outages and look-ups under way count for nothing.
 """
 
 import json
@@ -72,17 +72,15 @@ def look_up(connection: Connection, inspection_id: str) -> LookupResult:
     Raises LookupFailed.
     """
     path = settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id)
-    window = _count(connection.customer_id)
-    if window is None:
+    if _is_limited(connection.customer_id):
         raise LimitReached("too_many_misses")
     try:
         answer = api_client.get(connection, path)
     except api_client.NoAnswer as no:
         if no.error_kind in _GARBLED or (no.status is not None and not no.is_outage):
+            _count_failure(connection.customer_id)
             raise Refused(no.error_kind, no.status) from None
-        _uncount(connection.customer_id, window)
         raise (Outage if no.is_outage else NoAccess)(no.error_kind, no.status, no.retry_after) from None
-    _uncount(connection.customer_id, window)
     text, sha256 = inspection_content.canonical(answer.json)
     seen = LookupResult(answer.json, text, sha256, inspection_content.company_of(answer.json), answer.status)
     return _newer_of(seen, connection, inspection_id)
@@ -107,18 +105,18 @@ def _newer_of(seen: LookupResult, connection: Connection, inspection_id: str) ->
     )
 
 
-def _count(customer_id: int) -> int | None:
-    """Counts a look-up; returns the number of its window, None if the limit is reached. Uses the database's clock."""
+def _is_limited(customer_id: int) -> bool:
+    full = LookupLimit.objects.filter(customer=customer_id, used__gte=MOST_IN_A_WINDOW)
+    return full.filter(window_began_at__gt=Now() - WINDOW).exists()
+
+
+def _count_failure(customer_id: int) -> None:
+    """Counts one in the customer's window, or in a new one. Uses the database's clock."""
     mine = LookupLimit.objects.filter(customer=customer_id)
-    fresh = mine.filter(window_began_at__gt=Now() - WINDOW, used__lt=MOST_IN_A_WINDOW)
-    over = mine.filter(window_began_at__lte=Now() - WINDOW)
-    if fresh.update(used=F("used") + 1) or over.update(window=F("window") + 1, window_began_at=Now(), used=1):
-        return mine.values_list("window", flat=True).get()
-    if mine.exists():
-        return None
+    if mine.filter(window_began_at__gt=Now() - WINDOW).update(used=F("used") + 1):
+        return
+    if mine.filter(window_began_at__lte=Now() - WINDOW).update(window_began_at=Now(), used=1):
+        return
+    # The first one ever, or another worker has begun a window at this moment.
     LookupLimit.objects.bulk_create([LookupLimit(customer_id=customer_id)], ignore_conflicts=True)
-    return _count(customer_id)
-
-
-def _uncount(customer_id: int, window: int) -> None:
-    LookupLimit.objects.filter(customer=customer_id, window=window, used__gt=0).update(used=F("used") - 1)
+    mine.update(used=F("used") + 1)

@@ -200,8 +200,10 @@ class Connection(models.Model):
         """Makes the next routine check due now."""
         Connection.objects.filter(pk=self.pk).check_soon()
 
-    def move_to(self, state: State, *, error_kind: str = "", **changes: Any) -> None:
+    def move_to(self, state: State, *, error_kind: str = "", only_from: State | None = None, **changes: Any) -> None:
         """Writes the new state and what goes with it, and nothing else of the row.
+
+        only_from: nothing is written if the row has another state by now.
 
         A connection that another process has disconnected stays disconnected: only a caller that has read that state
         changes it.
@@ -213,5 +215,7 @@ class Connection(models.Model):
         rows = Connection.objects.filter(pk=self.pk)
         if State.DISCONNECTED not in {state, self.state}:
             rows = rows.exclude(state=State.DISCONNECTED)
+        if only_from is not None:
+            rows = rows.filter(state=only_from)
         rows.update(**changes)
         self.refresh_from_db()

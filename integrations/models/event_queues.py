@@ -93,7 +93,7 @@ class LookupLimit(models.Model):
     """How many look-ups of a customer's failed lately: guessed IDs must cost little."""
 
     customer = models.OneToOneField(Customer, primary_key=True, on_delete=models.CASCADE, related_name="+")
-    # A number, since SQLite's clock and Python's write one moment differently: they cannot be compared for equality.
+    # Not used any more; the version before does. Dropped a release later.
     window = models.PositiveBigIntegerField(default=1)
     window_began_at = models.DateTimeField(db_default=Now())
     used = models.PositiveSmallIntegerField(default=0)

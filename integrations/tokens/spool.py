@@ -51,11 +51,22 @@ class Slot:
         _write(self.path, json.dumps(asdict(entry)).encode())
 
     def read(self) -> Entry | None:
-        """Returns the entry; None for a slot that is not filled."""
+        """Returns the entry; None for a slot that is not filled, or by another version of this software."""
         try:
-            return Entry(**json.loads(self.path.read_bytes()))
+            # What is left of the reserved bytes follows the entry if its writer was killed before it cut them off.
+            return Entry(**json.loads(self.path.read_bytes().rstrip(b"\0")))
         except (OSError, ValueError, TypeError):
             return None
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether it holds anything, readable or not."""
+        try:
+            return self.path.read_bytes().strip(b"\0") != b""
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
     def free(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -108,8 +119,14 @@ def delete_abandoned() -> None:
     """Deletes slots that a killed process has reserved and never filled."""
     for path in _folder().glob("*.json"):
         slot = Slot(path)
-        if slot.is_abandoned and slot.read() is None:
+        if slot.is_abandoned and not slot.is_filled:
             slot.free()
+
+
+def unreadable() -> list[Path]:
+    """Returns the files that hold something this version cannot read: it may be a newer version's, so they are kept."""
+    slots = [Slot(path) for path in sorted(_folder().glob("*.json"))]
+    return [slot.path for slot in slots if slot.read() is None and slot.is_filled]
 
 
 def _folder() -> Path:

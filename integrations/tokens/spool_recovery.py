@@ -5,6 +5,7 @@ Workers do so in every sweep. A host with web processes alone exchanges tokens, 
 
 import logging
 import threading
+from pathlib import Path
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
@@ -17,6 +18,8 @@ from integrations.tokens import spool, storage
 logger = logging.getLogger(__name__)
 
 INTERVAL = 5.0  # seconds
+# Files that this process has reported.
+_reported: set[Path] = set()
 
 
 def commit_spooled() -> int:
@@ -50,6 +53,10 @@ def commit_spooled() -> int:
         slot.free()
         done += 1
     spool.delete_abandoned()
+    for path in spool.unreadable():
+        if path not in _reported:
+            _reported.add(path)
+            logger.error("%s cannot be read by this version: a newer one may have written it. It is kept.", path)
     return done
 
 

@@ -8,8 +8,10 @@ import pytest
 from django.db import connection as database
 
 from accounts.models import Customer, User
+from integrations.calls import verdicts
 from integrations.models import Connection, State
 from integrations.models.connections import MOST_TESTS
+from integrations.tokens.proof import Verdict
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect, work
 from tests.support.troubled_connections import pass_time, state, work_until_idle
 
@@ -67,3 +69,38 @@ def test_presses_at_the_same_moment_are_counted_one_by_one(connected: Connection
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(press, range(3 * MOST_TESTS))) == MOST_TESTS
     work()
+
+
+def test_a_late_time_out_changes_nothing_that_was_found_out_since_its_call_began(connected: Connection) -> None:
+    late = Verdict(error_kind="timeout", duration=timedelta(seconds=15))
+    verdicts.record(connected, late)
+    assert state(connected) == State.CONNECTED, "it was proved ten milliseconds ago"
+
+    connected.move_to(State.NEEDS_RECONNECT, error_kind="refused", next_check_at=None)
+    verdicts.record(connected, late)
+    pass_time(timedelta(minutes=5))
+    verdicts.record(connected, late)
+    connected.refresh_from_db()
+    assert (connected.state, connected.error_kind) == (State.NEEDS_RECONNECT, "refused")
+
+    connected.move_to(State.CONNECTED)
+    pass_time(timedelta(minutes=5))
+    verdicts.record(connected, late)
+    assert state(connected) == State.TROUBLE
+
+
+def test_a_failure_does_not_overwrite_a_state_that_is_set_at_the_same_moment(
+    connected: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_time(timedelta(minutes=5))
+    outdated = verdicts._is_outdated
+
+    def overtaken(connection: Connection, verdict: Verdict) -> bool:
+        found = outdated(connection, verdict)
+        Connection.objects.get(pk=connection.pk).move_to(State.NEEDS_RECONNECT, error_kind="refused")
+        return found
+
+    monkeypatch.setattr(verdicts, "_is_outdated", overtaken)
+    verdicts.record(connected, Verdict(error_kind="timeout"))
+    connected.refresh_from_db()
+    assert (connected.state, connected.error_kind) == (State.NEEDS_RECONNECT, "refused")

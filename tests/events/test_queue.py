@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from integrations.background import jobs
+from integrations.calls import api_client
 from integrations.events import event_actions, handlers, queue, routing, verification
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, LookupLimit, backoff
@@ -82,6 +83,24 @@ def test_W6_real_inspections_do_not_count_against_the_limit(sandbox: Sandbox, co
         post(payload(f"Type_{number}"))
     work()
     assert Event.objects.filter(state=Event.State.DONE).count() == 25
+
+
+def test_W6_look_ups_under_way_do_not_count_against_the_limit(
+    sandbox: Sandbox, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = api_client.get(connection, f"inspections/{INSPECTION}")
+    under_way = verification.MOST_IN_A_WINDOW + 2
+    found: list[str] = []
+
+    def get_while_others_are_under_way(*_: Any) -> Any:
+        if len(found) + 1 < under_way:
+            found.append(INSPECTION)
+            verification.look_up(connection, INSPECTION)
+        return answer
+
+    monkeypatch.setattr(api_client, "get", get_while_others_are_under_way)
+    assert verification.look_up(connection, INSPECTION).status == 200
+    assert len(found) + 1 == under_way
 
 
 def test_W6_an_inspection_of_another_company_is_not_shown(

@@ -1,11 +1,13 @@
 """Rows R8, R9 and O10 of the score card: whoever else reads or writes, the newest token is the one in use."""
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,6 +212,34 @@ def test_what_another_database_has_left_in_the_folder_overwrites_nothing(
         assert kept(connected) == before
     finally:
         slot.free()
+
+
+@pytest.mark.parametrize(
+    "kept_bytes", [b'{"pair": 1, "of_a_newer_version": true}', b'{"pair": 1, "vers' + bytes(100)], ids=["newer", "cut"]
+)
+def test_what_this_version_cannot_read_stays_on_disk_and_is_reported_once(
+    kept_bytes: bytes, db: None, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.SPOOL_DIR = tmp_path
+    unknown, empty = spool.reserve(1, 1).path, spool.reserve(2, 1).path
+    unknown.write_bytes(kept_bytes)
+    for path in (unknown, empty):
+        os.utime(path, (0, 0))
+    for _ in range(3):
+        jobs.sweep()
+
+    assert unknown.read_bytes() == kept_bytes
+    assert not empty.exists()
+    assert caplog.text.count("cannot be read by this version") == 1
+
+
+def test_an_entry_whose_writer_was_killed_before_it_was_cut_off_is_read(settings: Settings, tmp_path: Path) -> None:
+    settings.SPOOL_DIR = tmp_path
+    slot = spool.reserve(1, 1)
+    entry = spool.Entry(1, 1, "code", "sealed", "sealed", "key", "abcdef", 0)
+    slot.fill(entry)
+    slot.path.write_bytes(slot.path.read_bytes() + bytes(100))
+    assert slot.read() == entry
 
 
 def test_O10_after_yesterdays_backup_every_stale_connection_is_named_and_the_others_work(
