@@ -2,8 +2,9 @@
 
 import pytest
 
+from accounts.models import User
 from integrations.background import jobs
-from integrations.events import duplicates, parked, routing
+from integrations.events import duplicates, parked, routing, webhook_addresses
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, Sandbox, work
@@ -26,6 +27,29 @@ def test_W16_a_flood_about_nobody_is_kept_up_to_a_cap(
     assert kept.count() == 50
     assert set(kept.values_list("type", flat=True)) == {f"Flood_{number}" for number in range(20, 70)}
     assert [happening.type for happening in handled] == ["Real"]
+
+
+def test_W16_a_flood_pushes_out_only_its_own(
+    connection: Connection, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "MOST_PARKED", 30)
+    monkeypatch.setattr(parked, "BATCH", 20)
+    deliver(*(payload(f"Early_{number}", iCompanyID=424242) for number in range(5)), b"rubbish")
+    own = webhook_addresses.issue(connection, by=alice)
+    for number in range(60):
+        post(payload(f"Flood_{number}", iCompanyID=434343), own)
+        if number < 40:
+            post(b"rubbish %d" % number, own)
+    work()
+    jobs.sweep()
+
+    kept = Delivery.objects.parked()
+    assert kept.filter(company_id="424242").count() == 5
+    assert kept.filter(connection=None, state=Delivery.State.QUARANTINED).count() == 1
+    assert set(kept.filter(company_id="434343").values_list("type", flat=True)) == {
+        f"Flood_{number}" for number in range(48, 60)
+    }
+    assert kept.count() == 30
 
 
 def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_spares_the_others(
