@@ -272,6 +272,9 @@ SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
 SNAPINSPECT_SIGN_IN_FIELD = text("SNAPINSPECT_SIGN_IN_FIELD").strip()
 if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", SNAPINSPECT_SIGN_IN_FIELD):
     raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD is the name of one member of /user's answer, like iUserID.")
+if SNAPINSPECT_SIGN_IN_FIELD and not SNAPINSPECT_EXCHANGE_ON_CONNECT:
+    # Tokens in a browser's history would stay valid, and who finds them could sign in with them.
+    raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD needs SNAPINSPECT_EXCHANGE_ON_CONNECT.")
 EVENT_HANDLERS = comma_list("EVENT_HANDLERS", default=[])
 
 try:

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from integrations.background.agenda import Agenda, Job, isolated
 from integrations.calls import health_check
-from integrations.connecting import completion, disconnection, sign_in
+from integrations.connecting import completion, disconnection, sign_in, unused_pairs
 from integrations.events import parked, queue, recovery, replays, routing
 from integrations.models import (
     Connection,
@@ -64,6 +64,7 @@ JOBS = [
     Job(lambda: Replay.objects.running().order_by("pk"), replays.step),
     # Somebody waits for this page; and a pair that becomes a connection's candidate here is due right below.
     Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.process),
+    Job(lambda: GuestTokenPair.objects.due_to_revoke().order_by("next_try_at"), unused_pairs.revoke),
     Job(lambda: TokenPair.objects.interrupted().order_by("next_try_at"), renewal.resume),
     Job(lambda: TokenPair.objects.due().order_by("next_try_at"), completion.finish),
     Job(lambda: Connection.objects.due_for_check().order_by("next_check_at"), health_check.routine_check),

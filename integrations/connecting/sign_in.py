@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -61,8 +61,9 @@ def find_linked_user(vendor_user_id: str) -> User | None:
 
 def delete_old_attempts() -> None:
     """Deletes attempts to link or sign in, with their guest pairs, KEPT after they were issued."""
-    ConnectAttempt.objects.exclude(purpose=Purpose.CONNECT).filter(
-        Q(guest_pair=None) | Q(guest_pair__sealed_refresh=b""), issued_at__lt=Now() - KEPT
+    stored = GuestTokenPair.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b"")
+    ConnectAttempt.objects.exclude(purpose=Purpose.CONNECT).exclude(Exists(stored)).filter(
+        issued_at__lt=Now() - KEPT
     ).delete()
 
 

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from accounts.models import Customer, User
 from integrations.models.connections import Connection
+from integrations.models.token_pairs import TokenPair
 
 
 class Purpose(models.TextChoices):
@@ -35,6 +36,8 @@ class ConnectAttempt(models.Model):
     issued_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=30, blank=True)
+    # Of the access token that this attempt brought to a connection or to a sign-in.
+    fingerprint = models.CharField(max_length=TokenPair.FINGERPRINT_LENGTH, blank=True, db_default="", default="")
 
     class Meta:
         ordering = ["-pk"]

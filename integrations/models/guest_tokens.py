@@ -45,16 +45,26 @@ class SignInOutcome(models.TextChoices):
 
 class GuestTokenPairQuerySet(models.QuerySet["GuestTokenPair"]):
     def due(self) -> Self:
-        """Unleased rows that still hold a pair, whose next step may be taken now."""
+        """Unleased rows that tell who somebody is, and whose next step may be taken now."""
+        return self._held().filter(to_revoke=False)
+
+    def due_to_revoke(self) -> Self:
+        """Unleased rows whose pair is to be revoked now."""
+        return self._held().filter(to_revoke=True)
+
+    def _held(self) -> Self:
         return self.filter(UNLEASED, next_try_at__lte=Now()).exclude(sealed_refresh=b"")
 
     def recent(self) -> Self:
         """Rows that a browser may still be waiting for."""
-        return self.filter(received_at__gt=Now() - ConnectAttempt.LIFETIME)
+        return self.filter(to_revoke=False, received_at__gt=Now() - ConnectAttempt.LIFETIME)
 
 
 class GuestTokenPair(models.Model):
     """The token pair of somebody who links their SnapInspect user, or signs in with it, until `/user` tells who it is.
+
+    With `to_revoke`, a pair that came back for a state of ours and is used for nothing, until it is revoked: it still
+    stands in the browser's history.
 
     Written by `integrations.tokens.guest_tokens` as long as it holds a pair.
     """
@@ -63,6 +73,7 @@ class GuestTokenPair(models.Model):
     GIVE_UP_AFTER = timedelta(minutes=1)
 
     attempt = models.OneToOneField(ConnectAttempt, on_delete=models.CASCADE, related_name="guest_pair")
+    to_revoke = models.BooleanField(db_default=False, default=False)
     # A part of the key context of the pair: random, so that no other row ever has it.
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     sealed_access = models.BinaryField()

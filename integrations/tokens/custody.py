@@ -27,6 +27,7 @@ def receive(attempt: ConnectAttempt, received: token_pair.TokenPair) -> Connecti
 
     Runs in the caller's transaction, together with the redemption of the state.
     """
+    ConnectAttempt.objects.filter(pk=attempt.pk).update(fingerprint=token_pair.fingerprint(received.access))
     if attempt.connection is None:
         connection = Connection.objects.create(customer=attempt.for_customer, connected_by=attempt.user)
         TokenPair.objects.create(

@@ -17,7 +17,7 @@ from accounts import audit
 from accounts.access import MAY_CONNECT, current_user, customer_for, may_connect_now
 from accounts.models import Customer, User
 from integrations import wording
-from integrations.connecting import completion, oauth_state
+from integrations.connecting import completion, oauth_state, unused_pairs
 from integrations.models import ConnectAttempt, Connection, Purpose
 from integrations.snapinspect import authorization
 from integrations.tokens import custody, lease
@@ -68,14 +68,17 @@ def callback(request: HttpRequest) -> HttpResponse:
     if begun is not None and begun.purpose != Purpose.CONNECT:
         return sign_in.finish_callback(request, came, begun)
     if not isinstance(request.user, User):
-        return _refuse_signed_out(begun)
+        return _refuse_signed_out(begun, came)
     user = request.user
 
     with transaction.atomic():
         attempt, refusal = oauth_state.redeem(came.state, session_key=request.session.session_key, user=user)
         if attempt is None or refusal is not None:
+            if attempt is not None:
+                unused_pairs.keep(attempt, came.pair)
             return _refuse(request, user, attempt, refusal or oauth_state.Refusal.UNKNOWN)
         if not may_connect_now(user, attempt.for_customer):
+            unused_pairs.keep(attempt, came.pair)
             return _end(attempt, "not-allowed")
         if came.pair is None:
             return _return_without_tokens(request, attempt, came.problem or "no_token")
@@ -125,11 +128,12 @@ def _query(request: HttpRequest) -> str:
     return str(sealed.reveal()) if sealed is not None else ""
 
 
-def _refuse_signed_out(attempt: ConnectAttempt | None) -> HttpResponse:
+def _refuse_signed_out(attempt: ConnectAttempt | None, came: authorization.AuthorizationResponse) -> HttpResponse:
     """Without a session nothing is used up: a link scanner must not end what the person is about to finish."""
     if attempt is not None:
         # Only for a state that we issued, and once for each: strangers cannot fill the audit trail.
         _note_once(attempt, "signed-out", actor=None)
+        unused_pairs.keep(attempt, came.pair, may_still_be_used=True)
     return redirect_from_callback(reverse("connect_ended", args=["signed-out"]))
 
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts import audit, external_sign_in
 from accounts.models import User
 from integrations import wording
-from integrations.connecting import oauth_state, sign_in
+from integrations.connecting import oauth_state, sign_in, unused_pairs
 from integrations.models import ConnectAttempt, Purpose, SignInOutcome
 from integrations.snapinspect.authorization import AuthorizationResponse
 from integrations.tokens import guest_tokens
@@ -53,11 +53,13 @@ def finish_callback(request: HttpRequest, came: AuthorizationResponse, attempt: 
     key = request.session.session_key
     if key is None or (user is None and attempt.user is not None):
         # Without the session nothing is used up: a link scanner must not end what the person is about to finish.
+        unused_pairs.keep(attempt, came.pair, may_still_be_used=True)
         return _end(attempt, "signed-out", actor=None)
 
     with transaction.atomic():
         _, refusal = oauth_state.redeem(came.state, session_key=key, user=user)
         if refusal is not None:
+            unused_pairs.keep(attempt, came.pair)
             return _end(attempt, "used" if refusal == oauth_state.Refusal.USED else refusal, actor=user)
         if came.pair is None:
             ending = "declined" if came.problem == "declined" else "garbled"
@@ -103,7 +105,7 @@ def _not_signed_in(request: HttpRequest, ending: str) -> HttpResponse:
 
 
 def _end(attempt: ConnectAttempt, ending: str, *, actor: User | None) -> HttpResponse:
-    """Records how a return ended that brought no tokens."""
+    """Records how a return ended whose tokens are not used."""
     is_new = ConnectAttempt.objects.filter(pk=attempt.pk, outcome="").update(outcome=ending) == 1
     # Anybody may begin a sign-in: coming back with it again and again must not fill the audit trail.
     if is_new or actor or attempt.user:

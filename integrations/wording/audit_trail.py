@@ -15,6 +15,7 @@ ACTIVITY = {
     "connect.other-person": "Somebody else opened the link from SnapInspect",
     "connect.not-allowed": "Came back from SnapInspect without the right to connect any more",
     "connect.signed-out": "The link from SnapInspect was opened without being signed in",
+    "connect.unused_ended": "What came back from SnapInspect and was not used was ended there",
     "connect.other_company": "Came back with another company than before; nothing was changed",
     "connect.other_company_added": "The other company was added",
     "connect.other_company_dropped": "The other company was not added",

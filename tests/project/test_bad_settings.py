@@ -77,6 +77,12 @@ def test_one_half_of_the_client_credentials_is_refused(missing: str) -> None:
     assert_one_line_about(missing, start(*MANAGE, "check", **{missing: ""}))
 
 
+def test_signing_in_with_snapinspect_needs_the_exchange_of_what_travelled() -> None:
+    finished = start(*MANAGE, "check", SNAPINSPECT_SIGN_IN_FIELD="iUserID", SNAPINSPECT_EXCHANGE_ON_CONNECT="false")
+
+    assert_one_line_about("SNAPINSPECT_SIGN_IN_FIELD", finished)
+
+
 @pytest.mark.parametrize("key", [STANDARD, URL_SAFE], ids=["standard", "URL-safe"])
 def test_H1_the_key_of_the_tokens_must_not_be_django_s_key(key: str) -> None:
     finished = start(*MANAGE, "check", SECRET_KEY=STANDARD, TOKEN_ENCRYPTION_KEYS=key)
