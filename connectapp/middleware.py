@@ -1,8 +1,11 @@
 import re
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
+from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -37,8 +40,13 @@ class DatabaseDeadline(MiddlewareMixin):
     """Gives each statement of a request a deadline: a database that hangs must not take every thread."""
 
     def process_request(self, request: HttpRequest) -> None:
-        # Not reset: a streamed answer is read after the request has ended.
         postgresql.deadline.set(postgresql.OF_REQUESTS)
+
+
+@receiver(request_finished)
+def end_deadline(**_: Any) -> None:
+    """A streamed answer has been read by now; what this thread does next is no request."""
+    postgresql.deadline.set(None)
 
 
 class MonitoringEndpoints(MiddlewareMixin):
