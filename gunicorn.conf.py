@@ -29,12 +29,13 @@ host = os.environ.get("BIND", "127.0.0.1")
 bind = f"{f'[{host}]' if ':' in host else host}:{number('PORT', 8000)}"
 workers = number("WEB_WORKERS", 2)
 threads = number("WEB_THREADS", settings.WEB_THREADS)
-worker_class = "gthread"
+# Threads, and a page for an address that is too long.
+worker_class = "connectapp.gunicorn_worker.Worker"
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-# The callback's query holds two tokens. gunicorn takes 8,190 at most, and answers more with a bare 414: the app has a
-# page for it.
+# The callback's query holds two tokens; gunicorn alone takes 8,190 at most. Up to this, the app itself says that an
+# address is too long, beyond it the worker.
 message.MAX_REQUEST_LINE = limit_request_line = 2 * MAX_QUERY
 # Which scheme a request came by is Django's to judge (SECURE_PROXY_SSL_HEADER, TRUSTED_PROXIES), not gunicorn's.
 secure_scheme_headers: dict[str, str] = {}

@@ -3,13 +3,20 @@
 //   <button type="button" data-copy="#id">   copies that element's text or value, and says so
 //   <div data-live hx-get="…">               is reloaded, but not in a hidden tab or while its text is selected; the
 //                                            scroll position stays; a failed request shows [data-live-trouble]
-// It removes tokens from the URL's fragment, which no server sees, should SnapInspect ever send them there.
+// It removes tokens from the URL's fragment, which no server sees, should SnapInspect ever send them there, and says so.
 // It also sets the time zone cookie that accounts/middleware.py reads.
 (() => {
   "use strict";
 
   if (/[#&](access|refresh)_token=/i.test(location.hash)) {
     history.replaceState(history.state, "", location.pathname + location.search);
+    const notice = document.createElement("p");
+    notice.className = "alert alert-warning";
+    notice.setAttribute("role", "status");
+    notice.textContent =
+      "SnapInspect put its answer into a part of the address that this app never gets, so nothing was saved. It was" +
+      " removed from the address. Please start again; if it happens again, tell the people who run this app.";
+    document.querySelector("main")?.prepend(notice);
   }
 
   const REFRESH_MS = 30_000;

@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes
 from requests_oauthlib.oauth2_session import OAuth2Session
 
 from integrations.snapinspect import safe_urls
-from integrations.snapinspect.token_pair import TokenPair, is_token
+from integrations.snapinspect.token_pair import LONGEST_TOKEN, TokenPair, is_token
 
-# Characters: two tokens of 5 kB each, and what belongs to them. nginx and gunicorn let twice as much through, so that
+# Characters: two of the longest tokens, and what belongs to them. nginx and gunicorn let twice as much through, so that
 # whoever sends more gets a page of ours.
-MAX_QUERY = 16_000
+MAX_QUERY = 2 * LONGEST_TOKEN + 4000
 MAX_PARAMETERS = 50
 _STATE = re.compile(r"[\x21-\x7e]{1,512}")
 _SINGLE = ("access_token", "token_type", "state", "refresh_token")

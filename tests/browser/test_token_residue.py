@@ -121,5 +121,7 @@ def test_C11_connecting_linking_and_signing_in_leave_no_token_in_the_browser(
 def test_tokens_behind_a_hash_leave_the_address_bar(watched: Watched, running_app: RunningApp) -> None:
     watched.page.goto(f"{running_app.url}connect/callback/?state=x#access_token=behind-a-hash&refresh_token=too")
     expect(watched.page.locator("h1")).to_contain_text("You are not signed in")
+    notice = watched.page.get_by_role("status").filter(has_text="removed from the address")
+    expect(notice).to_contain_text("start again")
     told = watched.context.new_cdp_session(watched.page).send("Page.getNavigationHistory")["entries"]
     assert "behind-a-hash" not in watched.page.url + str([entry["url"] for entry in told])

@@ -66,6 +66,14 @@ def test_C9_beyond_the_limit_the_answer_is_a_page_of_ours(running_app: RunningAp
     assert "could not be read" in visitor.get("connect/ended/garbled/").text
 
 
+@pytest.mark.parametrize("length", [2 * authorization.MAX_QUERY, 100_000, 500_000])
+def test_C9_what_gunicorn_itself_refuses_is_told_in_words(running_app: RunningApp, length: int) -> None:
+    answer = requests.get(f"{running_app.url}connect/callback/?access_token={'x' * length}", timeout=30)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (414, "no-store")
+    assert "This address is too long" in answer.text and "start again" in answer.text
+    assert running_app.visitor().get("").status_code in {200, 302}, "it goes on serving"
+
+
 @pytest.mark.slow
 def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work(running_app: RunningApp) -> None:
     visitor = running_app.visitor().sign_up()

@@ -9,6 +9,7 @@ from django.conf import settings
 from connectapp.redaction import redact
 from integrations import webhooks
 from integrations.operations import retention
+from integrations.snapinspect import authorization, token_pair
 from tests.support.running_app import ROOT
 
 pytestmark = pytest.mark.once
@@ -38,7 +39,10 @@ def test_the_proxy_takes_request_lines_and_keeps_connections_as_gunicorn_does() 
     (line,) = sizes("large_client_header_buffers")
     times = dict(re.findall(r"^ *(keepalive_timeout|proxy_read_timeout) +(\d+)s;", NGINX, re.MULTILINE))
 
-    assert line >= GUNICORN["limit_request_line"]
+    assert line >= GUNICORN["limit_request_line"] > authorization.MAX_QUERY > 2 * token_pair.LONGEST_TOKEN
+    guide = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"request lines of {GUNICORN['limit_request_line']:,} bytes" in guide
+    assert f"the app reads {authorization.MAX_QUERY:,} characters" in guide
     assert int(times["keepalive_timeout"]) < GUNICORN["keepalive"]
     assert int(times["proxy_read_timeout"]) == GUNICORN["timeout"]
 
