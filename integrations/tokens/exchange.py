@@ -17,7 +17,7 @@ from integrations.tokens.lease import LeasedPair, NoDiskSpace
 logger = logging.getLogger(__name__)
 
 MAX_SENDS = 2
-# Refusals of an exchange that are told from a lost answer.
+# Refusals of an exchange that are told from a lost answer: without a reason, and with one.
 REFUSALS = frozenset({"exchange_rejected", "grant_refused"})
 
 
@@ -88,7 +88,8 @@ def resolve(leased: LeasedPair) -> Result:
         return Result(Outcome.UNKNOWN, verdict.error_kind, verdict.retry_after)
     if leased.pair.exchange_sends < MAX_SENDS:
         return exchange(leased)
-    return Result(Outcome.DEAD, leased.pair.error_kind if leased.pair.error_kind in REFUSALS else "exchange_lost")
+    known = leased.pair.error_kind in {*REFUSALS, "many_refused"}
+    return Result(Outcome.DEAD, leased.pair.error_kind if known else "exchange_lost")
 
 
 def of_working_pair(result: Result) -> Result:

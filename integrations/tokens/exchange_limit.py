@@ -56,10 +56,15 @@ def release(connection: Connection) -> None:
 
 
 def note_accepted(connection: Connection) -> None:
-    """Records that SnapInspect accepts this connection's token. Ends the limit when nobody is refused any more."""
+    """Records that SnapInspect accepts this connection's token."""
     mine = Connection.objects.filter(pk=connection.pk)
     marked = mine.exclude(refused_at=None, exchange_pending_since=None)
     marked.update(refused_at=None, exchange_pending_since=None, proved_at=Now())
+    end_if_over()
+
+
+def end_if_over() -> None:
+    """Ends the limit when no connection that is *Having trouble* is refused any more."""
     if not is_limiting() or Connection.objects.filter(state=State.TROUBLE, refused_at__isnull=False).exists():
         return
     if _status().exclude(limited_since=None).update(limited_since=None) == 1:

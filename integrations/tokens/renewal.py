@@ -189,11 +189,11 @@ def _ask_person_unless_outage(leased: LeasedPair, error_kind: str) -> None:
             return exchange_limit.note_accepted(connection)
         if not verdict.refused:
             return _try_later(leased, verdict.error_kind, verdict.retry_after)
-        if leased.pair.error_kind == "many_refused" and leased.pair.exchange_sent_at is not None:
+        if error_kind == "many_refused":
             # While SnapInspect refused everybody it refused this exchange too, which proves nothing: once more.
             exchange.clear_journal(leased)
             return _apply(leased, exchange.exchange(leased))
-    return _needs_person(leased, error_kind)
+    return _needs_person(leased, "token_refused" if error_kind == "many_refused" else error_kind)
 
 
 def _in_trouble_for(connection: Connection, at_least: timedelta) -> bool:
@@ -236,4 +236,5 @@ def _needs_person(leased: LeasedPair, error_kind: str) -> None:
                 fingerprint=leased.pair.fingerprint,
             )
         connection.move_to(State.NEEDS_RECONNECT, error_kind=error_kind, next_check_at=Now() + again)
+    exchange_limit.end_if_over()
     raise NotRenewed(error_kind, needs_person=True)
