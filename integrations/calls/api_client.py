@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from integrations.calls import limits, verdicts
 from integrations.models import Connection
+from integrations.snapinspect import error_answers
 from integrations.snapinspect.client import Answer, Client, RawAnswer
 from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
 from integrations.tokens import custody, proof, renewal
@@ -53,7 +54,8 @@ def get(connection: Connection, path: str) -> Answer:
             renewal.renew(connection, refused=in_use)
         client, in_use = custody.client_and_pair(connection)
         answer = client.get(path)
-        custody.mark_proved(in_use)
+        if error_answers.has_content(answer.json):
+            custody.mark_proved(in_use)
         return answer
 
 
@@ -67,7 +69,7 @@ def get_raw(connection: Connection, path: str) -> RawAnswer:
         return client.get_raw(path, deadline=PERSON_WAITS_SECONDS, max_bytes=PERSON_WAITS_BYTES)
 
     with _as_no_answer(connection), limits.slot(connection.pk):
-        return _renewing(connection, call, refused=lambda it: it.status == 401, proved=lambda it: it.status < 300)
+        return _renewing(connection, call, refused=_is_refused, proved=_is_proof)
 
 
 def peek(connection: Connection, path: str) -> Answer:
@@ -85,13 +87,25 @@ def ask_user(connection: Connection) -> Verdict:
 
     Raises NotRenewed, NoTokens, CannotUnseal.
     """
-    return _renewing(connection, proof.check, refused=lambda it: it.refused, proved=lambda it: it.profile is not None)
+
+    def check(client: Client) -> Verdict:
+        return proof.check(client, company_id=connection.company_id)
+
+    return _renewing(connection, check, refused=lambda it: it.refused, proved=lambda it: it.profile is not None)
 
 
 def peek_user(connection: Connection) -> Verdict:
     """Like `ask_user`, for a person who only looks: nothing is renewed. Raises Busy, NoTokens, CannotUnseal."""
     with limits.slot(connection.pk):
-        return proof.check(custody.client_for(connection))
+        return proof.check(custody.client_for(connection), company_id=connection.company_id)
+
+
+def _is_refused(answer: RawAnswer) -> bool:
+    return answer.status == 401 or answer.reported_kind == "token_refused"
+
+
+def _is_proof(answer: RawAnswer) -> bool:
+    return answer.status < 300 and not answer.reported_kind and error_answers.has_content(answer.json)
 
 
 def _renewing(

@@ -26,7 +26,7 @@ def ask(connection: Connection, path: str, *, by: User) -> ExplorerCall:
     except api_client.NoAnswer as no:
         call.error_kind, call.status = no.error_kind, no.status
     else:
-        call.status, call.size = answer.status, answer.size
+        call.error_kind, call.status, call.size = answer.reported_kind, answer.status, answer.size
         call.duration = timedelta(seconds=answer.seconds)
     with transaction.atomic():
         call.save()

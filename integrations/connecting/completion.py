@@ -113,7 +113,7 @@ def _step(held: lease.LeasedPair) -> bool:
 
 
 def _prove(held: lease.LeasedPair) -> bool:
-    verdict = proof.check(held.client())
+    verdict = proof.check(held.client(), company_id=held.company_id)
     if verdict.refused:
         fresh = TokenPair.objects.filter(pk=held.pair.pk, exchanged_at__gt=Now() - renewal.REFUSAL_GRACE)
         if fresh.exists():

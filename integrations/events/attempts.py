@@ -5,7 +5,8 @@ What a look-up shows decides:
     the inspection    the event is verified, and its content kept
     another company   the event is unmatched: the API says whose an inspection is, not a webhook's body
     the same again    an event that may be a repetition (see `routing`) joins the one it repeats
-    a refusal         counts as an attempt; after MOST_REFUSALS the event fails: guessed IDs must cost little
+    not found         counts as an attempt; after MOST_REFUSALS the event fails: guessed IDs must cost little
+    another refusal   counts as an attempt, if SnapInspect accepts the token; else it is an outage
     no answer         an outage: it counts as no attempt, and the queue pauses. But if other events of the queue have
                       succeeded since this one failed like this, the event itself is the cause, and the attempt counts
 """
@@ -67,7 +68,7 @@ def attempt(
     if can_look_up:
         renew_lease()
         try:
-            seen = verification.look_up(connection, event.inspection_id)
+            seen = verification.look_up(connection, event.inspection_id, renew_lease=renew_lease)
         except verification.LookupFailed as failure:
             return _look_up_failed(event, failure)
         if seen.company and connection.company_id and seen.company != connection.company_id:
@@ -123,13 +124,13 @@ def _look_up_failed(event: Event, failure: verification.LookupFailed) -> Outcome
         outcome.pause = verification.WINDOW
     elif isinstance(failure, verification.NoAccess):
         outcome.pause = PAUSE_WITHOUT_ACCESS
-    elif isinstance(failure, verification.Outage) and (failure.kind in NEVER_BY_EVENT or not _is_the_cause(event)):
+    elif isinstance(failure, verification.Outage) and not _is_the_cause(event, failure):
         pauses = EventQueue.objects.values_list("pauses", flat=True).get(pk=event.connection_id)
         outcome.pause = backoff.wait_after_outage(pauses, failure.retry_after)
     if outcome.pause is not None:
         outcome.retry_in = outcome.pause
         return outcome
-    _retry_or_fail(event, outcome, MOST_REFUSALS if isinstance(failure, verification.Refused) else Event.MOST_ATTEMPTS)
+    _retry_or_fail(event, outcome, MOST_REFUSALS if isinstance(failure, verification.NotFound) else Event.MOST_ATTEMPTS)
     return outcome
 
 
@@ -139,8 +140,10 @@ def _retry_or_fail(event: Event, outcome: Outcome, most: int) -> None:
     outcome.state = Event.State.FAILED if event.attempts + 1 >= most else Event.State.RETRYING
 
 
-def _is_the_cause(event: Event) -> bool:
+def _is_the_cause(event: Event, failure: verification.Outage) -> bool:
     """Whether it has failed before, and other events of its queue have succeeded since."""
+    if failure.kind in NEVER_BY_EVENT or isinstance(failure, verification.AccountOutage):
+        return False
     failed_at = event.timeline.exclude(error_kind="").order_by("-pk").values_list("at", flat=True).first()
     return failed_at is not None and EventQueue.objects.filter(pk=event.connection_id, fine_at__gt=failed_at).exists()
 

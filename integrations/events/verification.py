@@ -1,11 +1,16 @@
 """Looks an inspection up with the customer's own token, since a webhook's body proves nothing.
 
+An answer without the inspection may be about this inspection alone, or about the whole account: maintenance pages come
+with any status. Unless it says "not found", `/user` is asked with the same token. If that works, the answer is about
+this inspection; if not, it is an outage.
+
 Failed look-ups are limited per customer: MOST_IN_A_WINDOW in any window of WINDOW, so that any minute, which touches at
 most six windows, has at most sixty, and those that are under way when the limit is reached: one for each connection at
 most. Guessed IDs cost little; real inspections, outages and look-ups under way count for nothing.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,15 +18,19 @@ from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 
-from integrations.calls import api_client
+from integrations.calls import api_client, health_check
+from integrations.calls.api_client import NoAnswer
 from integrations.models import Connection, Event, LookupLimit
-from integrations.snapinspect import inspection_content
+from integrations.snapinspect import error_answers, inspection_content
+from integrations.snapinspect.client import Answer
 from integrations.snapinspect.json_answers import Json
 
 WINDOW = timedelta(seconds=12)
 MOST_IN_A_WINDOW = 10
-# Answers without an inspection that say nothing about the API as a whole.
-_GARBLED = frozenset({"not_json", "not_text", "too_large", "wrong_shape"})
+# An answer came, and no inspection in it. They have no HTTP status, or 2xx.
+_GARBLED = frozenset({
+    "not_json", "not_text", "too_large", "wrong_shape", "reported_failure", "no_inspection", "other_inspection",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +55,20 @@ class LookupFailed(Exception):
         self.retry_after = retry_after
 
 
+class NotFound(LookupFailed):
+    """SnapInspect knows no such inspection of this customer."""
+
+
 class Refused(LookupFailed):
-    """SnapInspect knows no such inspection of this customer, or answers something unreadable."""
+    """SnapInspect accepts the token and does not hand out this inspection."""
 
 
 class Outage(LookupFailed):
     """SnapInspect does not answer: no event of this connection should be tried for a while."""
+
+
+class AccountOutage(Outage):
+    """SnapInspect does not answer `/user` either: no event is the cause."""
 
 
 class NoAccess(LookupFailed):
@@ -66,24 +83,55 @@ def can_look_up(inspection_id: str) -> bool:
     return bool(inspection_id and settings.SNAPINSPECT_INSPECTION_PATH)
 
 
-def look_up(connection: Connection, inspection_id: str) -> LookupResult:
+def look_up(connection: Connection, inspection_id: str, *, renew_lease: Callable[[], None]) -> LookupResult:
     """The inspection as it is now, or the content we have where SnapInspect's answer has an older time of change.
 
-    Raises LookupFailed.
+    renew_lease: called before `/user` is asked. Raises LookupFailed.
     """
     path = settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id)
     if _is_limited(connection.customer_id):
         raise LimitReached("too_many_misses")
     try:
-        answer = api_client.get(connection, path)
-    except api_client.NoAnswer as no:
-        if no.error_kind in _GARBLED or (no.status is not None and not no.is_outage):
+        answer = _inspection(connection, path, inspection_id)
+    except NoAnswer as no:
+        failure = _failure(connection, no, renew_lease)
+        if isinstance(failure, NotFound | Refused):
             _count_failure(connection.customer_id)
-            raise Refused(no.error_kind, no.status) from None
-        raise (Outage if no.is_outage else NoAccess)(no.error_kind, no.status, no.retry_after) from None
+        raise failure from None
     text, sha256 = inspection_content.canonical(answer.json)
     seen = LookupResult(answer.json, text, sha256, inspection_content.company_of(answer.json), answer.status)
     return _newer_of(seen, connection, inspection_id)
+
+
+def _inspection(connection: Connection, path: str, inspection_id: str) -> Answer:
+    """The answer, if it is an inspection and does not name another one. Raises NoAnswer."""
+    answer = api_client.get(connection, path)
+    named = inspection_content.inspections_of(answer.json)
+    kind = ""
+    if not isinstance(answer.json, dict) or not error_answers.content(answer.json):
+        kind = "no_inspection"
+    elif error_answers.problem(answer.json, is_identified=bool(named)):
+        kind = "reported_failure"
+    elif named and inspection_id not in named:
+        kind = "other_inspection"
+    if kind:
+        raise NoAnswer(kind, is_outage=False, status=answer.status)
+    return answer
+
+
+def _failure(connection: Connection, no: NoAnswer, renew_lease: Callable[[], None]) -> LookupFailed:
+    """What a look-up without an inspection means."""
+    if no.error_kind == "not_found":
+        return NotFound(no.error_kind, no.status)
+    if no.error_kind not in _GARBLED and (no.status is None or no.is_outage):
+        return (Outage if no.is_outage else NoAccess)(no.error_kind, no.status, no.retry_after)
+    renew_lease()
+    verdict = health_check.check(connection)
+    if verdict.profile is not None:
+        return Refused(no.error_kind, no.status)
+    if verdict.refused or verdict.error_kind == "nothing_kept":
+        return NoAccess(verdict.error_kind)
+    return AccountOutage(verdict.error_kind, retry_after=verdict.retry_after)
 
 
 def last_known(connection_id: int, inspection_id: str) -> Event | None:

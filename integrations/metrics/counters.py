@@ -32,7 +32,7 @@ except ImportError:  # an extra, see pyproject.toml
 
 logger = logging.getLogger(__name__)
 
-OUTCOMES = sorted({"ok", *SENTENCES} - {"outside_base", "insecure"})
+OUTCOMES = sorted({"ok", *SENTENCES} - {"outside_base", "insecure", "reported_failure", "no_account", "other_account"})
 TRIES = ("done", "failed", "joined", "retrying", "unmatched")
 DOOR = ("200", "400", "404", "405", "413", "503")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)

@@ -13,8 +13,8 @@ from typing import Final
 from requests import PreparedRequest, Request
 from requests_oauthlib.oauth2_auth import OAuth2
 
-from integrations.snapinspect import json_answers, profile, safe_urls, transport
-from integrations.snapinspect.errors import BadPath, Garbled, SnapInspectError, Unreachable
+from integrations.snapinspect import error_answers, json_answers, profile, safe_urls, transport
+from integrations.snapinspect.errors import BadPath, Garbled, SnapInspectError, TokenRefused, Unreachable
 from integrations.snapinspect.json_answers import Json
 from integrations.snapinspect.token_pair import NotSerializable, fingerprint, is_token
 
@@ -48,6 +48,12 @@ class RawAnswer:
     text: str = field(repr=False)
     size: int
     is_cut: bool
+
+    @property
+    def reported_kind(self) -> str:
+        """The kind of error that an answer with status 2xx reports; empty for none, and for other answers."""
+        problem = error_answers.problem(self.json) if 200 <= self.status < 300 else ""
+        return {"": "", "unauthorized": "token_refused", "failed": "reported_failure"}[problem]
 
 
 class Client(NotSerializable):
@@ -87,8 +93,17 @@ class Client(NotSerializable):
         return f"<Client {fingerprint(self._token)}>"
 
     def user(self, *, deadline: float | None = None) -> profile.Profile:
-        """Returns who the token belongs to. Raises what `get` raises, and Garbled when the answer is about nobody."""
-        return profile.read_user(self.get("user", deadline=deadline).json)
+        """Returns who the token belongs to. Raises what `get` raises, and Garbled("no_account") for other answers.
+
+        deadline: seconds, retries included; None for the client's own.
+        """
+        try:
+            answer = self._get("user", deadline=deadline).json
+        except Garbled as garbled:
+            if garbled.kind != "not_json":
+                raise
+            answer = None
+        return profile.read_user(answer)
 
     def get(self, path: str, *, deadline: float | None = None, max_bytes: int = transport.MAX_BYTES) -> Answer:
         """Returns the JSON at `path` (below the base, a query allowed).
@@ -96,8 +111,19 @@ class Client(NotSerializable):
         deadline: seconds, retries included; None for the client's own. max_bytes: of the answer.
 
         Outages are retried, at most MAX_TRIES times and within the deadline. Raises BadPath, Unreachable, Refused,
-        TokenRefused (at once: a 401 is never retried here) or Garbled.
+        TokenRefused (at once: a 401 is never retried here) or Garbled. An object that reports a failure instead of data
+        (see `error_answers`) is TokenRefused or Garbled, too.
         """
+        answer = self._get(path, deadline=deadline, max_bytes=max_bytes)
+        problem = error_answers.problem(answer.json)
+        if problem == "unauthorized":
+            raise TokenRefused("token_refused", status=answer.status)
+        if problem:
+            raise Garbled("reported_failure")
+        return answer
+
+    def _get(self, path: str, *, deadline: float | None = None, max_bytes: int = transport.MAX_BYTES) -> Answer:
+        """Returns the JSON at `path`, whatever it says."""
         request = self._signed(path)
         give_up = time.monotonic() + (self._deadline if deadline is None else deadline)
         tries = 0

@@ -3,8 +3,10 @@
     SnapInspectError
     ├── Unreachable    no usable answer   dns connect tls timeout cut server_error too_many_requests
     ├── Refused        rejected           forbidden not_found refused redirect exchange_refused grant_refused
-    ├── TokenRefused   401                token_refused
-    ├── Garbled        not as documented  not_json not_text too_large wrong_shape
+    ├── TokenRefused   401, or 2xx and a body that says the same
+    │                                     token_refused
+    ├── Garbled        not as documented  not_json not_text too_large wrong_shape reported_failure no_account
+    │                                     other_account
     └── BadPath        the caller's URL would leave the API base, or is not secure
                                           outside_base insecure
 
@@ -33,6 +35,9 @@ SENTENCES: Final = {
     "not_text": "SnapInspect's answer is not readable text.",
     "too_large": "SnapInspect's answer is too large.",
     "wrong_shape": "SnapInspect's answer does not hold what is documented.",
+    "reported_failure": "SnapInspect answered with an error instead of data.",
+    "no_account": "SnapInspect answered, but not about this account.",
+    "other_account": "SnapInspect answered, but not about this account's company.",
     "outside_base": "This path would leave SnapInspect's API address.",
     "insecure": "This address of SnapInspect is neither https nor an allowed loopback address.",
 }
@@ -72,7 +77,7 @@ class Refused(SnapInspectError):
 
 
 class TokenRefused(SnapInspectError):
-    """401: this access token is not (or no longer) accepted."""
+    """401, or an answer with status 2xx that says so: this access token is not (or no longer) accepted."""
 
 
 class Garbled(SnapInspectError):

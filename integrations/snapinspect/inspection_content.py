@@ -22,8 +22,14 @@ def canonical(content: Json) -> tuple[str, str]:
 
 
 def company_of(content: Json) -> str:
-    """Returns the company that an inspection's content names; empty if it names none, or not by a valid ID."""
-    return (canonical_id(content.get("iCompanyID")) or "") if isinstance(content, dict) else ""
+    """Returns the company that an inspection's content names; empty if it names none or several."""
+    companies = _named(content)["icompanyid"]
+    return companies.pop() if len(companies) == 1 else ""
+
+
+def inspections_of(content: Json) -> set[str]:
+    """Returns which inspections the content says that it is: one, none, or several where it contradicts itself."""
+    return _named(content)["iinspectionid"]
 
 
 def changed_at(content: Json) -> datetime | None:
@@ -51,6 +57,26 @@ def next_link(page: Json) -> str:
     """Returns the address of the next page; empty on the last one."""
     link = page.get("next") if isinstance(page, dict) else None
     return link if isinstance(link, str) else ""
+
+
+def _named(content: Json) -> dict[str, set[str]]:
+    """Returns the inspections and companies that the content names by valid IDs, on the first level that names any."""
+    level = [content]
+    while level:
+        found: dict[str, set[str]] = {"icompanyid": set(), "iinspectionid": set()}
+        below: list[Json] = []
+        for item in level:
+            if isinstance(item, dict):
+                for key, value in item.items():
+                    if key.lower() in found and (number := canonical_id(value)):
+                        found[key.lower()].add(number)
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        if any(found.values()):
+            return found
+        level = below
+    return {"icompanyid": set(), "iinspectionid": set()}
 
 
 def _inspections(value: Json) -> Iterator[str]:

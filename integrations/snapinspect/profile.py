@@ -7,7 +7,8 @@ webhooks) at any depth, names and addresses under the usual spellings; the rest 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from integrations.snapinspect.errors import Garbled
+from integrations.snapinspect import error_answers
+from integrations.snapinspect.errors import Garbled, TokenRefused
 from integrations.snapinspect.json_answers import HIDDEN, MAX_ID_DIGITS, Json, canonical_id
 
 COMPANY_ID = "iCompanyID"
@@ -56,13 +57,31 @@ class _Object:
 
 
 def read_user(answer: Json) -> Profile:
-    """Returns the profile in the answer of `/user`; the outermost mention wins. Raises Garbled without an object."""
-    if not isinstance(answer, dict | list):
-        raise Garbled("wrong_shape")
-    objects: list[Json] = answer if isinstance(answer, list) else [answer]
-    if not objects or not all(isinstance(item, dict) for item in objects):
-        raise Garbled("wrong_shape")
+    """Returns the profile in the answer of `/user`, an object or a list of objects; the outermost mention wins.
 
+    Raises TokenRefused when the answer says that the token is not accepted. Raises Garbled of the kind "no_account"
+    when it reports another failure, or tells nothing about anybody.
+    """
+    if not isinstance(answer, dict | list):
+        raise Garbled("no_account")
+    objects: list[Json] = answer if isinstance(answer, list) else [answer]
+    problems = [_problem(item) for item in objects]
+    if "unauthorized" in problems:
+        raise TokenRefused("token_refused")
+    if not problems or any(problems):
+        raise Garbled("no_account")
+    return _profile(answer, objects)
+
+
+def _problem(item: Json) -> str:
+    """Returns why an object of the answer is not about anybody; empty if it is."""
+    content = error_answers.content(item)
+    about = _profile(content, [content])
+    is_identified = bool(about.company_id or about.company_name or about.name or about.email)
+    return error_answers.problem(item, is_identified=is_identified) or ("" if content else "empty")
+
+
+def _profile(answer: dict[str, Json] | list[Json], objects: list[Json]) -> Profile:
     levels = list(_levels(objects))
     persons = [[item for item in level if not item.is_company] for level in levels]
     return Profile(

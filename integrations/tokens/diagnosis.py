@@ -12,7 +12,7 @@ from django.utils.crypto import salted_hmac
 
 from integrations.models import Connection, ExchangeStatus, TokenPair
 from integrations.snapinspect.errors import SnapInspectError
-from integrations.tokens import custody
+from integrations.tokens import custody, proof
 from integrations.tokens.encryption import CannotUnseal
 
 # How many other connections are asked, and how long each may take.
@@ -58,7 +58,7 @@ def note_accepted_exchange() -> None:
 
 def _is_accepted(connection: Connection) -> bool:
     try:
-        custody.client_for(connection).user(deadline=SECONDS_EACH)
+        proof.ask(custody.client_for(connection), company_id=connection.company_id, deadline=SECONDS_EACH)
     except (SnapInspectError, custody.NoTokens, CannotUnseal):
         return False
     return True

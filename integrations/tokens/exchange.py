@@ -79,7 +79,7 @@ def resolve(leased: LeasedPair) -> Result:
     if leased.commit_spooled():
         return Result(Outcome.NEW)
     leased.extend()
-    verdict = proof.check(leased.client())
+    verdict = proof.check(leased.client(), company_id=leased.company_id)
     if verdict.profile is not None:
         kind = leased.pair.error_kind or "exchange_unanswered"
         clear_journal(leased)

@@ -143,6 +143,16 @@ class LeasedPair(Leased[TokenPair]):
         connection: Connection = self.pair.connection
         return connection
 
+    @property
+    def company_id(self) -> str:
+        """The company that this pair is known to be of; empty if that is not known yet.
+
+        A candidate may be of another company than its connection, until somebody has decided about that.
+        """
+        if self.pair.role == TokenPair.Role.CURRENT:
+            return self.connection.company_id
+        return str(self.pair.profile.get("company_id", ""))
+
     def exchange(self) -> bool:
         """Replaces both tokens by new ones; returns whether SnapInspect returned the state we sent.
 

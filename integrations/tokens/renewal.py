@@ -107,7 +107,7 @@ def _renew(leased: LeasedPair) -> None:
     if leased.pair.exchange_sent_at is not None:
         return _apply(leased, exchange.resolve(leased))
     leased.extend()
-    verdict = proof.check(leased.client())
+    verdict = proof.check(leased.client(), company_id=leased.company_id)
     if verdict.profile is not None:
         leased.write(proved_at=Now(), error_kind="", tries=0)
         return None
@@ -137,7 +137,7 @@ def _apply(leased: LeasedPair, result: exchange.Result) -> None:
             exchange_limit.release(leased.connection)
         return _try_later(leased, result.error_kind, result.retry_after)
     leased.extend()
-    verdict = proof.check(leased.client())
+    verdict = proof.check(leased.client(), company_id=leased.company_id)
     if verdict.profile is not None:
         leased.write(proved_at=Now(), tries=0)
         exchange_limit.note_accepted(leased.connection)
@@ -182,7 +182,7 @@ def _ask_person_unless_outage(leased: LeasedPair, error_kind: str) -> None:
     if others_accepted:
         # An outage may have ended since this connection was refused.
         leased.extend()
-        verdict = proof.check(leased.client())
+        verdict = proof.check(leased.client(), company_id=leased.company_id)
         if verdict.profile is not None:
             exchange.clear_journal(leased)
             leased.write(proved_at=Now(), error_kind="", tries=0)

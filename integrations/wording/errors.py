@@ -53,6 +53,8 @@ DELIVERY_TROUBLE = webhook_body.PROBLEMS | {
 EVENT_TROUBLE = {
     "handler_failed": "The work that this app does with such events failed.",
     "too_many_misses": "Too many unknown inspections were asked for; it waits its turn.",
+    "no_inspection": "SnapInspect answered, but not with an inspection.",
+    "other_inspection": "SnapInspect answered with another inspection than the one asked for.",
     "other_company": "SnapInspect says that this inspection belongs to another company.",
     "worker_died": "The work on it was cut off again and again.",
     "internal_error": "Something in this app failed; the people who run it have been told.",

@@ -218,7 +218,7 @@ def the_api_answers_500(monitored: MonitoredApp) -> None:
 def the_api_answers_something_else(monitored: MonitoredApp) -> None:
     monitored.sandbox.fault("/user", "status", status=200, body="[]", times=None)
     for connection in monitored.connections[:3]:
-        assert health_check.check(connection).error_kind == "wrong_shape"
+        assert health_check.check(connection).error_kind == "no_account"
 
 
 @sets_off("ConnectSetupProblem")

