@@ -14,7 +14,8 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.models import Connection, Delivery, Event, EventQueue
+from integrations.events import routing
+from integrations.models import Connection, Delivery, Event, EventQueue, State
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,31 @@ def resume_connection(connection: Connection) -> None:
 
 
 def release_matched() -> int:
-    """Has unmatched deliveries routed that belong to a connection now; returns how many."""
+    """Has unmatched deliveries routed that belong to a connection now, and that it has room for; returns how many."""
+    held = _held_back()
     # Two queries: for both at once, a database reads all connections.
     found = [
         pk
         for matched in (Delivery.objects.of_a_company(), Delivery.objects.of_their_connection())
-        for pk in matched.order_by("pk").values_list("pk", flat=True)[:BATCH]
+        for pk in matched.exclude(held).order_by("pk").values_list("pk", flat=True)[:BATCH]
     ]
     return Delivery.objects.unmatched().filter(pk__in=found).update(state=Delivery.State.RECEIVED) if found else 0
+
+
+def _held_back() -> Q:
+    """Which parked deliveries still wait for a connection to have fewer unfinished events."""
+    waiting = Q(problem=routing.TOO_MANY)
+    full = routing.full_connections() if Delivery.objects.unmatched().filter(waiting).exists() else set()
+    if not full:
+        return Q(pk__in=[])
+    companies = Connection.objects.exclude(state=State.DISCONNECTED).exclude(company_id="")
+    with_room = companies.exclude(pk__in=full).values("company_id")
+    all_full = companies.filter(pk__in=full).exclude(company_id__in=with_room).values("company_id")
+    return waiting & (
+        Q(assigned_to__in=full)
+        | Q(assigned_to=None, connection__in=full)
+        | Q(assigned_to=None, connection=None, company_id__in=list(all_full.values_list("company_id", flat=True)))
+    )
 
 
 def delete_surplus() -> int:

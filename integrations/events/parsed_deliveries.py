@@ -13,7 +13,7 @@ from integrations.snapinspect.webhook_body import Hint, Unreadable
 class ParsedDelivery:
     """A delivery whose body was read: its new state, and the connections that it belongs to.
 
-    parts: the bodies of its events, when there are several.
+    parts: the bodies of its events, when there are several. refused_by: connections that have too many events.
     """
 
     pk: int
@@ -26,6 +26,7 @@ class ParsedDelivery:
     problem: str = ""
     connections: list[int] = field(default_factory=list)
     parts: list[bytes] = field(default_factory=list)
+    refused_by: list[int] = field(default_factory=list)
 
 
 def parse(

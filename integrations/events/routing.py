@@ -6,7 +6,8 @@ stays unmatched. Unmatched deliveries are parked until their company connects, o
 Whether a delivery makes a new event or repeats one is decided in `duplicates`.
 
 Anybody who knows the secret can send, so what is kept is limited: a connection with MOST_OPEN unfinished events gets no
-more of them, its deliveries are parked until there are fewer.
+more of them, its deliveries are parked until there are fewer. Where other connections of the company have room, those
+get their events, and a copy of the delivery is parked for the full one.
 """
 
 import logging
@@ -25,6 +26,8 @@ BATCH = 500
 MOST_OPEN = 100_000
 # The named lock of whoever locks the queues of several connections: one at a time, so that no two wait for each other.
 LOCK = "placing"
+# The problem of a delivery that is parked until its connection has fewer unfinished events.
+TOO_MANY = "too_many"
 
 
 class RoutedByAnother(Exception):
@@ -45,6 +48,7 @@ def route_batch() -> int:
         with transaction.atomic():
             _write(deliveries)
             _split(deliveries)
+            _park_copies(deliveries)
     except RoutedByAnother:
         return 0
     except IntegrityError:
@@ -78,17 +82,25 @@ def _find_connections(deliveries: list[ParsedDelivery]) -> None:
             delivery.state = Delivery.State.UNMATCHED
 
 
+def full_connections(among: set[int] | None = None) -> set[int]:
+    """Connections that get no more events for now; among: only of these."""
+    waiting = Event.objects.open().order_by().values("connection")
+    if among is not None:
+        waiting = waiting.filter(connection__in=among)
+    return set(waiting.annotate(n=Count("pk")).filter(n__gte=MOST_OPEN).values_list("connection", flat=True))
+
+
 def _park_surplus(deliveries: list[ParsedDelivery]) -> None:
     """Parks deliveries to connections that have too many unfinished events."""
-    connections = {pk for delivery in deliveries for pk in delivery.connections}
-    waiting = Event.objects.open().filter(connection__in=connections).order_by().values("connection")
-    full = set(waiting.annotate(n=Count("pk")).filter(n__gte=MOST_OPEN).values_list("connection", flat=True))
+    full = full_connections({pk for delivery in deliveries for pk in delivery.connections})
     if not full:
         return
     for delivery in deliveries:
         accepted = [pk for pk in delivery.connections if pk not in full]
-        if delivery.connections and not accepted:
-            delivery.state, delivery.problem = Delivery.State.UNMATCHED, "too_many"
+        if accepted:
+            delivery.refused_by = [pk for pk in delivery.connections if pk in full]
+        elif delivery.connections:
+            delivery.state, delivery.problem = Delivery.State.UNMATCHED, TOO_MANY
         delivery.connections = accepted
     logger.warning("%s events or more of connections %s wait: what comes now is parked.", MOST_OPEN, sorted(full))
 
@@ -126,4 +138,25 @@ def _split(deliveries: list[ParsedDelivery]) -> None:
         )
         for delivery in deliveries
         for part in delivery.parts
+    )
+
+
+def _park_copies(deliveries: list[ParsedDelivery]) -> None:
+    """Parks a copy of a delivery for each connection that was full when others of its company got their event."""
+    refused = {delivery.pk: delivery.refused_by for delivery in deliveries if delivery.refused_by}
+    Delivery.objects.bulk_create(
+        Delivery(
+            assigned_to_id=connection,
+            received_at=original.received_at,
+            content_type=original.content_type,
+            body=bytes(original.body),
+            state=Delivery.State.UNMATCHED,
+            problem=TOO_MANY,
+            type=original.type,
+            inspection_id=original.inspection_id,
+            review_id=original.review_id,
+            company_id=original.company_id,
+        )
+        for original in Delivery.objects.filter(pk__in=refused)
+        for connection in refused[original.pk]
     )

@@ -1,6 +1,10 @@
 """What is kept of a flood of deliveries is limited: row W16 of the score card."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import User
 from integrations.background import jobs
@@ -78,6 +82,35 @@ def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_s
     jobs.sweep()
     routing.route_batch()
     assert Event.objects.filter(connection=connection).count() > 30, "there is room again"
+
+
+def test_a_full_connection_gets_later_what_the_other_one_of_its_company_got_at_once(
+    connection: Connection, charlie: User, handled: list[Happening], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.SNAPINSPECT_INSPECTION_PATH = ""
+    twin = Connection.objects.create(
+        customer=charlie.customers.get(), company_id=COMPANY_OF_PAT, state=connection.state
+    )
+    monkeypatch.setattr(routing, "MOST_OPEN", 5)
+    Event.objects.bulk_create(
+        Event(connection=twin, type=f"Old_{number}", received_at=timezone.now(), state=Event.State.RETRYING,
+              next_attempt_at=timezone.now() + timedelta(days=1))
+        for number in range(5)
+    )  # fmt: skip
+    post(payload("News"))
+    work()
+
+    assert connection.events.get().type == "News"
+    assert not twin.events.filter(type="News").exists()
+    copy = Delivery.objects.parked().get()
+    assert (copy.problem, copy.assigned_to, copy.type) == ("too_many", twin, "News")
+    assert parked.release_matched() == 0, "what cannot move is not written again"
+
+    twin.events.update(state=Event.State.IGNORED)
+    jobs.sweep()
+    work()
+    assert twin.events.filter(type="News").count() == connection.events.count() == 1
+    assert not Delivery.objects.parked().exists()
 
 
 def test_W16_of_deliveries_that_say_the_same_only_so_many_are_kept(
