@@ -7,24 +7,31 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Customer, User
 
 Detail = str | int | bool | None
+# A person; the name of an API key, as text; None for the system.
+Actor = User | str | None
 
 
 def record(
-    kind: str, *, customer: Customer | None = None, actor: User | None = None, subject: str = "", **detail: Detail
+    kind: str, *, customer: Customer | None = None, actor: Actor = None, subject: str = "", **detail: Detail
 ) -> AuditEntry:
     """Writes one entry, in the caller's transaction.
 
-    kind: a dotted slug ("connect.started"). actor: None for the system. subject: the public code of the connection
+    kind: a dotted slug ("connect.started"). actor: who did it. subject: the public code of the connection
     concerned. detail: short plain values such as error kinds, company IDs, fingerprints; never a token.
     """
     return AuditEntry.objects.create(
         kind=kind,
         customer=customer,
-        actor=actor,
-        actor_name=actor.email if actor else "",
+        actor=person(actor),
+        actor_name=actor.email if isinstance(actor, User) else actor or "",
         subject=subject,
         detail=detail,
     )
+
+
+def person(actor: Actor) -> User | None:
+    """The actor, if it is a person."""
+    return actor if isinstance(actor, User) else None
 
 
 def record_at_most(

@@ -157,6 +157,53 @@ def origins(name: str) -> list[str]:
     return found
 
 
+def form_origins(connect_url: str, further: list[str]) -> list[str]:
+    """The origins a Connect form may lead to: Chromium applies `form-action` to redirects that answer a form POST.
+
+    Sibling hosts only of SnapInspect's own domain: those of another host could be everybody below `co.nz`.
+    """
+    parts = urlsplit(connect_url)
+    siblings = ["https://*.snapinspect.com"] if (parts.hostname or "").endswith(".snapinspect.com") else []
+    return [f"{parts.scheme}://{parts.netloc}", *siblings, *further]
+
+
+# RFC 8252 section 7.1: an app's own scheme is a reversed domain name, so it has a dot and is none of a browser's.
+_APP_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:")
+
+
+def return_origins(name: str) -> list[str]:
+    """Where the hosted Connect page may send people back to: https origins, http for loopback, schemes of apps."""
+    found = [one.lower() for one in comma_list(name, default=[])]
+    for one in found:
+        exact = _ORIGIN.fullmatch(one) and "*" not in one
+        if not (exact or _LOOPBACK.fullmatch(one) or _APP_SCHEME.fullmatch(one)):
+            raise ImproperlyConfigured(
+                f"{name} must name origins (https://host; http:// for loopback) or apps' schemes (com.example.app:)."
+            )
+    return found
+
+
+def web_page(name: str) -> str:
+    """The absolute https address of a page, or a mailto: address; may be empty."""
+    value = text(name).strip()
+    mail = re.fullmatch(r"mailto:[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", value)
+    if value and not mail and not is_secure(value, allow_loopback_http=ALLOW_INSECURE_LOOPBACK):
+        raise ImproperlyConfigured(f"{name} must be an https:// or mailto: address.")
+    return value
+
+
+def image_address(name: str) -> str:
+    """A path below static/, or an https URL whose origin may stand in a Content-Security-Policy; may be empty."""
+    value = text(name).strip()
+    if value and "://" not in value and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_./-]*", value):
+        raise ImproperlyConfigured(f"{name} must be a path below static/ or an https:// address.")
+    if "://" in value and not (
+        _ORIGIN.fullmatch("/".join(value.split("/", 3)[:3])) and is_secure(value, allow_loopback_http=False)
+    ):
+        raise ImproperlyConfigured(f"{name} must be a path below static/ or an https:// address.")
+    return value
+
+
 def api_path(name: str, placeholder: str) -> str:
     """A path below the API URL with this placeholder in it; may be empty."""
     value: str = parsed(name, str, default="")

@@ -83,9 +83,11 @@ _MASKS = (
         r"\1[redacted]",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',}]+", re.IGNORECASE), r"\1[redacted]"),
+    # API keys: the first part names the key, the rest is the secret
+    (re.compile(r"(cok_[a-z0-9]{1,16}_)[A-Za-z0-9_-]+"), r"\1[redacted]"),
     # secrets in the path: webhook addresses, links in mails, links for colleagues
     (re.compile(r"(/webhooks/snapinspect/)[^/\s?\"']+"), r"\1[redacted]"),
-    (re.compile(r"(/connect/links/)[^/\s?\"']+"), r"\1[redacted]"),
+    (re.compile(r"(/connect/(?:links|sessions)/)[^/\s?\"']+"), r"\1[redacted]"),
     (
         re.compile(r"(/accounts/(?:confirm-email|password/reset/key|invitations|notifications/stop)/)[^/\s?\"']+"),
         r"\1[redacted]",

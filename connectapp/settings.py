@@ -8,7 +8,6 @@ import logging
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
@@ -23,14 +22,18 @@ from connectapp.environment import (
     comma_list,
     email_address,
     env,
+    form_origins,
+    image_address,
     mail_settings,
     origins,
     parsed,
     redirect_uri,
     required,
+    return_origins,
     text,
     url,
     url_secret,
+    web_page,
 )
 from connectapp.logs import log_configuration
 from connectapp.sqlite3 import OPTIONS as SQLITE_OPTIONS
@@ -275,6 +278,14 @@ if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", SNAPINSPECT_SIGN_IN_FIELD):
 if SNAPINSPECT_SIGN_IN_FIELD and not SNAPINSPECT_EXCHANGE_ON_CONNECT:
     # Tokens in a browser's history would stay valid, and who finds them could sign in with them.
     raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD needs SNAPINSPECT_EXCHANGE_ON_CONNECT.")
+CONNECT_RETURN_ORIGINS = return_origins("CONNECT_RETURN_ORIGINS")
+BRAND_LOGO, BRAND_ACCENT = image_address("BRAND_LOGO"), text("BRAND_ACCENT").strip()
+if not re.fullmatch(r"(#[0-9A-Fa-f]{6})?", BRAND_ACCENT):
+    raise ImproperlyConfigured("BRAND_ACCENT is a colour like #0b5ed7.")
+SUPPORT_URL, PRIVACY_URL, TERMS_URL = web_page("SUPPORT_URL"), web_page("PRIVACY_URL"), web_page("TERMS_URL")
+API_REQUESTS_A_MINUTE = parsed("API_REQUESTS_A_MINUTE", int, default="600")
+if API_REQUESTS_A_MINUTE < 1:
+    raise ImproperlyConfigured("API_REQUESTS_A_MINUTE must be at least 1.")
 EVENT_HANDLERS = comma_list("EVENT_HANDLERS", default=[])
 
 try:
@@ -289,7 +300,7 @@ except ValueError as problem:
 
 SECURE_SSL_REDIRECT = PRODUCTION
 # Their views decide about plain http: a redirect would repeat tokens, or turn a POST into a GET.
-SECURE_REDIRECT_EXEMPT = [r"^connect/callback/?$", r"^webhooks/", r"^health/", r"^metrics$"]
+SECURE_REDIRECT_EXEMPT = [r"^connect/callback/?$", r"^webhooks/", r"^health/", r"^metrics$", r"^api/"]
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
@@ -303,24 +314,14 @@ CSRF_COOKIE_NAME = "__Host-csrftoken" if PRODUCTION else "csrftoken"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"  # Strict would not arrive with the browser's return from SnapInspect's site
 
-
-def form_origins(connect_url: str) -> list[str]:
-    """The origins a Connect form may lead to: Chromium applies `form-action` to redirects that answer a form POST.
-
-    Sibling hosts only of SnapInspect's own domain: those of another host could be everybody below `co.nz`.
-    """
-    parts = urlsplit(connect_url)
-    siblings = ["https://*.snapinspect.com"] if (parts.hostname or "").endswith(".snapinspect.com") else []
-    return [f"{parts.scheme}://{parts.netloc}", *siblings, *SNAPINSPECT_FORM_ORIGINS]
-
-
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
-        "form-action": ["'self'", *form_origins(SNAPINSPECT_CONNECT_URL)],
+        **({"img-src": ["'self'", "/".join(BRAND_LOGO.split("/", 3)[:3])]} if "://" in BRAND_LOGO else {}),
+        "form-action": ["'self'", *form_origins(SNAPINSPECT_CONNECT_URL, SNAPINSPECT_FORM_ORIGINS)],
     }
 }
 

@@ -6,6 +6,7 @@ from connectapp import health, metrics
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("integrations.urls")),
+    path("api/v1/", include("integrations.api.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("health/live", health.live, name="health_live"),

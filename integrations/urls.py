@@ -3,6 +3,7 @@ from django.urls import path, re_path
 from integrations import webhooks
 from integrations.views import (
     activity,
+    api_keys,
     audit_log,
     connect,
     connections,
@@ -11,6 +12,7 @@ from integrations.views import (
     events,
     explorer,
     export,
+    hosted_connect,
     links,
     operations,
     panels,
@@ -39,6 +41,10 @@ urlpatterns = [
     path("c/<slug:code>/events/<slug:event_code>/", event.event, name="event"),
     path("c/<slug:code>/events/<slug:event_code>/replay/", event.replay, name="event_replay"),
     path("c/<slug:code>/explorer/", explorer.ask, name="explorer"),
+    path("c/<slug:code>/api-keys/", api_keys.of_customer, name="api_keys"),
+    path("c/<slug:code>/api-keys/<slug:prefix>/revoke/", api_keys.revoke_of_customer, name="api_key_revoke"),
+    path("staff/api-keys/", api_keys.of_deployment, name="staff_api_keys"),
+    path("staff/api-keys/<slug:prefix>/revoke/", api_keys.revoke_of_deployment, name="staff_api_key_revoke"),
     path("staff/", operations.staff_home, name="staff_home"),
     path("staff/operations/", operations.page, name="operations"),
     path("staff/operations.json", operations.as_json, name="operations_json"),
@@ -66,6 +72,10 @@ urlpatterns = [
     path(CONNECTION + "disconnect/", connections.disconnect, name="disconnect"),
     # With or without the last slash: a redirect would carry the browser on with its query cut off.
     re_path(r"^connect/callback/?$", connect.callback, name="connect_callback"),
+    path("connect/brand.css", hosted_connect.brand, name="brand"),
+    path("connect/sessions/<slug:secret>/", hosted_connect.page, name="hosted_connect"),
+    path("connect/returned/<slug:session_code>/", hosted_connect.returned, name="hosted_returned"),
+    path("connect/returned/<slug:session_code>/answer/", hosted_connect.answer, name="hosted_answer"),
     path("connect/ended/<slug:ending>/", connect.ended, name="connect_ended"),
     path("accounts/snapinspect/", snapinspect_user.page, name="snapinspect_user"),
     path("accounts/snapinspect/link/", snapinspect_user.link, name="snapinspect_user_link"),

@@ -43,7 +43,7 @@ def routine_check(pk: int) -> None:
         check(connection)
 
 
-def test(connection: Connection, *, by: User) -> ConnectionTest | None:
+def test(connection: Connection, *, by: audit.Actor) -> ConnectionTest | None:
     """A check that a person asked for, stored with its answer for its page.
 
     None, and no call, after too many tests within a minute. Of the kind "busy", and no call, while too many people wait
@@ -55,7 +55,7 @@ def test(connection: Connection, *, by: User) -> ConnectionTest | None:
     profile = verdict.profile
     kept = ConnectionTest.objects.create(
         connection=connection,
-        by=by,
+        by=audit.person(by),
         error_kind=verdict.error_kind,
         duration=verdict.duration,
         company_id=(profile.company_id or "") if profile else "",

@@ -18,9 +18,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts import audit
-from accounts.models import User
 from integrations.events import parked, transfer, webhook_addresses
-from integrations.models import SETUP_ERRORS, Connection, Kind, State, TokenPair, backoff
+from integrations.models import SETUP_ERRORS, Connection, ConnectSession, Kind, State, TokenPair, backoff
 from integrations.tokens import exchange, exchange_limit, lease, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.exchange import Outcome
@@ -44,7 +43,7 @@ def finish(pk: int) -> None:
         logger.info("The lease of candidate %s was lost.", pk)
 
 
-def answer_question(connection: Connection, *, add: bool, by: User) -> Connection | None:
+def answer_question(connection: Connection, *, add: bool, by: audit.Actor) -> Connection | None:
     """Adds a candidate of another company as a connection of its own, or discards it.
 
     Returns the connection that now uses it, or None when it was discarded or no longer waits for an answer.
@@ -66,7 +65,7 @@ def answer_question(connection: Connection, *, add: bool, by: User) -> Connectio
             return None
         with transaction.atomic():
             existing = _connection_of_company(held, company) or Connection.objects.create(
-                customer=connection.customer, connected_by=by
+                customer=connection.customer, connected_by=audit.person(by)
             )
             held.move_to(existing)
             held.write(asks=False)
@@ -211,6 +210,9 @@ def _activate(held: lease.LeasedPair) -> None:
     with transaction.atomic():
         lease.lock_connection(connection)
         held.promote()
+        ConnectSession.objects.filter(pair=row.pk, status=ConnectSession.Status.STARTED).update(
+            status=ConnectSession.Status.CONNECTED, connection=connection
+        )
         connection.move_to(
             State.CONNECTED,
             connected_at=Now(),

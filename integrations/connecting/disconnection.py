@@ -18,7 +18,7 @@ from integrations.tokens import custody, lease
 REVOCATION_SECONDS = custody.ERASED_AFTER_DISCONNECT.total_seconds() - 2.0
 
 
-def disconnect(connection: Connection, *, by: User) -> bool:
+def disconnect(connection: Connection, *, by: audit.Actor) -> bool:
     """Erases the connection's tokens; returns whether SnapInspect has revoked all of them.
 
     If this process is killed meanwhile, the connection is *Disconnected*, and `erase_overdue` erases its tokens.
@@ -46,7 +46,7 @@ def disconnect(connection: Connection, *, by: User) -> bool:
     return proven
 
 
-def mark_disconnected(connection: Connection, *, by: User) -> None:
+def mark_disconnected(connection: Connection, *, by: audit.Actor) -> None:
     """Moves it to *Disconnected* and schedules the erasure of its tokens."""
     with transaction.atomic():
         connection.move_to(

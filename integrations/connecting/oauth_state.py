@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Customer, User
-from integrations.models import ConnectAttempt, Connection, GuestTokenPair, Purpose
+from integrations.models import ConnectAttempt, Connection, ConnectSession, GuestTokenPair, Purpose
 
 # How far the clock of the host that issued the state may run ahead of the database's.
 CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -39,11 +39,12 @@ def issue(
     user: User | None = None,
     customer: Customer | None = None,
     connection: Connection | None = None,
+    hosted: ConnectSession | None = None,
 ) -> str:
     """A fresh state for this browser session and purpose.
 
-    A Connect needs `user` and `customer`, and `connection` where one is reconnected; a link needs `user`; a sign-in has
-    nobody yet.
+    A Connect needs `user` and `customer`, and `connection` where one is reconnected; a hosted one needs `hosted` and
+    `customer`, and the value of its cookie in place of a session's key; a link needs `user`; a sign-in has nobody yet.
     """
     state = _signer.sign(secrets.token_urlsafe(32))
     ConnectAttempt.objects.create(
@@ -53,6 +54,7 @@ def issue(
         user=user,
         customer=customer,
         connection=connection,
+        hosted=hosted,
         issued_at=timezone.now(),
     )
     return state
@@ -65,7 +67,7 @@ def find(state: str | None) -> ConnectAttempt | None:
         _signer.unsign(state)
     except BadSignature:
         return None
-    return ConnectAttempt.objects.select_related("user", "customer").filter(state_hash=_hash(state)).first()
+    return ConnectAttempt.objects.select_related("user", "customer", "hosted").filter(state_hash=_hash(state)).first()
 
 
 def redeem(

@@ -11,7 +11,7 @@ from accounts.models import User
 from integrations.models import Connection, Event, EventQueue, HandlerRun
 
 
-def replay(event: Event, *, by: User) -> bool:
+def replay(event: Event, *, by: audit.Actor) -> bool:
     """Has a finished event processed again; whether it was finished.
 
     After a failure, handlers that succeeded are not run again. An event that was done starts from the beginning: all
@@ -51,6 +51,6 @@ def ignore(event: Event, *, by: User) -> bool:
     return bool(changed)
 
 
-def _audit(kind: str, event: Event, by: User) -> None:
+def _audit(kind: str, event: Event, by: audit.Actor) -> None:
     connection = Connection.objects.select_related("customer").get(pk=event.connection_id)
     audit.record(kind, customer=connection.customer, actor=by, subject=connection.code, event=event.code)

@@ -1,7 +1,9 @@
 """A customer's link to SnapInspect: rows and their transitions. No HTTP here, no cryptography."""
 
+from integrations.models.api_keys import ApiKey, Scope
 from integrations.models.connect_attempts import ConnectAttempt, Purpose
 from integrations.models.connect_links import ConnectLink
+from integrations.models.connect_sessions import ConnectSession
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State
 from integrations.models.connection_tests import ConnectionTest
 from integrations.models.connections import Connection
@@ -19,9 +21,11 @@ from integrations.models.workers import Worker
 __all__ = [
     "SETUP_ERRORS",
     "USABLE",
+    "ApiKey",
     "Attempt",
     "ConnectAttempt",
     "ConnectLink",
+    "ConnectSession",
     "Connection",
     "ConnectionTest",
     "Delivery",
@@ -42,6 +46,7 @@ __all__ = [
     "PanelAnswer",
     "Purpose",
     "Replay",
+    "Scope",
     "SignInOutcome",
     "State",
     "TokenPair",

@@ -69,6 +69,8 @@ class Connection(models.Model):
     own_name = models.CharField("name", max_length=NAME_LENGTH, blank=True, default="", db_default="")
     account_name = models.CharField(max_length=200, blank=True)
     account_email = models.CharField(max_length=200, blank=True)
+    # The operator's own notes, given through the API: short strings by name.
+    metadata = models.JSONField(null=True, blank=True, editable=False)
     connected_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     connected_at = models.DateTimeField(null=True)

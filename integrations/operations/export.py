@@ -18,11 +18,13 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, Invitation, Membership
 from integrations.models import (
+    ApiKey,
     Attempt,
     ConnectAttempt,
     Connection,
     ConnectionTest,
     ConnectLink,
+    ConnectSession,
     Delivery,
     Event,
     EventDelivery,
@@ -73,7 +75,7 @@ KINDS = [
         "connection", Connection, "customer",
         _fields(
             "code", "state", "company_id", "company_name", "own_name", "account_name", "account_email", "created_at",
-            "connected_at", "proved_at", "state_since", "error_kind", "incident_since",
+            "connected_at", "proved_at", "metadata", "state_since", "error_kind", "incident_since",
             way="kind", connected_by="connected_by__email",
         ),
     ),
@@ -91,6 +93,17 @@ KINDS = [
     Kind(
         "attempt to connect", ConnectAttempt, "customer",
         _fields("issued_at", "used_at", "outcome", by="user__email", connection="connection__code"),
+    ),
+    Kind(
+        "connect session", ConnectSession, "customer",
+        _fields("code", "created_at", "status", "return_to", connection="connection__code"),
+    ),
+    Kind(
+        "API key", ApiKey, "customer",
+        _fields(
+            "name", "prefix", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at",
+            created_by="created_by__email",
+        ),
     ),
     Kind(
         "link for a colleague", ConnectLink, "customer",
@@ -165,6 +178,7 @@ def _objects(customer: Customer) -> Iterator[dict[str, Any]]:
         "made_at": timezone.now(),
         "code": customer.code,
         "name": customer.name,
+        "external_id": customer.external_id,
         "created_at": customer.created_at,
     }
     for kind in KINDS:

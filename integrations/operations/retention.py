@@ -23,6 +23,7 @@ from integrations.models import (
     Connection,
     ConnectionTest,
     ConnectLink,
+    ConnectSession,
     Delivery,
     Event,
     EventDelivery,
@@ -125,6 +126,7 @@ RULES = [
         "replaced webhook addresses", timedelta(days=30), "their last day", WebhookAddress.objects.all(), "valid_until"
     ),
     Rule("links for colleagues", ConnectLink.REMEMBERED, "their making", ConnectLink.objects.all(), "created_at"),
+    Rule("connect sessions", ConnectSession.REMEMBERED, "their making", ConnectSession.objects.all(), "created_at"),
     Rule("sessions", timedelta(0), "their end", Session.objects.all(), "expire_date"),
     Rule(
         "addresses and browsers of sessions",

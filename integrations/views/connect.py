@@ -22,7 +22,7 @@ from integrations.models import ConnectAttempt, Connection, Purpose
 from integrations.snapinspect import authorization
 from integrations.tokens import custody, lease
 from integrations.tokens.encryption import CannotUnseal
-from integrations.views import sign_in
+from integrations.views import hosted_connect, sign_in
 from integrations.views.redirects import redirect_from_callback, redirect_to_snapinspect
 
 MOST_UNKNOWN_AN_HOUR = 20
@@ -65,6 +65,8 @@ def callback(request: HttpRequest) -> HttpResponse:
     if came.problem == "too_long":
         return redirect_from_callback(reverse("connect_ended", args=["garbled"]))
     begun = oauth_state.find(came.state)
+    if begun is not None and begun.purpose == Purpose.HOSTED:
+        return hosted_connect.finish_callback(request, came, begun)
     if begun is not None and begun.purpose != Purpose.CONNECT:
         return sign_in.finish_callback(request, came, begun)
     if not isinstance(request.user, User):

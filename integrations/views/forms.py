@@ -12,7 +12,7 @@ from accounts.forms import NameField
 from accounts.models import MAX_EMAIL_LENGTH, AuditEntry, Customer
 from integrations import wording
 from integrations.events.selection import Selection
-from integrations.models import Connection, Event
+from integrations.models import ApiKey, Connection, Event, Scope
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH
 from integrations.snapinspect import safe_urls
 from integrations.snapinspect.token_pair import LONGEST_TOKEN, is_token
@@ -41,6 +41,23 @@ class NameForm(forms.Form):
         required=False,
         help_text="How you call it here. Leave it empty for the company’s name at SnapInspect.",
     )
+
+
+class ApiKeyForm(forms.Form):
+    DAYS = {"30": "30 days", "90": "90 days", "365": "a year", "": "until it is revoked"}
+
+    name = NameField(label="Name", max_length=ApiKey.NAME_LENGTH, help_text="What uses the key.")
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=[(scope.value, f"{scope.value}: {scope.label}") for scope in Scope],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    days = forms.ChoiceField(label="Valid for", required=False, choices=list(DAYS.items()), initial="90")
+
+    @property
+    def expires_in(self) -> timedelta | None:
+        days = self.cleaned_data["days"]
+        return timedelta(days=int(days)) if days else None
 
 
 class ExplorerForm(forms.Form):

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.models import Customer, User
 from integrations.connecting import oauth_state
-from integrations.models import Connection, Purpose
+from integrations.models import Connection, ConnectSession, Purpose
 from integrations.snapinspect import authorization
 
 
@@ -18,8 +18,12 @@ def redirect_to_snapinspect(
     user: User | None = None,
     customer: Customer | None = None,
     connection: Connection | None = None,
+    hosted: ConnectSession | None = None,
+    browser: str = "",
 ) -> HttpResponse:
     """Sends the browser to SnapInspect's page, with a new state for its session; see `oauth_state.issue`.
+
+    hosted, browser: a session of the hosted Connect page, and the cookie of the browser that has started it.
 
     Under another host name than the redirect URI's, it leads to this app under that name first: the callback would not
     get this session's cookie.
@@ -28,11 +32,12 @@ def redirect_to_snapinspect(
     if urlsplit(f"//{request.get_host()}").hostname != registered.hostname:
         return _private_redirect(f"{registered.scheme}://{registered.netloc}/")
     state = oauth_state.issue(
-        session_key=request.session.session_key or "",
+        session_key=browser if hosted else request.session.session_key or "",
         purpose=purpose,
         user=user,
         customer=customer,
         connection=connection,
+        hosted=hosted,
     )
     return _private_redirect(
         authorization.authorization_url(

@@ -52,6 +52,13 @@ ACTIVITY = {
     "tokens.given_up": "Stored access that no key opens any more was given up",
     "recovery.done": "Looked for inspections that were not announced",
     "tokens.erased": "The stored access was erased",
+    "api_key.made": "Made an API key",
+    "api_key.first_used": "An API key was used for the first time",
+    "api_key.revoked": "Revoked an API key",
+    "connect_session.made": "Made an address to connect at, through the API",
+    "customer.made": "Made the company through the API",
+    "customer.changed": "Changed the company through the API",
+    "connection.metadata_changed": "Changed the notes of a connection through the API",
     "webhook_address.issued": "A webhook address of its own was made",
     "webhook_address.replaced": "Its webhook address was replaced",
     "events.exported": "Downloaded a list of events",
@@ -121,6 +128,7 @@ ACTIVITY |= {
 # What the kinds are about, by their first word, for choosing one of them.
 SUBJECTS = {
     "connect": "Connecting",
+    "connect_session": "Connecting",
     "personal": "Connecting",
     "connection": "Connections",
     "tokens": "Connections",
@@ -133,6 +141,7 @@ SUBJECTS = {
     "account": "People",
     "customer": "People",
     "notifications": "People",
+    "api_key": "API",
 }
 
 

@@ -23,6 +23,10 @@ ENDINGS = {
         "This link does not belong to a connection you started",
         "Nothing was changed. Start again from your dashboard with the Connect button.",
     ),
+    "hosted-over": Words(
+        "This page belongs to another browser",
+        "Nothing was changed. Go back to where you pressed Connect, in the browser that you used there.",
+    ),
     "used": Words(
         "This link was used already",
         "It works once. If you have just connected, your dashboard shows the connection; otherwise start again there.",

@@ -13,7 +13,8 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, Invitation, Role, User
-from integrations.connecting import links
+from integrations import api_keys
+from integrations.connecting import links, sessions
 from integrations.models import (
     Connection,
     ConnectionTest,
@@ -43,7 +44,7 @@ MACHINERY = {"EventQueue", "LookupLimit"}
 OF_A_PERSON = {"ExplorerAnswer", "GuestTokenPair"}
 SECRET = {
     "sealed_access", "sealed_refresh", "sealed_secret", "secret_hash", "token_hash", "state_hash", "session_hash",
-    "key_id",
+    "browser_hash", "key_id",
 }  # fmt: skip
 # Whose it is, which every line of one customer's file says; and what only our own work goes by.
 WHOSE = {"customer", "event", "id"}
@@ -53,7 +54,7 @@ WORKING = {
     "failed_checks", "refused_at", "exchange_pending_since",
     "disconnects", "tests", "tests_since", "body_sha256", "content_sha256", "last_event",
     "at_event", "steps", "Replay.at", "ConnectAttempt.purpose", "PanelAnswer.detail", "Delivery.assigned_to",
-    "AuditEntry.actor",
+    "AuditEntry.actor", "ApiKey.minute", "ApiKey.requests", "ConnectSession.pair", "ConnectAttempt.hosted",
 }  # fmt: skip
 
 
@@ -79,6 +80,8 @@ def fill(customer: Customer, owner: User) -> None:
         customer=customer, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now(), token_hash="th"
     )
     links.issue(customer=customer, by=owner)
+    sessions.issue(customer=customer, connection=connection, return_to="https://app.example/", by=owner)
+    api_keys.issue(name="Automation", scopes=["events:read"], customer=customer, by=owner)
     ConnectionTest.objects.create(connection=connection, by=owner, name="Pat Harbour", answer={"iCompanyID": 6847})
     ExplorerCall.objects.create(connection=connection, customer=customer, by=owner, path="properties?page=2")
     PanelAnswer.objects.update_or_create(connection=connection, panel=None, defaults={"table": {"city": "Łódź"}})
@@ -122,7 +125,7 @@ def test_no_table_and_no_column_is_forgotten() -> None:
     """A new one is exported, or stands above with what it is. What goes with a customer's row is a part of it."""
     rows = [(kind, kind.rows(0)) for kind in export.KINDS] + [(kind, kind.rows([])) for kind in export.OF_AN_EVENT]
     exported = {found.model: {path.split("__")[0] for path in kind.fields.values()} for kind, found in rows}
-    exported[Customer] = {"code", "name", "created_at"}
+    exported[Customer] = {"code", "name", "external_id", "created_at"}
     exported[Event] = {path.split("__")[0] for path in export.EVENT.values()} | {"content"}
     exported[Delivery] = {*export.DELIVERY, "connection"}
     waiting: list[type[models.Model]] = [Customer]

@@ -18,8 +18,9 @@ from django.db import connection as database
 from django.utils import timezone
 
 from accounts.models import Customer, Invitation, Membership, Role, User
+from integrations import api_keys
 from integrations.connecting import links
-from integrations.models import ConnectAttempt, Connection, ConnectionTest, Event, Kind, Replay, State
+from integrations.models import ConnectAttempt, Connection, ConnectionTest, Event, Kind, Replay, Scope, State
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody
 from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, quick_connect, work
@@ -32,6 +33,8 @@ Visit = Callable[[User], Visitor]
 # Who may come in. OWN is about nobody but the person who is signed in. STAFF is the operator's. The rest belongs to a
 # customer, and does not exist for anybody but its members.
 ANYBODY, OWN, STAFF = "anybody", "own", "staff"
+# Asks for a key: tests/api/ tries every address with the keys of others.
+KEY = "holders of an API key"
 LOOK, TOUCH, KEEP = "members of any role", "members and owners", "owners"
 
 POLICY: dict[str, tuple[str, str]] = {
@@ -40,6 +43,11 @@ POLICY: dict[str, tuple[str, str]] = {
     "connect_ended": (ANYBODY, "GET"),
     "sign_in_with_snapinspect": (ANYBODY, "GET POST"),
     "signing_in": (ANYBODY, "GET"),
+    "brand": (ANYBODY, "GET"),
+    # ask for a secret in the path, or for the cookie of the browser that started
+    "hosted_connect": (ANYBODY, "GET POST"),
+    "hosted_returned": (ANYBODY, "GET"),
+    "hosted_answer": (ANYBODY, "POST"),
     "snapinspect_user": (OWN, "GET"),
     "snapinspect_user_link": (OWN, "POST"),
     "snapinspect_user_unlink": (OWN, "POST"),
@@ -53,6 +61,21 @@ POLICY: dict[str, tuple[str, str]] = {
     "operations": (STAFF, "GET"),
     "operations_json": (STAFF, "GET"),
     "registration": (STAFF, "GET"),
+    "staff_api_keys": (STAFF, "GET POST"),
+    "staff_api_key_revoke": (STAFF, "POST"),
+    "api:openapi-json": (ANYBODY, "GET"),
+    "api:customers": (KEY, "GET POST"),
+    "api:customer": (KEY, "GET PATCH"),
+    "api:connect_sessions": (KEY, "POST"),
+    "api:connect_session": (KEY, "GET"),
+    "api:connections": (KEY, "GET"),
+    "api:connection": (KEY, "GET PATCH"),
+    "api:connection_test": (KEY, "POST"),
+    "api:connection_disconnect": (KEY, "POST"),
+    "api:api-root": (KEY, ""),
+    "api:unknown": (KEY, ""),
+    "api_keys": (KEEP, "GET POST"),
+    "api_key_revoke": (KEEP, "POST"),
     "dashboard": (LOOK, "GET"),
     "figures_json": (LOOK, "GET"),
     "connections": (LOOK, "GET"),
@@ -146,7 +169,7 @@ ACMES = ("Acme Property", "Harbour", "pat@harbour.example", "alice@example.com",
 
 
 ROUTES = list(routes())
-OF_A_CUSTOMER = sorted({path for name, path in ROUTES if "<code>" in path})
+OF_A_CUSTOMER = sorted({path for name, path in ROUTES if "<code>" in path and not path.startswith("/api/")})
 
 
 @pytest.fixture
@@ -171,6 +194,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
             customer=acme, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now() + timedelta(days=1)
         ).pk,
         "secret": links.issue(customer=acme, by=alice),
+        "prefix": api_keys.issue(name="Own", scopes=Scope.values, customer=acme, by=alice)[0].prefix,
         "personal_token": {"connection_code": personal.code},
     }
 
@@ -244,6 +268,19 @@ def test_M1_other_pages_are_open_or_ones_own_as_stated_and_show_nothing_of_a_cus
                 assert [words for words in ACMES if words in answer.getvalue().decode() + str(answer.headers)] == [], (
                     told
                 )
+
+
+@pytest.mark.parametrize("name", [name for name, (who_may, _) in POLICY.items() if who_may == KEY])
+@pytest.mark.once
+def test_M1_no_session_opens_the_api(
+    name: str, values: dict[str, Any], visit: Visit, charlie: User, staff: User
+) -> None:
+    for person, method, answer in answers(filled(dict(ROUTES)[name], values), visit):
+        told = f"{person}: {method} {name}: {answer.status_code}"
+        expected = 404 if name in {"api:unknown", "api:api-root"} else 401 if method in POLICY[name][1] else 405
+        assert answer.status_code == expected, told
+        assert answer["Content-Type"] == "application/problem+json", told
+        assert not answer.cookies, told
 
 
 @pytest.mark.once

@@ -38,9 +38,11 @@ ARROWS = {
     "context_processors": "accounts models",
     "templatetags": "models snapinspect wording",
     "webhooks": "models metrics events",
-    "views": "accounts models snapinspect wording tokens calls events connecting operations",
+    "api_keys": "accounts models",
+    "api": "accounts models snapinspect wording tokens calls events connecting api_keys",
+    "views": "accounts models snapinspect wording tokens calls events connecting operations api_keys",
     "admin": "accounts models snapinspect wording templatetags calls events connecting",
-    "management": "accounts models tokens calls events operations background",
+    "management": "accounts models tokens calls events operations background api_keys",
     "urls": "views webhooks",
     # The project. Nobody imports it.
     "connectapp": "snapinspect models metrics tokens operations background",
@@ -57,6 +59,7 @@ LIBRARIES = {
     "background": "django structlog",
     "management": "django tqdm",
     "views": "django allauth.account.decorators",
+    "api": "django ninja pydantic structlog",
     "connectapp": "django django_stubs_ext allauth environ gunicorn psycopg structlog",
 }
 # Modules that only one package imports: it alone opens stored tokens, and sends the request of an exchange.

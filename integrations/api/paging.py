@@ -1,0 +1,43 @@
+"""Pages of a list, each with the cursor of the next."""
+
+from typing import Any, TypeVar
+
+from django.core.signing import BadSignature, Signer
+from django.db.models import Model, QuerySet
+
+from integrations.api.problems import Problem
+
+Row = TypeVar("Row", bound=Model)
+
+
+def page(rows: "QuerySet[Row]", *, after: str, limit: int) -> tuple[list[Row], str | None]:
+    """The rows after this cursor in the order of their keys, and the cursor of the rows behind them, if there are any.
+
+    Rows that are deleted between two pages do not matter: a cursor is a position. It is signed, and good for a list of
+    the same model only. The code of a row is a cursor, too. Raises Problem (422).
+    """
+    start = _position(rows, after) if after else 0
+    found = list(rows.filter(pk__gt=start).order_by("pk")[: limit + 1])
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], _signer(rows.model).sign(str(found[limit - 1].pk))
+
+
+def _position(rows: "QuerySet[Any]", after: str) -> int:
+    try:
+        return int(_signer(rows.model).unsign(after))
+    except BadSignature:
+        pk: int | None = rows.filter(code=after).values_list("pk", flat=True).first()
+        if pk is None:
+            raise Problem(
+                "invalid",
+                "This cursor is not one of this list. Begin without one.",
+                errors=[
+                    {"field": "query.after", "detail": "This is neither a cursor of this list nor the code of a row."}
+                ],
+            ) from None
+        return pk
+
+
+def _signer(model: type[Model]) -> Signer:
+    return Signer(salt=f"integrations.api.{model._meta.label_lower}", sep=".")

@@ -1,0 +1,57 @@
+"""The kinds of text that requests hold, and schemas that several resources share."""
+
+from typing import Annotated, Any
+
+from ninja import Field, Schema
+from pydantic import AfterValidator, ConfigDict, StringConstraints
+
+LONGEST = 100
+
+
+def _storable(text: str) -> str:
+    """The text, if a database can store it. Raises ValueError."""
+    if "\0" in text:
+        raise ValueError("This holds a NUL character.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("This holds half of a surrogate pair.") from None
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_storable)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_storable)]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,16}$")]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many, at most.")]
+After = Annotated[
+    str,
+    StringConstraints(max_length=200, pattern=r"^[\x21-\x7e]*$"),
+    Field(description="`next` of the page before."),
+]
+
+
+class Asked(Schema):
+    """The body of a request: members that are not known are refused, since a typing error would else be ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class CustomerReference(Schema):
+    code: str
+    external_id: str | None
+
+
+class ProblemOut(Schema):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+# What every operation may answer beside its own.
+PROBLEMS: dict[int | frozenset[int], Any] = {
+    frozenset({400, 401, 403, 404, 405, 409, 411, 413, 415, 422, 429, 500, 503}): ProblemOut
+}
