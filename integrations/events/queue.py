@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 RENEW_AFTER = 5.0  # seconds: with the longest look-up on top it is still within the lease
 TIME_SLICE = 10.0  # seconds
 BATCH = 500
-# Events finished without a look-up are written together, this often (seconds): a killed worker repeats no more of them.
+# Events that are done are written together, this often (seconds): a killed worker repeats no more of them.
 WRITE_AFTER = 0.2
 
 # Leases held when the database became unreachable. Threads append; the sweep removes.
@@ -124,6 +124,7 @@ class LeasedQueue:
         self._renewed_at = time.monotonic()
         self._paused = False
         self._finished: list[tuple[Event, Outcome, timedelta]] = []
+        self._looked_up: set[str] = set()  # inspections of these
 
     @contextmanager
     def atomic(self, *, succeeded: bool = False) -> Iterator[None]:
@@ -192,6 +193,8 @@ class LeasedQueue:
         self._flush()
 
     def _attempt(self, event: Event, done: list[str], *, counted: bool = False) -> None:
+        if event.repeat_of_id or event.recovered or event.last_error_kind or event.inspection_id in self._looked_up:
+            self._flush()  # it is compared with what others have seen
         begun = time.monotonic()
         try:
             outcome = attempts.attempt(
@@ -210,12 +213,23 @@ class LeasedQueue:
             return
         duration = timedelta(seconds=time.monotonic() - begun)
         outcome.counts = outcome.counts and not counted
-        if outcome.seen is None and not outcome.error_kind and not outcome.joins and not counted:
+        if self._is_done(outcome) and not counted:
             self._finished.append((event, outcome, duration))
+            if outcome.seen is not None:
+                self._looked_up.add(event.inspection_id)
             if time.monotonic() - self._renewed_at > WRITE_AFTER:
                 self._flush()
         else:
+            self._flush()  # what succeeded before it must not end the pause that it may begin
             self._record(event, outcome, duration)
+
+    def _is_done(self, outcome: Outcome) -> bool:
+        """Whether nothing but the end of the event has to be written."""
+        seen = outcome.seen
+        sets_company = seen is not None and bool(seen.company) and not self.connection.company_id
+        return outcome.state == Event.State.DONE and not (
+            outcome.error_kind or outcome.joins or outcome.keeps_content or sets_company
+        )
 
     def _record(self, event: Event, outcome: Outcome, duration: timedelta) -> None:
         """Writes how an attempt ended."""
@@ -246,17 +260,25 @@ class LeasedQueue:
             self._set_company(outcome.seen.company)
 
     def _flush(self) -> None:
-        """Writes what was finished without a look-up: a few statements, however many events."""
+        """Writes the events that are done: a few statements, however many they are."""
         finished, self._finished = self._finished, []
+        self._looked_up.clear()
         if not finished:
             return
-        # Where others are looked up, these say nothing about whether SnapInspect answers.
-        with self.atomic(succeeded=not settings.SNAPINSPECT_INSPECTION_PATH):
-            ours = self.events.filter(pk__in=[event.pk for event, _, _ in finished], state=Event.State.PROCESSING)
-            ours.update(**_changes(Outcome(Event.State.DONE)))
+        looked_up = [
+            (outcome.seen.text, outcome.seen.sha256, event.pk) for event, outcome, _ in finished if outcome.seen
+        ]
+        others = [event.pk for event, outcome, _ in finished if outcome.seen is None]
+        # Where others are looked up, those that are not say nothing about whether SnapInspect answers.
+        with self.atomic(succeeded=bool(looked_up) or not settings.SNAPINSPECT_INSPECTION_PATH):
+            if looked_up:
+                self.events.finish_looked_up(looked_up)
+            if others:
+                ours = self.events.filter(pk__in=others, state=Event.State.PROCESSING)
+                ours.update(**_changes(Outcome(Event.State.DONE)))
             Attempt.objects.insert(
-                *("event", "duration", "error_kind", "handler"),
-                rows=((event.pk, duration, "", "") for event, _, duration in finished),
+                *("event", "duration", "error_kind", "handler", "status"),
+                rows=((event.pk, duration, "", "", outcome.status) for event, outcome, duration in finished),
             )
             HandlerRun.objects.insert(
                 "event", "handler", rows=(run for event, outcome, _ in finished for run in _runs(event, outcome))

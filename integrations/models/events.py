@@ -8,7 +8,7 @@
 One delivery makes one event for each connection of its company.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -38,6 +38,28 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def with_content(self) -> Self:
         return self.exclude(content_sha256="")
+
+    def finish_looked_up(self, rows: Sequence[tuple[str, str, int]]) -> None:
+        """Ends events that were looked up: (content, its SHA-256, id). Skips those that are not *Processing*."""
+        table = self.model._meta.db_table
+        changes = (
+            "state = 'done', proof = 'verified', last_error_kind = '', attempts = attempts + 1, repeat_of_id = NULL,"
+            " finished_at = {now}, fetched_at = {now}, content = {content}, content_sha256 = {sha256}"
+        )
+        with database.cursor() as cursor:
+            if database.vendor == "postgresql":
+                # A list for each column, see `DeliveryQuerySet.settle`.
+                values = changes.format(now="statement_timestamp()", content="seen.content", sha256="seen.sha256")
+                cursor.execute(
+                    f"UPDATE {table} SET {values}"  # noqa: S608
+                    " FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS seen (content, sha256, id)"
+                    f" WHERE {table}.id = seen.id AND {table}.state = 'processing'",
+                    [list(column) for column in zip(*rows, strict=True)],
+                )
+            else:
+                now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+                values = changes.format(now=now, content="%s", sha256="%s")
+                cursor.executemany(f"UPDATE {table} SET {values} WHERE id = %s AND state = 'processing'", rows)  # noqa: S608
 
 
 class Event(models.Model):
