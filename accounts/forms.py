@@ -11,9 +11,9 @@ from accounts.models import MAX_EMAIL_LENGTH, Customer, Invitation, Role, User
 
 # What each role may do, in a sentence.
 ROLE_MEANINGS = {
-    Role.OWNER: "sees and does everything, and decides who belongs to the company",
-    Role.MEMBER: "connects, disconnects and replays, but does not manage people",
-    Role.VIEWER: "sees everything and changes nothing",
+    Role.OWNER: "manages everything, including people",
+    Role.MEMBER: "connects, disconnects and replays, but cannot manage people",
+    Role.VIEWER: "can view everything, but change nothing",
 }
 ROLE_CHOICES = [(role.value, f"{role.label}: {means}") for role, means in ROLE_MEANINGS.items()]
 
@@ -34,7 +34,7 @@ class NameField(forms.CharField):
     def validate(self, value: str) -> None:
         super().validate(value)
         if value and not any(unicodedata.category(char)[0] in "LNPSM" and char not in self._BLANK for char in value):
-            raise forms.ValidationError("This name has no visible character.")
+            raise forms.ValidationError("Enter a name with visible characters.")
 
 
 def company_name_field() -> NameField:
@@ -90,7 +90,7 @@ class InvitedSignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
         cleaned: dict[str, Any] = super().clean()
         if self.account_already_exists:
             # The link was mailed to this address, so nobody else learns that it has an account.
-            self.add_error(None, "This address has an account already. Sign in to join.")
+            self.add_error(None, "This address already has an account. Sign in to join.")
         return cleaned
 
     def save(self, request: HttpRequest) -> User:

@@ -38,7 +38,7 @@ def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, 
     with transaction.atomic():
         customer.lock()
         if customer.memberships.filter(user__email__iexact=email).exists():
-            raise CannotInvite("This person belongs to the company already.")
+            raise CannotInvite("This person is already a member.")
         before = Invitation.objects.pending().filter(customer=customer, email=email).first()
         if before is not None and before.role == role and before.expires_at > timezone.now() + LIFETIME - DOUBLE_CLICK:
             return before
@@ -71,9 +71,7 @@ def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, 
         )
     except OSError:
         _undo(invitation, before, by=by)
-        raise CannotInvite(
-            "The mail could not be sent, so nobody was invited. Please try again in a few minutes."
-        ) from None
+        raise CannotInvite("We could not send the email, so nobody was invited. Try again in a few minutes.") from None
     return invitation
 
 

@@ -100,5 +100,5 @@ class RequireStaffSecondFactor(MiddlewareMixin):
         user = request.user
         if not isinstance(user, User) or not user.is_staff or has_second_factor(user):
             return None
-        messages.warning(request, "Staff need a second factor. Set one up here, and then come back.")
+        messages.warning(request, "Staff need a second factor. Set one up here first.")
         return redirect("mfa_index")

@@ -40,7 +40,7 @@ class InvitationAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     list_select_related = ["customer", "invited_by"]
 
-    @admin.display(description="what became of it")
+    @admin.display(description="status")
     def ended(self, invitation: Invitation) -> str:
         if invitation.accepted_at:
             return "accepted"
@@ -55,7 +55,7 @@ class OwnerForm(forms.ModelForm[Customer]):
         label="Invite an owner",
         max_length=MAX_EMAIL_LENGTH,
         required=False,
-        help_text="This address is mailed a link to join as owner, the same as owners send. Again: a new link.",
+        help_text="We email a link to join as owner. Sending again creates a new link.",
     )
 
     class Meta:

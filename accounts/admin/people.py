@@ -98,14 +98,14 @@ class UserAdmin(MembershipAuditAdmin, RowAdmin, DjangoUserAdmin[User]):
         permission="superuser",
         details=lambda user: [
             f"member of {user.memberships.count()} customers",
-            *(f"the only owner of {customer}: make somebody else an owner first" for customer in orphaned_by(user)),
+            *(f"the only owner of {customer}: make someone else an owner first" for customer in orphaned_by(user)),
         ],
     )
     def delete_people(self, user: User, *, by: User) -> str:
         if user == by:
             return "you cannot delete yourself."
         if orphaned_by(user):
-            return "is the only owner of a customer; make somebody else an owner, or delete the customer first."
+            return "is the only owner of a customer; make someone else an owner, or delete the customer first."
         with transaction.atomic():
             audit.record("person.deleted", actor=by, person=user.pk)
             for membership in user.memberships.select_related("customer"):

@@ -69,7 +69,7 @@ def close(request: HttpRequest) -> HttpResponse:
     try:
         _close(user, list(memberships))
     except LastOwner:
-        messages.error(request, "You are the only owner of a company. Make somebody else an owner first.")
+        messages.error(request, "You are the only owner of a company. Make someone else an owner first.")
         return redirect("close_account")
     logout(request)
     messages.success(request, f"The account of {email} is closed.")

@@ -34,7 +34,7 @@ def company(request: HttpRequest, code: str) -> HttpResponse:
             audit.record(
                 "customer.renamed", customer=customer, actor=current_user(request), before=customer.name, after=name
             )
-        messages.success(request, f"The company is called {name} from now on.")
+        messages.success(request, f"The company is now called {name}.")
     return redirect("company", customer.code)
 
 
@@ -46,7 +46,7 @@ def start(request: HttpRequest) -> HttpResponse:
     owner = current_user(request)
     form = CompanyForm(request.POST or None)
     if form.is_valid() and _started_today(owner.pk) >= MAX_PER_DAY:
-        form.add_error(None, f"You have started {MAX_PER_DAY} companies today. Please go on tomorrow.")
+        form.add_error(None, f"You added {MAX_PER_DAY} companies today. Try again tomorrow.")
     if not form.is_valid():
         return render(request, "accounts/start_company.html", {"form": form})
     with transaction.atomic():

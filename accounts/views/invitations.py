@@ -33,7 +33,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST" and isinstance(visitor, User) and fits:
         if not invitations.accept(found, visitor):
             return _gone(request)
-        messages.success(request, f"You now belong to {found.customer.name}.")
+        messages.success(request, f"You joined {found.customer.name}.")
         return redirect("dashboard", found.customer.code)
     return render(
         request,

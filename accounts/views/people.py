@@ -13,7 +13,7 @@ from accounts.access import OWNERS, SECOND_FACTORS, current_user, customer_for
 from accounts.forms import ROLE_MEANINGS, InvitationForm, RoleForm
 from accounts.models import Customer, LastOwner, Membership, Role
 
-KEEP_AN_OWNER = "A company needs an owner. Make somebody else an owner first."
+KEEP_AN_OWNER = "A company needs an owner. Make someone else an owner first."
 
 
 @require_GET
@@ -34,7 +34,7 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
     except invitations.CannotInvite as problem:
         form.add_error(None, str(problem))
         return _page(request, customer, form)
-    messages.success(request, f"We have sent an invitation to {email}. It works for {invitations.LIFETIME.days} days.")
+    messages.success(request, f"We sent an invitation to {email}. It works for {invitations.LIFETIME.days} days.")
     return redirect("people", customer.code)
 
 
@@ -48,7 +48,7 @@ def invite_again(request: HttpRequest, code: str, invitation: int) -> HttpRespon
         messages.error(request, str(problem))
     else:
         days = invitations.LIFETIME.days
-        messages.success(request, f"We have sent the invitation to {asked.email} again. It works for {days} days.")
+        messages.success(request, f"We sent the invitation to {asked.email} again. It works for {days} days.")
     return redirect("people", customer.code)
 
 
@@ -59,7 +59,7 @@ def withdraw(request: HttpRequest, code: str, invitation: int) -> HttpResponse:
     if invitations.withdraw(asked, by=current_user(request)):
         messages.success(request, f"The invitation of {asked.email} is withdrawn. Its link no longer works.")
     else:
-        messages.info(request, f"The invitation of {asked.email} was over already.")
+        messages.info(request, f"The invitation of {asked.email} has already ended.")
     return redirect("people", customer.code)
 
 
@@ -69,7 +69,7 @@ def change_role(request: HttpRequest, code: str, membership: int) -> HttpRespons
     member = _member(customer, membership)
     form = RoleForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Please choose one of the roles.")
+        messages.error(request, "Choose a role.")
         return redirect("people", customer.code)
     before, role = member.role, Role(form.cleaned_data["role"])
     try:
@@ -86,9 +86,9 @@ def change_role(request: HttpRequest, code: str, membership: int) -> HttpRespons
     except LastOwner:
         messages.error(request, KEEP_AN_OWNER)
     except Membership.DoesNotExist:
-        messages.info(request, f"{member.user.email} does not belong to the company any more.")
+        messages.info(request, f"{member.user.email} is no longer a member.")
     else:
-        messages.success(request, f"{member.user.email} is {role.label} from now on.")
+        messages.success(request, f"{member.user.email} is now {role.label}.")
     return redirect("people", customer.code)
 
 
@@ -99,7 +99,7 @@ def remove(request: HttpRequest, code: str, membership: int) -> HttpResponse:
     if request.method == "GET":
         return render(request, "accounts/remove.html", {"member": member})
     if _end(request, member, "member.removed"):
-        messages.success(request, f"{member.user.email} does not belong to the company any more.")
+        messages.success(request, f"{member.user.email} is no longer a member.")
     return redirect("people", customer.code)
 
 
@@ -111,7 +111,7 @@ def leave(request: HttpRequest, code: str) -> HttpResponse:
     member = get_object_or_404(customer.memberships.select_related("user"), user=current_user(request))
     if not _end(request, member, "member.left"):
         return redirect("people", customer.code)
-    messages.success(request, f"You do not belong to {customer.name} any more.")
+    messages.success(request, f"You left {customer.name}.")
     return redirect("home")
 
 

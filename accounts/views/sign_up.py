@@ -27,14 +27,14 @@ class SignupView(AllauthSignupView):
             if not User.objects.filter(email__iexact=form.cleaned_data["email"]).exists():
                 raise
             # Submitted twice: the other request was faster.
-            messages.info(self.request, "This sign-up is done already. Please sign in.")
+            messages.info(self.request, "You already have an account. Sign in.")
             return redirect("account_login")
         except OSError:  # the base class of smtplib's errors
             logger.exception("The confirmation mail of a sign-up could not be sent; the sign-up was undone.")
             self._undo()
             messages.error(
                 self.request,
-                "We could not send the confirmation mail, so nothing was saved. Try again later.",
+                "We could not send the confirmation email, so no account was created. Try again later.",
             )
             return redirect("account_signup")
         return response

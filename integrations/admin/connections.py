@@ -54,7 +54,7 @@ class ErrorKind(WordsFilter):
 
 class TokenPairInline(ReadOnlyInline):
     model = TokenPair
-    verbose_name_plural = "access that is kept (never shown: only a fingerprint of it)"
+    verbose_name_plural = "stored access (only a fingerprint is shown)"
     fields = ["role", "fingerprint", "key_id", "version", "received_at", "exchanged_at", "proved_at", "error_kind"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -63,7 +63,7 @@ class TokenPairInline(ReadOnlyInline):
 
 class WebhookAddressInline(ReadOnlyInline):
     model = WebhookAddress
-    verbose_name_plural = "webhook addresses of its own (shown to the customer's owners only)"
+    verbose_name_plural = "webhook addresses (only owners see them)"
     fields = ["created_at", "key_id", "valid_until"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -108,12 +108,12 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
         yield "Deliveries to its own address", changelist_url(Delivery, connection__id__exact=row.pk)
         yield "Tests", changelist_url(ConnectionTest, connection__id__exact=row.pk)
         yield "Attempts to connect", changelist_url(ConnectAttempt, connection__id__exact=row.pk)
-        yield "Ask SnapInspect with it", reverse("staff_explorer", args=[row.code])
+        yield "Open the explorer", reverse("staff_explorer", args=[row.code])
         yield "Who did what", changelist_url(AuditEntry, subject__exact=row.code)
 
     @confirmed(
         "Check now",
-        warning="A worker asks SnapInspect with the stored access whether it still works, within seconds.",
+        warning="A worker checks the stored access with SnapInspect within seconds.",
         limit=1000,
     )
     def check_now(self, connection: Connection, *, by: User) -> str:
@@ -147,7 +147,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
     @confirmed(
         "Disconnect",
         warning="The stored access is ended at SnapInspect, if it answers, and erased here in any case. Nothing new"
-        " arrives until somebody of the customer connects again; nobody is mailed.",
+        " arrives until the customer connects again. Nobody is notified.",
         limit=MOST_CALLS,
     )
     def disconnect(self, connection: Connection, *, by: User) -> str:
@@ -171,7 +171,7 @@ class ConnectAttemptAdmin(ReadOnlyAdmin):
     exclude = ["state_hash", "session_hash", "outcome"]
     readonly_fields = ["outcome_words"]
 
-    @admin.display(description="how it ended")
+    @admin.display(description="outcome")
     def outcome_words(self, attempt: ConnectAttempt) -> str:
         if not attempt.outcome:
             return "not finished"

@@ -25,7 +25,7 @@ MOST_AT_ONCE = 5
 class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, RowAdmin):
     list_display = ["name", "code", "created_at"]
     search_fields = ["name", "=code", "memberships__user__email", "=connections__company_id"]
-    search_help_text = "Name, code, somebody's email address, or a company ID of SnapInspect."
+    search_help_text = "Name, code, a person's email address, or a company ID of SnapInspect."
     readonly_fields = ["code", "created_at"]
     date_hierarchy = "created_at"
     inlines = [MembershipInline, InvitationInline]
@@ -67,7 +67,7 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, RowAdmin):
             return "nothing is connected."
         for connection in left[:MOST_AT_ONCE]:
             disconnection.disconnect(connection, by=by)
-        return f"{len(left) - MOST_AT_ONCE} are left; ask again." if len(left) > MOST_AT_ONCE else ""
+        return f"{len(left) - MOST_AT_ONCE} are left. Run this again." if len(left) > MOST_AT_ONCE else ""
 
     @confirmed(
         "Delete",
@@ -90,5 +90,5 @@ class CustomerAdmin(MembershipAuditAdmin, OwnerInvitationAdmin, RowAdmin):
         return (
             ""
             if customer_deletion.delete(customer, by=by, seconds=TIME_LIMIT)
-            else "it takes longer; ask again, and it goes on."
+            else "it takes longer. Run this again to continue."
         )

@@ -28,7 +28,7 @@ class Type(WordsFilter):
 
 
 class LastTrouble(WordsFilter):
-    title = "why it was not processed"
+    title = "problem"
     parameter_name = "last_error_kind"
     words = wording.EVENT_TROUBLE | wording.TROUBLE
 
@@ -96,22 +96,22 @@ class EventAdmin(ByExactWords):
     def event_state(self, event: Event) -> str:
         return render_to_string("partials/badge.html", event_badge(event))
 
-    @admin.display(description="why it was not processed")
+    @admin.display(description="problem")
     def trouble(self, event: Event) -> str:
         return wording.event_trouble(event.last_error_kind) if event.last_error_kind else "–"
 
-    @admin.display(description="what SnapInspect says about it")
+    @admin.display(description="inspection details")
     def content_bytes(self, event: Event) -> str:
         """How much, not what: that is for the customer's own people."""
         return f"{len(event.content)} characters" if event.content else "not fetched"
 
-    @confirmed("Replay", warning="These events are processed again. One that was done starts from the beginning.")
+    @confirmed("Replay", warning="These events are processed again. Completed events run again.")
     def replay(self, event: Event, *, by: User) -> str:
         if not event_actions.replay(event, by=by):
             return "is being worked on already."
         return ""
 
-    @confirmed("Ignore", warning="Nothing more is done with these events. Replay takes them up again.")
+    @confirmed("Ignore", warning="These events are no longer processed. You can replay them later.")
     def ignore(self, event: Event, *, by: User) -> str:
         return "" if event_actions.ignore(event, by=by) else "is finished already."
 
@@ -156,19 +156,19 @@ class DeliveryAdmin(ByExactWords):
         if row.company_id:
             yield "Connections of this company", changelist_url(Connection, company_id__exact=row.company_id)
 
-    @admin.display(description="why it was not placed")
+    @admin.display(description="problem")
     def trouble(self, delivery: Delivery) -> str:
         return wording.DELIVERY_TROUBLE.get(delivery.problem, "–")
 
-    @admin.display(description="what could not be read")
+    @admin.display(description="unreadable part")
     def unread(self, delivery: Delivery) -> str:
         return unread_part(delivery.body) or "–"
 
-    @admin.display(description="body, as it came (unverified)")
+    @admin.display(description="raw body (unverified)")
     def raw(self, delivery: Delivery) -> str:
         return pretty_body(delivery.body)
 
-    @confirmed("Replay", warning="These deliveries are read and placed again, as if they had just come.")
+    @confirmed("Replay", warning="These deliveries are read and processed again.")
     def read_again(self, delivery: Delivery, *, by: User) -> str:
         if not parked.read_again(delivery, by=by):
             return "is placed already, or ignored."
@@ -185,6 +185,6 @@ class DeliveryAdmin(ByExactWords):
             return "is placed already, or ignored."
         return ""
 
-    @confirmed("Ignore", warning="Nothing is done with these deliveries. What was ignored is not taken up again.")
+    @confirmed("Ignore", warning="These deliveries are not processed. You cannot undo this.")
     def set_aside(self, delivery: Delivery, *, by: User) -> str:
         return "" if parked.ignore(delivery, by=by) else "is placed already, or ignored."

@@ -13,7 +13,7 @@ from integrations.models import LinkedUser
 class LinkedUserAdmin(ReadOnlyAdmin):
     list_display = ["vendor_user_id", "name", link_column("user"), "linked_at"]
     search_fields = ["=vendor_user_id", "name", "user__email"]
-    search_help_text = "SnapInspect user ID or name there, e-mail address here."
+    search_help_text = "SnapInspect user ID, name or email address."
     date_hierarchy = "linked_at"
     list_select_related = ["user"]
 

@@ -28,12 +28,12 @@ class PanelForm(forms.ModelForm[Panel]):
             "path": "A path below the API address, with its query: inspections?sort=newest",
             "rows_at": "The dotted path to the list of rows in the answer: data.items. Empty: the answer is the list.",
             "columns": (
-                "One a line: a label, a colon, the dotted path of the value in a row. For example<br>"
+                "One per line: a label, a colon, and the dotted path of the value in a row. For example<br>"
                 "Inspection: sTitle<br>Address: asset.sAddress<br>First photo: photos.0.sUrl"
             ),
-            "refresh_seconds": f"How old what people see may be: {Panel.SHORTEST_REFRESH} to {Panel.LONGEST_REFRESH}.",
+            "refresh_seconds": f"Longest age in seconds: {Panel.SHORTEST_REFRESH} to {Panel.LONGEST_REFRESH}.",
             "position": "Smaller numbers come first.",
-            "is_active": "Customers see the panel. Save it without, and press “Try it” first.",
+            "is_active": "Customers see the panel. Try it before you turn this on.",
         }
         widgets = {"columns": forms.Textarea(attrs={"rows": 6, "spellcheck": "false"})}
 

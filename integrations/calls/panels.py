@@ -99,7 +99,7 @@ def _account(connection: Connection) -> Table:
         raise NoAnswer(verdict.error_kind, is_outage=True)
     profile = verdict.profile
     company = " · ".join(filter(None, (profile.company_id, profile.company_name))) or "not known yet"
-    told = {"Name": profile.name or "not told", "Email": profile.email, "Company": company}
+    told = {"Name": profile.name or "Unknown", "Email": profile.email, "Company": company}
     cells = {label: tables.to_cell(value) for label, value in told.items() if value}
     whole, is_cut = json_text.laid_out(profile.details, most=LONGEST_WHOLE)
     return Table(list(cells), [list(cells.values())], 1, [], whole + (json_text.CUT if is_cut else ""))

@@ -99,35 +99,35 @@ def read() -> Status:
     signals = [
         _signal(
             "Workers",
-            f"{len(alive)} at work.",
-            "" if alive else "None has swept for a minute: nothing is processed. Start `manage.py worker`.",
+            f"{len(alive)} running.",
+            "" if alive else "No worker has run for a minute, so nothing is processed. Start `manage.py worker`.",
         ),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
         _signal(
             "Tokens",
-            "SnapInspect does not refuse many at once.",
-            "SnapInspect refuses many at once, so only few are exchanged." if exchanges_limited else "",
+            "Requests to SnapInspect: normal.",
+            "SnapInspect is refusing many tokens, so we exchange only a few at a time." if exchanges_limited else "",
         ),
         _signal(
             "Exchanges",
-            "Every one that was sent has ended.",
-            f"{unanswered} were sent, and nobody knows yet how they ended." if unanswered else "",
+            "No token exchange is waiting for an answer.",
+            f"{unanswered} token exchanges have no answer yet." if unanswered else "",
             tone="warning",
         ),
         _signal(
             "Setup",
-            "No connection fails for a reason that only you could mend.",
-            f"{setup_problems} connections fail for a reason that only you can mend." if setup_problems else "",
+            "No connection has a setup problem.",
+            f"{setup_problems} connections have a setup problem that only you can fix." if setup_problems else "",
         ),
         _signal(
             "Keys",
-            "All that are needed are configured.",
-            f"Not configured, but needed: {missing_keys}." if missing_keys else "",
+            "All required keys are configured.",
+            f"Missing keys: {missing_keys}." if missing_keys else "",
         ),
         _signal(
             "Mail",
-            "Nothing is stuck.",
-            f"{mails} notices could not be sent yet; the log says why."
+            "No emails are stuck.",
+            f"{mails} emails could not be sent yet. See the log."
             if mails_since is not None and now - mails_since > LATE_AFTER
             else "",
             tone="warning",
@@ -238,10 +238,10 @@ def _signal(name: str, fine: str, problem: str, *, tone: str = "danger") -> Sign
 
 def _queue_signal(waiting: list[datetime], now: datetime) -> Signal:
     if not waiting:
-        return Signal("Queue", "success", "Nothing waits.")
+        return Signal("Queue", "success", "Nothing is waiting.")
     seconds = max(0, round((now - min(waiting)).total_seconds()))
     tone = "success" if now - min(waiting) < LATE_AFTER else "warning"
-    return Signal("Queue", tone, f"The oldest has waited for {_length(seconds)}.")
+    return Signal("Queue", tone, f"The oldest item has waited for {_length(seconds)}.")
 
 
 def _length(seconds: int) -> str:

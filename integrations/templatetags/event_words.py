@@ -43,7 +43,13 @@ def event_type(value: str) -> str:
 @register.simple_tag
 def event_summary(event: Event, deliveries: Sequence[Delivery]) -> str:
     """What has happened, as one sentence."""
-    return wording.event_summary(event.type, event.inspection_id, whose=event.connection.label, times=len(deliveries))
+    return wording.event_summary(
+        event.type,
+        event.inspection_id,
+        whose=event.connection.label,
+        times=len(deliveries),
+        is_verified=event.proof == Event.Proof.VERIFIED,
+    )
 
 
 @register.filter

@@ -40,7 +40,7 @@ def refusal_unless_registered(request: HttpRequest, customer: Customer) -> HttpR
     """Where to go instead, with a message, while this app has no client ID."""
     if settings.SNAPINSPECT_CLIENT_ID:
         return None
-    messages.error(request, "Connecting is not possible yet: this app has not been registered with SnapInspect.")
+    messages.error(request, "You cannot connect yet. This app is not registered with SnapInspect.")
     return redirect("dashboard", customer.code)
 
 
@@ -108,12 +108,12 @@ def answer(request: HttpRequest, code: str, connection_code: str) -> HttpRespons
     try:
         added = completion.answer_question(connection, add=add, by=current_user(request))
     except (lease.LostLease, CannotUnseal, IntegrityError):
-        messages.warning(request, "That could not be done right now. Please look again in a moment.")
+        messages.warning(request, "We could not do that right now. Try again in a moment.")
         return redirect("dashboard", customer.code)
     if added is not None:
-        messages.success(request, f"{added.label} is connected as well.")
+        messages.success(request, f"{added.label} is connected too.")
     elif not add:
-        messages.info(request, f"{connection.label} stays as it was. The other company's access was not kept.")
+        messages.info(request, f"{connection.label} has not changed. We deleted the other company's access.")
     return redirect("dashboard", customer.code)
 
 

@@ -69,7 +69,7 @@ def settings(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     if request.method == "POST" and form.is_valid():
         connection.rename(form.cleaned_data["name"])
         audit.record("connection.renamed", customer=customer, actor=current_user(request), subject=connection.code)
-        messages.success(request, f"This connection is called {connection.label} now.")
+        messages.success(request, f"This connection is now called {connection.label}.")
         return redirect("connection_settings", customer.code, connection.code)
     context = {
         "connection": connection,
@@ -108,8 +108,8 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     if found is None:
         messages.info(
             request,
-            "This connection has been tested several times within a minute, so SnapInspect was not asked again. Here is"
-            " the latest answer; please wait a minute before the next test.",
+            "You tested this connection several times within a minute. This is the latest result. Wait a minute before"
+            " the next test.",
         )
         found = connection.connection_tests.first()
     if found is None:
@@ -136,13 +136,13 @@ def disconnect(request: HttpRequest, code: str, connection_code: str) -> HttpRes
         return render(request, "integrations/disconnect.html", context)
     if disconnection.disconnect(connection, by=current_user(request)):
         messages.success(
-            request, f"{connection.label} is disconnected. Its access was ended at SnapInspect and erased here."
+            request, f"{connection.label} is disconnected. Our access was ended at SnapInspect and deleted here."
         )
     else:
         messages.warning(
             request,
-            f"{connection.label} is disconnected and its access was erased here. SnapInspect did not confirm that it"
-            " ended there too: remove this app in your SnapInspect account to be sure.",
+            f"{connection.label} is disconnected and our access was deleted here. SnapInspect did not confirm that it"
+            " ended there too. Remove this app in your SnapInspect account to be sure.",
         )
     return redirect("dashboard", customer.code)
 
@@ -156,7 +156,7 @@ def replace_tokens(request: HttpRequest, code: str, connection_code: str) -> Htt
     if error_kind:
         messages.warning(request, f"The tokens could not be replaced. {wording.trouble(error_kind)}")
     else:
-        messages.success(request, "The tokens were replaced; the old ones are dead.")
+        messages.success(request, "Tokens replaced. The old tokens no longer work.")
     return redirect("dashboard", customer.code)
 
 

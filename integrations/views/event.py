@@ -1,4 +1,4 @@
-"""One event: what it is, its attempts, its deliveries, what SnapInspect says about it."""
+"""One event: what it is, its attempts, its deliveries, the details of its inspection."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -51,9 +51,9 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = _event(customer, event_code)
     if event_actions.replay(found, by=current_user(request)):
-        messages.success(request, "This event is being processed again.")
+        messages.success(request, "Replay started.")
     else:
-        messages.info(request, "This event is being worked on already.")
+        messages.info(request, "This event is already being processed.")
     return redirect("event", customer.code, found.code)
 
 

@@ -30,7 +30,9 @@ class PersonalTokenForm(forms.Form):
         # Copied from an e-mail, it may end with a line break.
         token: str = self.cleaned_data["token"].strip()
         if not is_token(token):
-            raise forms.ValidationError("A token holds no spaces and only plain letters, digits and signs.")
+            raise forms.ValidationError(
+                "Enter a token without spaces. Tokens contain only letters, digits and symbols."
+            )
         return token
 
 
@@ -39,7 +41,7 @@ class NameForm(forms.Form):
         label="Name",
         max_length=Connection.NAME_LENGTH,
         required=False,
-        help_text="How you call it here. Leave it empty for the company’s name at SnapInspect.",
+        help_text="Leave it empty to use the company name from SnapInspect.",
     )
 
 
@@ -88,7 +90,7 @@ class ExplorerForm(forms.Form):
 
     def clean(self) -> None:
         if "connection" in self.errors:
-            self.add_error(None, "This connection cannot be asked now. Reconnect it, or choose another one.")
+            self.add_error(None, "This connection is not available right now. Reconnect it or choose another one.")
 
 
 def _day(label: str) -> forms.DateField:
@@ -98,7 +100,7 @@ def _day(label: str) -> forms.DateField:
         validators=[MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))],
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
-        error_messages={"invalid": "Write the day like 2026-11-24."},
+        error_messages={"invalid": "Enter a date like 2026-11-24."},
     )
 
 
@@ -115,17 +117,17 @@ class EventFilter(forms.Form):
         label="State",
         required=False,
         choices=[("", "All"), *Event.State.choices],
-        error_messages={"invalid_choice": "There is no state “%(value)s”."},
+        error_messages={"invalid_choice": "“%(value)s” is not an event status."},
     )
     type = forms.ChoiceField(
         label="What",
         required=False,
-        error_messages={"invalid_choice": "No event can be of this type."},
+        error_messages={"invalid_choice": "This is not an event type."},
     )
     connection = forms.ChoiceField(
         label="Connection",
         required=False,
-        error_messages={"invalid_choice": "You have no connection with this code."},
+        error_messages={"invalid_choice": "No connection has this code."},
     )
     since = _day("From (UTC day)")
     until = _day("To (UTC day)")
@@ -148,7 +150,7 @@ class EventFilter(forms.Form):
         cleaned = super().clean() or {}
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
-            self.add_error("until", "This day is before the first one.")
+            self.add_error("until", "Check the dates: “To” is before “From”.")
         return cleaned
 
     @property

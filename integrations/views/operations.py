@@ -42,11 +42,11 @@ def page(request: HttpRequest) -> HttpResponse:
         ],
         "troubles": [
             (
-                "Connections, by what is wrong with them now",
+                "Connection problems",
                 _linked(CONNECTIONS, "error_kind", seen.connection_troubles, wording.TROUBLE),
             ),
             (
-                "Tries to process events that failed within 24 hours",
+                "Processing attempts that failed in 24 hours",
                 _linked(EVENTS, "last_error_kind", seen.event_troubles, wording.TROUBLE | wording.EVENT_TROUBLE),
             ),
         ],

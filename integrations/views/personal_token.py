@@ -53,5 +53,5 @@ def give(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     with transaction.atomic():
         custody.receive_personal(connection, form.cleaned_data["token"], by=current_user(request))
         audit.record("personal.received", customer=customer, actor=current_user(request), subject=connection.code)
-    messages.info(request, "Thank you. We are asking SnapInspect whether this token works.")
+    messages.info(request, "Token saved. Checking it with SnapInspect…")
     return redirect("dashboard", customer.code)

@@ -18,7 +18,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     form = EventFilter(request.GET, customer)
     running = customer.replays.running().first()
     if running is not None:
-        messages.info(request, "One replay at a time: this one is still running.")
+        messages.info(request, "A replay is already running.")
         return redirect("replay", customer.code, running.code)
     if request.method == "GET" or not form.is_valid():
         context = {"form": form, "most": replays.MOST_COUNTED}
@@ -46,5 +46,5 @@ def cancel(request: HttpRequest, code: str, replay_code: str) -> HttpResponse:
     customer = customer_for(request, code, roles=MAY_CONNECT)
     found = get_object_or_404(customer.replays, code=replay_code)
     if not replays.cancel(found, by=current_user(request)):
-        messages.info(request, "It had come to its end already.")
+        messages.info(request, "This replay has already finished.")
     return redirect("replay", customer.code, found.code)

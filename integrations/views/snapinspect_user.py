@@ -44,7 +44,7 @@ def link(request: HttpRequest) -> HttpResponse:
     require_offered()
     user = current_user(request)
     if LinkedUser.objects.filter(user=user).exists():
-        messages.info(request, "You have linked a SnapInspect user already. Unlink it first to link another one.")
+        messages.info(request, "You have already linked a SnapInspect login. Unlink it first.")
         return redirect("snapinspect_user")
     audit.record("link.started", actor=user)
     return redirect_to_snapinspect(request, Purpose.LINK, user=user)
@@ -59,5 +59,5 @@ def unlink(request: HttpRequest) -> HttpResponse:
         linked = LinkedUser.objects.filter(user=user).first()
         if linked and linked.delete()[0]:
             audit.record("link.unlinked", actor=user, snapinspect_user=linked.vendor_user_id)
-    messages.success(request, "No SnapInspect user is linked any more. You sign in by e-mail.")
+    messages.success(request, "SnapInspect login unlinked. Sign in with your email and password.")
     return redirect("snapinspect_user")

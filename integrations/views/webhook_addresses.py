@@ -31,9 +31,7 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     customer = customer_for(request, code, roles=OWNERS)
     connection = get_object_or_404(customer.connections, code=connection_code)
     webhook_addresses.rotate(connection, by=current_user(request))
-    messages.success(
-        request, "There is a new address. Hand it to SnapInspect; the one before it works for two more weeks."
-    )
+    messages.success(request, "New address created. Give it to SnapInspect. The old address works for two more weeks.")
     return redirect("webhook_address", customer.code, connection.code)
 
 

@@ -17,119 +17,115 @@ LINK_LIFETIME = "a day"
 ENDINGS = {
     "declined": Words(
         "Not connected",
-        "You chose not to allow access. Nothing was saved, and nothing that was connected before has changed.",
+        "You did not allow access. Nothing was changed.",
     ),
     "unknown": Words(
-        "This link does not belong to a connection you started",
-        "Nothing was changed. Start again from your dashboard with the Connect button.",
+        "We do not recognise this link",
+        "Nothing was changed. Start again from your dashboard.",
     ),
     "hosted-over": Words(
         "This page belongs to another browser",
         "Nothing was changed. Go back to where you pressed Connect, in the browser that you used there.",
     ),
     "used": Words(
-        "This link was used already",
-        "It works once. If you have just connected, your dashboard shows the connection; otherwise start again there.",
+        "This link was already used",
+        "Your dashboard shows the connection. If it does not, start again there.",
     ),
     "expired": Words(
-        f"That took longer than {STATE_LIFETIME}",
-        f"For your safety the link to SnapInspect works for {STATE_LIFETIME}. Nothing was changed. Please start again.",
+        "This link has expired",
+        f"The link to SnapInspect works for {STATE_LIFETIME}. Nothing was changed. Start again.",
     ),
     "other-person": Words(
-        "Somebody else started this connection",
-        "You are signed in as another person than the one who pressed Connect. Nothing was changed.",
+        "Someone else started this connection",
+        "Sign in as the person who started it. Nothing was changed.",
     ),
     "other-browser": Words(
         "This connection was started in another browser or session",
-        "Finish it in the browser where you pressed Connect. If that was here, you have signed in again or changed your"
-        " password since: please start again. Nothing was changed.",
+        "Finish in the browser where you started. If you signed in again or changed your password, start again."
+        " Nothing was changed.",
     ),
     "signed-out": Words(
         "You are not signed in",
-        "You were signed out while you were at SnapInspect, so nothing was saved. Sign in and start again.",
+        "You were signed out while you were at SnapInspect. Nothing was saved. Sign in and start again.",
     ),
     "not-allowed": Words(
-        "You may not connect for this customer any more",
-        "Your role has changed since you pressed Connect. Nothing was saved. Ask an owner of the account.",
+        "You can no longer connect for this company",
+        "Your role has changed. Nothing was saved. Ask an owner of the company.",
     ),
     "no-token": Words(
-        "SnapInspect sent you back without granting access",
-        "Nothing was saved, and nothing that was connected before has changed. Please try again.",
+        "SnapInspect did not grant access",
+        "Nothing was changed. Try again.",
     ),
     "garbled": Words(
-        "SnapInspect's answer could not be read",
-        "It was not what SnapInspect documents, so nothing was saved. Please try again; if it happens again, tell us.",
+        "We could not read SnapInspect's answer",
+        "Nothing was saved. Try again. If this happens again, contact support.",
     ),
     "setup": Words(
         "This app is not set up correctly",
-        "Nothing was saved. The people who run it have to look at it; please try again later.",
+        "Nothing was saved. Our support team needs to fix this. Try again later.",
     ),
     "sign-in-over": Words(
-        "This sign-in cannot be finished",
-        f"It was started in another browser or session, was used already, or took longer than {STATE_LIFETIME}."
-        " Please start again.",
+        "This sign-in has expired",
+        f"It was started in another browser, already used, or took longer than {STATE_LIFETIME}. Start again.",
     ),
-    "sign-in-declined": Words("You are not signed in", "You chose not to allow access. Nothing was saved."),
+    "sign-in-declined": Words("You are not signed in", "You did not allow access. Nothing was saved."),
     "sign-in-garbled": Words(
         "You are not signed in",
-        "SnapInspect's answer was not what it documents, so nothing was saved. Please try again, or use your password.",
+        "We could not read SnapInspect's answer. Try again, or use your password.",
     ),
     "link-over": Words(
-        "This link cannot be finished",
-        "It was started by somebody else or in another browser or session, was used already, or took longer than"
-        f" {STATE_LIFETIME}. Nothing was changed. Start again on your account's SnapInspect page.",
+        "This link has expired",
+        "It was started by someone else or in another browser, already used, or took longer than"
+        f" {STATE_LIFETIME}. Nothing was changed. Start again in Account menu → SnapInspect.",
     ),
-    "link-declined": Words("Not linked", "You chose not to allow access. Nothing was saved."),
-    "link-garbled": Words(
-        "Not linked", "SnapInspect's answer was not what it documents, so nothing was saved. Please try again."
-    ),
+    "link-declined": Words("Not linked", "You did not allow access. Nothing was saved."),
+    "link-garbled": Words("Not linked", "We could not read SnapInspect's answer. Nothing was saved. Try again."),
 }
 
 # Why nobody was signed in with SnapInspect. Never tells whether an e-mail address is known here.
-_TRY_AGAIN = "Please try again in a moment, or sign in with your e-mail address and password. Nothing was saved."
+_TRY_AGAIN = "Try again in a moment, or sign in with your email address and password."
 NOT_SIGNED_IN = {
     "unknown": Words(
-        "We do not know this SnapInspect user yet",
-        "Sign in with your e-mail address and password, and link it on your account's SnapInspect page. From then on"
-        " you can sign in with SnapInspect. Nothing was saved.",
+        "This SnapInspect login is not linked yet",
+        "Sign in with your email address and password. Then open Account menu → SnapInspect and link your"
+        " SnapInspect login.",
     ),
     "second-factor": Words(
-        "A second step is needed first",
-        "Accounts with access to the administration can sign in with SnapInspect only with a second step. Sign in with"
-        " your e-mail address and password, and set one up under Security.",
+        "You need a second factor first",
+        "Staff need a second factor to sign in with SnapInspect. Sign in with your email address and password, and set"
+        " one up under Security.",
     ),
     "nameless": Words("SnapInspect did not say who you are", _TRY_AGAIN),
-    "refused": Words("SnapInspect did not accept the access that it had just given", _TRY_AGAIN),
+    "refused": Words("SnapInspect refused the access", _TRY_AGAIN),
     "unreachable": Words("SnapInspect did not answer", _TRY_AGAIN),
     "setup": ENDINGS["setup"],
 }
 # Why a SnapInspect user was not linked, for the page that has the button.
 NOT_LINKED = {
-    "taken": "Somebody else here has linked this SnapInspect user. Nothing was changed.",
-    "other": "You have linked another SnapInspect user already. Unlink that one first. Nothing was changed.",
-    "nameless": "SnapInspect did not say who you are there, so nothing was linked.",
-    "refused": "SnapInspect did not accept the access that it had just given. Nothing was linked; please try again.",
-    "unreachable": "SnapInspect did not answer. Nothing was linked; please try again in a moment.",
+    "taken": "Someone else has already linked this SnapInspect login. Nothing was changed.",
+    "other": "You have already linked another SnapInspect login. Unlink it first.",
+    "nameless": "SnapInspect did not say who you are. Nothing was linked.",
+    "refused": "SnapInspect refused the access. Nothing was linked. Try again.",
+    "unreachable": "SnapInspect did not respond. Nothing was linked. Try again in a moment.",
     "setup": ENDINGS["setup"].text,
 }
 # Why a colleague's link cannot be used.
 LINK_ENDINGS = {
     "used": Words(
-        "This link was used already",
-        "It works once. The dashboard shows what became of it; whoever sent it to you can make another one.",
+        "This link was already used",
+        "Your dashboard shows the result. Ask the person who sent it for a new link if you need one.",
     ),
     "expired": Words(
-        "This link is too old",
-        f"It works for {LINK_LIFETIME}. Whoever sent it to you can make another one,"
-        " or you connect from the dashboard.",
+        "This link has expired",
+        f"It works for {LINK_LIFETIME}. Ask for a new link, or connect from the dashboard.",
     ),
     "withdrawn": Words(
         "This link no longer works",
-        "Whoever made it may not connect for this company any more. You can connect from the dashboard.",
+        "The person who created it can no longer connect for this company. You can connect from the dashboard.",
     ),
 }
 
-CONNECTED_BEFORE = "This SnapInspect company was connected here before: its connection was renewed, and none was added."
+CONNECTED_BEFORE = "This company is already connected. We renewed its existing connection."
 
 
 def connected(company_id: str, *, has_events: bool) -> str:

@@ -5,23 +5,22 @@ from integrations.snapinspect.errors import SENTENCES
 
 # Trouble that is on our side, or about an exchange; everything else is said by snapinspect.errors.
 OUR_TROUBLE = {
-    "exchange_lost": "SnapInspect replaced our access, and its answer was lost on the way.",
+    "exchange_lost": "SnapInspect replaced our access, but we did not receive its answer.",
     "exchange_rejected": "SnapInspect refused to renew our access and did not say why.",
-    "new_token_refused": "SnapInspect gave us new access and does not accept it yet; we go on asking.",
-    "exchange_unanswered": "SnapInspect did not answer when we renewed our access.",
-    "cannot_unseal": "The stored access cannot be opened with this app's keys.",
-    "many_refused": "SnapInspect refuses many customers at once, so we wait until it is itself again.",
-    "no_room": "This app has no room to store new access safely.",
-    "busy": "SnapInspect is being asked at this moment; please look again shortly.",
-    "reconnect_required": "The people who run this app ended the stored access; please connect again.",
-    "nothing_kept": "There is no access to SnapInspect stored here.",
+    "new_token_refused": "SnapInspect does not accept our new access yet. We will keep trying.",
+    "exchange_unanswered": "SnapInspect did not respond when we renewed our access.",
+    "cannot_unseal": "The stored access cannot be decrypted with this app's keys.",
+    "many_refused": "SnapInspect is refusing many customers. We are waiting until it recovers.",
+    "no_room": "This app does not have enough space to store new access.",
+    "busy": "A request to SnapInspect is already running. Try again shortly.",
+    "reconnect_required": "Our support team reset this connection. Reconnect to continue.",
+    "nothing_kept": "This connection has no access to SnapInspect.",
 }
 TROUBLE: dict[str, str] = {**SENTENCES, **OUR_TROUBLE}
 
 NOT_A_PATH = (
-    "Only a path below SnapInspect's API address can be asked for, such as user or inspections?page=2: no address of"
-    " another host, no “..”, no “//” or “@” at the start of a part, no spaces or line ends; write other characters as"
-    " percent escapes."
+    "Enter a path under SnapInspect's API address, such as user or inspections?page=2. It must not contain another"
+    " host, “..”, “//”, spaces or line breaks. Write other characters as percent escapes."
 )
 
 
@@ -34,9 +33,9 @@ def trouble(error_kind: str) -> str:
 PANEL_TROUBLE = {
     "not_found": "SnapInspect does not offer this for your account.",
     "forbidden": "SnapInspect does not allow your account to see this.",
-    "wrong_shape": "SnapInspect answered something else than this panel is made for. Those who run it can mend it.",
-    "token_refused": "SnapInspect did not accept our access just now. We are finding out why.",
-    "needs_reconnect": "This account has to be reconnected before there is anything new.",
+    "wrong_shape": "SnapInspect sent data that this panel cannot show. Contact support.",
+    "token_refused": "SnapInspect did not accept our access. We are checking why.",
+    "needs_reconnect": "Reconnect this account to see new content.",
 }
 
 
@@ -47,20 +46,20 @@ def panel_trouble(error_kind: str) -> str:
 
 # Why a delivery was not placed, or which part of it could not be read.
 DELIVERY_TROUBLE = webhook_body.PROBLEMS | {
-    "too_many": "Too many events of its connection are unfinished; it waits until there are fewer.",
+    "too_many": "This connection has too many unfinished events. The delivery waits until there are fewer.",
 }
 # Trouble of an event beside the trouble of its connection.
 EVENT_TROUBLE = {
-    "handler_failed": "The work that this app does with such events failed.",
-    "too_many_misses": "Too many unknown inspections were asked for; it waits its turn.",
-    "no_inspection": "SnapInspect answered, but not with an inspection.",
-    "other_inspection": "SnapInspect answered with another inspection than the one asked for.",
+    "handler_failed": "This app could not process the event.",
+    "too_many_misses": "SnapInspect did not know many recent inspections. This event waits its turn.",
+    "no_inspection": "SnapInspect's response is not an inspection.",
+    "other_inspection": "SnapInspect responded with another inspection.",
     "other_company": "SnapInspect says that this inspection belongs to another company.",
-    "worker_died": "The work on it was cut off again and again.",
-    "internal_error": "Something in this app failed; the people who run it have been told.",
+    "worker_died": "Processing was interrupted several times.",
+    "internal_error": "This app failed. Our support team has been notified.",
 }
 
 
 def event_trouble(error_kind: str) -> str:
     """The sentence for why an event was not processed."""
-    return EVENT_TROUBLE.get(error_kind) or trouble(error_kind) or "It could not be processed."
+    return EVENT_TROUBLE.get(error_kind) or trouble(error_kind) or "This event could not be processed."

@@ -16,27 +16,34 @@ EVENT_CLAUSES = {
 }
 
 
-def event_summary(type_: str, inspection_id: str, *, whose: str, times: int) -> str:
-    """What has happened, as one sentence. times: how often it was delivered; 0 if it was found by asking."""
+def event_summary(type_: str, inspection_id: str, *, whose: str, times: int, is_verified: bool) -> str:
+    """What has happened, as one sentence.
+
+    times: how often it was delivered; 0 if we found it by asking. is_verified: whether SnapInspect confirmed it; a
+    webhook alone is not signed, so anyone with the address could have sent it.
+    """
     inspection = f"inspection {inspection_id}" if inspection_id else "an inspection"
     what = EVENT_CLAUSES.get(type_, "something happened to {inspection}").format(inspection=inspection)
     if not times:
-        return f"We asked SnapInspect what had changed at {whose}, and found that {what}."
+        return f"We asked SnapInspect for changes at {whose} and found that {what}."
     often = "" if times == 1 else f" {times} times"
+    if not is_verified:
+        return f"We received an unverified notice{often}: {what} at {whose}."
     return f"SnapInspect told us{often} that {what} at {whose}."
 
 
 EVENT_STATES = {
-    "received": "It has arrived, and will be processed in a moment.",
-    "processing": "It is being processed right now.",
-    "retrying": "It could not be processed yet (try {attempts} of {most}); we try again by ourselves.",
-    "done": "It was processed.",
-    "failed": "It could not be processed after {most} tries. Replay tries again from the start.",
-    "unmatched": "Nobody here is connected to this company.",
-    "ignored": "Somebody decided that nothing is to be done with it.",
+    "received": "This event will be processed in a moment.",
+    "processing": "This event is being processed.",
+    "retrying": "Attempt {attempts} of {most} failed. We will try again automatically.",
+    "done": "This event was processed.",
+    "failed": "Processing failed after {tried}. Replay the event to try again.",
+    "unmatched": "No connection matches this company.",
+    "ignored": "Someone ignored this event.",
 }
 
 
 def event_sentence(state: str, *, attempts: int, most: int) -> str:
     """What an event's state means for who reads it."""
-    return EVENT_STATES[state].format(attempts=attempts, most=most)
+    tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return EVENT_STATES[state].format(attempts=attempts, most=most, tried=tried)

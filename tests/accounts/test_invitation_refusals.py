@@ -70,7 +70,7 @@ def test_the_invitations_of_a_day_are_limited_by_company_and_by_person(
     assert len(mail.outbox) == sent
 
     AuditEntry.objects.update(at=timezone.now() - timedelta(days=1, minutes=1))
-    assert "We have sent an invitation" in invite(browser, acme)
+    assert "We sent an invitation" in invite(browser, acme)
 
 
 def test_a_mail_that_cannot_be_sent_leaves_no_invitation_behind(
@@ -80,7 +80,7 @@ def test_a_mail_that_cannot_be_sent_leaves_no_invitation_behind(
 
     page = invite(visit(alice), acme)
 
-    assert "The mail could not be sent, so nobody was invited" in page
+    assert "We could not send the email, so nobody was invited" in page
     assert f'value="{DORA}"' in page, "nothing to type again"
     assert not Invitation.objects.exists()
     assert AuditEntry.objects.filter(kind="invitation.not_sent").count() == 1
@@ -93,7 +93,7 @@ def test_a_second_mail_that_cannot_be_sent_leaves_the_first_link_working(
     before = Invitation.objects.values().get()
     send_mail_through(settings, NOBODY_ANSWERS)
 
-    assert "The mail could not be sent" in invite(visit(alice), acme, role="owner")
+    assert "We could not send the email" in invite(visit(alice), acme, role="owner")
 
     assert Invitation.objects.values().get() == before
     visit(dora).post(link)

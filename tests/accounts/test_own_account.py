@@ -27,7 +27,7 @@ def test_sign_out_everywhere_else_ends_all_sessions_but_this_one(bob: User, alic
     assert page.count("Firefox on Linux") == 3
     assert page.count("(this one)") == 1
 
-    assert "You are signed out everywhere else" in here.post("/accounts/sessions/", follow=True).text
+    assert "You signed out everywhere else" in here.post("/accounts/sessions/", follow=True).text
 
     assert [is_in(browser, acme) for browser in (here, phone, stolen, of_alice)] == [True, False, False, True]
 

@@ -160,7 +160,7 @@ def test_a_role_that_does_not_exist_is_refused_in_words(
 ) -> None:
     page = visit(alice).post(f"/c/{acme.code}/people/{membership(bob, acme).pk}/role/", body, follow=True)
 
-    assert "Please choose one of the roles" in page.text
+    assert "Choose a role" in page.text
     assert roles(acme)["bob"] == "member"
 
 
@@ -214,7 +214,7 @@ def test_somebody_starts_another_company_and_finds_both_in_the_header(
 ) -> None:
     settings.SIGNUP_OPEN = True
     browser = visit(bob)
-    assert "Start another company" in browser.get(f"/c/{acme.code}/").text
+    assert "Add a company" in browser.get(f"/c/{acme.code}/").text
 
     browser.post("/accounts/companies/", {"company": "Bob's Own"})
 
@@ -230,7 +230,7 @@ def test_where_sign_up_is_closed_nobody_starts_a_company(
     settings.SIGNUP_OPEN = False
     browser = visit(bob)
 
-    assert "Start another company" not in browser.get(f"/c/{acme.code}/").text
+    assert "Add a company" not in browser.get(f"/c/{acme.code}/").text
     assert browser.post("/accounts/companies/", {"company": "Bob's Own"}).status_code == 403
     assert bob.customers.count() == 1
 

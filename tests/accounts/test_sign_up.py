@@ -142,7 +142,7 @@ def test_a_confirmation_that_cannot_be_sent_undoes_the_sign_up_and_says_so(
     response = stranger.post("/accounts/signup/", DORA, follow=True)
 
     assert response.status_code == 200
-    assert "We could not send the confirmation mail, so nothing was saved" in response.text
+    assert "We could not send the confirmation email, so no account was created" in response.text
     assert "Sign up" in buttons(response.text)
     assert kept() == (0, 0, 0, 0)
     assert stranger.get("/").status_code == 200
@@ -270,7 +270,7 @@ def test_who_is_removed_is_a_stranger_from_then_on(visit: Visit, bob: User, acme
     assert browser.get(f"/c/{acme.code}/").status_code == 404
     page = browser.get("/")
     assert page.status_code == 200
-    assert "You do not belong to a company yet" in page.text
+    assert "You are not a member of a company yet" in page.text
     assert acme.code not in page.text
 
 

@@ -66,7 +66,7 @@ def test_connect_replay_and_disconnect_with_the_keyboard_alone(connected: Page, 
     upload(page, running_app)
     press(page, page.get_by_role("link", name="Inspection uploaded"))
     press(page, button(page, "Replay"))
-    expect(page.get_by_text("This event is being processed again.")).to_be_visible()
+    expect(page.get_by_text("Replay started.")).to_be_visible()
 
     press(page, page.get_by_role("link", name="Dashboard"))
     press(page, button(page, "Disconnect"), "Space")
@@ -117,8 +117,8 @@ def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(
     badge(page, "Needs reconnect")
     for name in ("Dashboard", "Connections", "Events", "Explorer", "People"):
         page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
-        expect(page.get_by_text("needs a person: nothing new is processed until then")).to_have_count(1)
-        expect(page.get_by_role("link", name="See what to do")).to_be_in_viewport()
+        expect(page.get_by_text("needs your attention. New inspections are stored")).to_have_count(1)
+        expect(page.get_by_role("link", name="Fix it")).to_be_in_viewport()
     page.context.close()
 
 
@@ -134,7 +134,7 @@ def test_connect_replay_and_disconnect_without_javascript(chromium: Browser, run
     reload_until(page, "Done")
     page.get_by_role("link", name="Inspection uploaded").click()
     button(page, "Replay").click()
-    expect(page.get_by_text("This event is being processed again.")).to_be_visible()
+    expect(page.get_by_text("Replay started.")).to_be_visible()
     reload_until(page, "Done")
     page.get_by_role("link", name="Dashboard").click()
     button(page, "Disconnect").click()

@@ -72,7 +72,7 @@ def test_many_events_are_filtered_and_replayed_without_javascript(
     page.get_by_role("link", name="Replay these").click()
     expect(page.get_by_text("143 failed events match. Replay?")).to_be_visible()
     page.get_by_role("button", name="Replay").click()
-    expect(page.get_by_text("0 of 143 events have been dealt with.")).to_be_visible()
+    expect(page.get_by_text("0 of 143 events checked.")).to_be_visible()
     for _ in range(3):
         work()
     page.reload()
@@ -82,7 +82,7 @@ def test_many_events_are_filtered_and_replayed_without_javascript(
     page.get_by_role("link", name="All events").click()
     page.get_by_role("link", name="Inspection uploaded").first.click()
     page.get_by_role("button", name="Replay").click()
-    expect(page.get_by_text("This event is being processed again.")).to_be_visible()
+    expect(page.get_by_text("Replay started.")).to_be_visible()
     context.close()
 
 
@@ -123,7 +123,7 @@ def test_a_list_that_cannot_be_brought_up_to_date_says_so_and_recovers(
 ) -> None:
     make_events(connection, 1)
     page.goto(f"{app}/c/{acme.code}/events/")
-    trouble = page.get_by_text("This list cannot be brought up to date right now.")
+    trouble = page.get_by_text("This list cannot be updated right now.")
     expect(trouble).to_be_hidden()
 
     # What htmx says when no connection can be made; a real refusal would also be written to the console.

@@ -161,7 +161,7 @@ def test_denying_saves_nothing_and_says_so(page: Page, running_app: RunningApp, 
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Deny").click()
 
-    expect(page.get_by_text("You chose not to allow access. Nothing was saved")).to_be_visible()
+    expect(page.get_by_text("You did not allow access. Nothing was changed")).to_be_visible()
     assert re.fullmatch(rf"{running_app.url}c/\w+/", page.url)
     expect(page.locator("[data-badge]")).to_have_count(0)
     picture(page, "6-denied", scheme)
@@ -289,7 +289,7 @@ def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
     page.get_by_label("Email").fill(address)
     page.get_by_label("Role", exact=True).select_option("viewer")
     page.get_by_role("button", name="Send invitation").click()
-    expect(page.get_by_text(f"We have sent an invitation to {address}")).to_be_visible()
+    expect(page.get_by_text(f"We sent an invitation to {address}")).to_be_visible()
 
     # The app is shared: others are invited to it, too.
     (mail,) = [
@@ -307,5 +307,5 @@ def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
     expect(dora.get_by_role("button", name="Connect with SnapInspect")).to_be_visible()
     page.reload()
     expect(page.get_by_text(address).first).to_be_visible()
-    expect(page.get_by_text("No invitation is out")).to_be_visible()
+    expect(page.get_by_text("No pending invitations")).to_be_visible()
     at_home.close()

@@ -55,7 +55,7 @@ def test_an_owner_sees_the_answer_laid_out_with_status_time_and_size_on_a_page_t
 
 
 def test_without_a_connection_the_page_says_what_comes_first(visit: Visit, alice: User, acme: Customer) -> None:
-    assert "Nothing to ask with yet" in visit(alice).get(f"/c/{acme.code}/explorer/").text
+    assert "No connections yet" in visit(alice).get(f"/c/{acme.code}/explorer/").text
 
 
 def test_no_link_asks_anything(sandbox: Sandbox, visit: Visit, alice: User, connection: Connection) -> None:
@@ -74,7 +74,7 @@ def test_A3_a_path_trick_is_refused_with_a_sentence_and_nothing_is_sent(
     answer = visit(alice).post(f"/c/{acme.code}/explorer/", {"connection": connection.code, "path": path})
 
     assert answer.status_code == 200
-    expected = ("Only a path below", "This field is required", "Null characters are not allowed", "at most 4000")
+    expected = ("Enter a path under", "This field is required", "Null characters are not allowed", "at most 4000")
     assert any(words in answer.text for words in expected)
     assert sandbox.calls() == [] and not ExplorerCall.objects.exists()
 
@@ -88,7 +88,7 @@ def test_another_customers_connection_cannot_be_asked(
     sandbox.control("DELETE", "log")
     for code in (connection.code, "nosuchcode22", "a\0b", ""):
         answer = browser.post(f"/c/{his.code}/explorer/", {"connection": code, "path": "user"})
-        assert answer.status_code == 200 and "cannot be asked now" in answer.text
+        assert answer.status_code == 200 and "is not available right now" in answer.text
     assert sandbox.calls() == []
     assert "Meadow Row" in ask(browser, own, "inspections")
 
@@ -99,7 +99,7 @@ def test_another_customers_connection_cannot_be_asked(
         (b"<h1>Maintenance</h1>", 200, "&lt;h1&gt;Maintenance&lt;/h1&gt;"),
         (b'{"error": "no such thing"}', 404, "no such thing"),
         (b"plain \xff\x00 bytes", 500, "plain \\xff\N{REPLACEMENT CHARACTER} bytes"),
-        (b"", 200, "This is not JSON"),
+        (b"", 200, "This response is not JSON"),
         (b"[NaN]", 200, "null"),
         (b"[" * 5000, 200, "[[[["),
         (b'"a\\ud800b"', 200, "a\N{REPLACEMENT CHARACTER}b"),
@@ -128,12 +128,12 @@ def test_a_huge_answer_is_cut_and_the_page_says_so(
 ) -> None:
     answers(sandbox, "/huge", body)
     page = ask(visit(alice), connection, "huge")
-    assert "only its beginning is shown" in page
+    assert "Only the beginning is shown" in page
     assert len(ExplorerAnswer.objects.get().text) == ExplorerAnswer.LONGEST
     assert ExplorerCall.objects.get().size <= api_client.PERSON_WAITS_BYTES + 100_000
 
 
-@pytest.mark.parametrize(("kind", "sentence"), [("hang", "did not answer in time"), ("close", "broke off")])
+@pytest.mark.parametrize(("kind", "sentence"), [("hang", "did not answer in time"), ("close", "broke before")])
 def test_no_answer_at_all_is_told_in_a_sentence(
     kind: str, sentence: str, sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, impatient: None
 ) -> None:
@@ -146,7 +146,7 @@ def test_when_too_enough_waiting_the_page_says_so_at_once(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
     with limits.slot(connection.pk), limits.slot(connection.pk):
-        assert "is being asked at this moment" in ask(visit(alice), connection)
+        assert "A request to SnapInspect is already running" in ask(visit(alice), connection)
     assert sandbox.calls() == []
 
 
@@ -154,7 +154,7 @@ def test_pressing_test_or_replace_while_too_enough_waiting_asks_nothing_and_says
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
     browser = visit(alice)
-    sentence = "is being asked at this moment"
+    sentence = "A request to SnapInspect is already running"
     with limits.slot(connection.pk), limits.slot(connection.pk):
         for press in ("test", "replace-tokens"):
             path = f"/c/{connection.customer.code}/connections/{connection.code}/{press}/"
@@ -237,7 +237,7 @@ def test_an_answer_is_kept_for_ten_minutes(
     ExplorerAnswer.objects.update(at=Now() - timedelta(minutes=11))
 
     page = browser.get(f"/c/{acme.code}/explorer/").text
-    assert "Harbour Street" not in page and "not kept any more" in page
+    assert "Harbour Street" not in page and "no longer stored" in page
     jobs.sweep()
     assert not ExplorerAnswer.objects.exists() and ExplorerCall.objects.exists()
 
@@ -251,7 +251,7 @@ def test_disconnecting_deletes_the_answers_and_keeps_the_record(
 
     assert not ExplorerAnswer.objects.exists()
     page = browser.get(f"/c/{acme.code}/explorer/").text
-    assert "Asked before" in page and "Nothing to ask with yet" in page
+    assert "Request history" in page and "No connections yet" in page
 
 
 def test_staff_ask_at_an_address_of_their_own_and_the_customer_sees_that_they_did(
@@ -263,7 +263,7 @@ def test_staff_ask_at_an_address_of_their_own_and_the_customer_sees_that_they_di
     assert audited("explorer.asked_by_staff") == 1
 
     owners = visit(alice)
-    assert "Staff of this app" in owners.get(f"/c/{acme.code}/connections/{connection.code}/activity/").text
+    assert "Support sent a request" in owners.get(f"/c/{acme.code}/connections/{connection.code}/activity/").text
     page = owners.get(f"/c/{acme.code}/explorer/").text
     assert "staff@example.com" in page and "Harbour Street" not in page
     assert visit(staff).get(f"/c/{acme.code}/explorer/").status_code == 404

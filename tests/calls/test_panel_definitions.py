@@ -35,10 +35,10 @@ ADD = "/admin/integrations/panel/add/"
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("path", "//evil.example/user", "Only a path below"),
-        ("path", "https://evil.example/user", "Only a path below"),
-        ("path", "../user", "Only a path below"),
-        ("path", "user\nHost: x", "Only a path below"),
+        ("path", "//evil.example/user", "Enter a path under"),
+        ("path", "https://evil.example/user", "Enter a path under"),
+        ("path", "../user", "Enter a path under"),
+        ("path", "user\nHost: x", "Enter a path under"),
         ("rows_at", "a..b", "a dot too many"),
         ("columns", "sTitle", "is not a column"),
         ("columns", ": sTitle", "is not a column"),
@@ -86,7 +86,7 @@ def test_try_it_shows_the_panel_with_a_connection_of_ones_choice_and_keeps_nothi
     where = f"/admin/integrations/panel/{panel.pk}/try/"
     browser = visit(staff)
 
-    assert "Nothing is kept" in browser.get(where).text
+    assert "The response is not stored" in browser.get(where).text
     for name in (connection.code, connection.company_id):
         assert "12 Harbour Street" in browser.post(where, {"connection": name}).text
     assert not PanelAnswer.objects.filter(panel=panel).exists()

@@ -29,10 +29,10 @@ def hanging(sandbox: Sandbox) -> Iterator[None]:
 BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "404": ({"kind": "status", "status": 404}, "does not offer this", "not_found, HTTP 404"),
     "403": ({"kind": "status", "status": 403}, "does not allow", "forbidden, HTTP 403"),
-    "500": ({"kind": "status", "status": 500}, "an error of its own", "server_error, HTTP 500"),
+    "500": ({"kind": "status", "status": 500}, "an internal error", "server_error, HTTP 500"),
     "html": ({"kind": "html"}, "not JSON", "not_json"),
-    "redirect": ({"kind": "redirect"}, "never followed", "redirect, HTTP 302"),
-    "closed": ({"kind": "close"}, "broke off", "cut"),
+    "redirect": ({"kind": "redirect"}, "do not follow redirects", "redirect, HTTP 302"),
+    "closed": ({"kind": "close"}, "broke before", "cut"),
     "slow": ({"kind": "hang"}, "did not answer in time", "timeout"),
     "huge": ({"kind": "bomb"}, "too large", "too_large"),
     "an object": (
@@ -60,14 +60,14 @@ def test_ten_panels_of_which_one_hangs_show_nine(
     browsers = {panel.pk: visit(alice) for panel in (slow, *quick)}
 
     def load(panel: Panel) -> str:
-        """Like the page: looks again while it is told that somebody is being asked."""
+        """Like the page: looks again while it is told that somebody is Loading from SnapInspect."""
         try:
             page = ""
 
             def is_there() -> bool:
                 nonlocal page
                 page = part(browsers[panel.pk], connection, panel)
-                return "being asked" not in page
+                return "Loading from SnapInspect" not in page
 
             wait_until(is_there)
             return page
@@ -100,7 +100,7 @@ def test_calls_that_hang_leave_places_for_other_connections_and_threads_for_othe
         held = [pool.submit(load, browser, panel) for browser, panel in zip(browsers, slow, strict=True)]
         wait_until(lambda: len(sandbox.calls("/slow")) == len(slow))
         quick = define()
-        assert "being asked" in part(visit(alice), connection, quick), "at once, without a place"
+        assert "Loading from SnapInspect" in part(visit(alice), connection, quick), "at once, without a place"
         assert "Meadow Row" in part(visit(charlie), other, quick)
         sandbox.clear_faults()
         assert all("SnapInspect" in one.result() for one in held)
@@ -117,14 +117,14 @@ def test_the_last_good_answer_stays_with_its_age_while_snapinspect_is_down(
     grow_old()
     page = part(visit(alice), connection, panel)
 
-    assert "12 Harbour Street" in page and "This is what it said before." in page and "<time datetime=" in page
+    assert "12 Harbour Street" in page and "Here is the last known content." in page and "<time datetime=" in page
     sandbox.control("DELETE", "log")
     part(visit(alice), connection, panel)
     assert sandbox.calls("/inspections") == [], "it is left alone for a while"
 
     sandbox.clear_faults()
     grow_old()
-    assert "said before" not in part(visit(alice), connection, panel)
+    assert "last known content" not in part(visit(alice), connection, panel)
 
 
 def test_what_snapinspect_says_no_to_is_not_shown_any_longer(
@@ -201,5 +201,5 @@ def test_a_connection_that_needs_a_person_shows_what_it_said_last_and_is_not_ask
     sandbox.control("DELETE", "log")
 
     page = part(visit(alice), connection, panel)
-    assert "12 Harbour Street" in page and "has to be reconnected" in page
+    assert "12 Harbour Street" in page and "Reconnect this account" in page
     assert sandbox.calls() == []

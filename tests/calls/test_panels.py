@@ -22,7 +22,7 @@ Visit = Callable[[User], Visitor]
 def test_the_built_in_panel_shows_whose_account_it_is(visit: Visit, victor: User, connection: Connection) -> None:
     page = part(visit(victor), connection, Panel.built_in())
 
-    for words in ("Pat Harbour", "pat@harbour.example", "6847", "Everything SnapInspect answered"):
+    for words in ("Pat Harbour", "pat@harbour.example", "6847", "Full response"):
         assert words in page
 
 
@@ -67,7 +67,7 @@ def test_a_long_list_says_how_many_of_how_many_are_shown(
 
 def test_an_empty_list_says_so(sandbox: Sandbox, visit: Visit, alice: User, connection: Connection) -> None:
     answers(sandbox, "/none", {"rows": []})
-    assert "There are none" in part(visit(alice), connection, define("none", rows_at="rows"))
+    assert "Nothing to show" in part(visit(alice), connection, define("none", rows_at="rows"))
 
 
 def test_everybody_who_looks_within_the_refresh_time_sees_one_answer(
@@ -100,7 +100,7 @@ def test_of_many_who_look_at_the_same_moment_one_asks(
         seen = list(pool.map(look, browsers))
     assert len(sandbox.calls("/inspections")) == 1
     assert sum("12 Harbour Street" in page for page in seen) >= 1
-    assert all("12 Harbour Street" in page or "being asked" in page for page in seen)
+    assert all("12 Harbour Street" in page or "Loading from SnapInspect" in page for page in seen)
 
 
 def test_each_customer_sees_its_own_rows_of_the_same_panel(

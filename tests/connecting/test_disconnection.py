@@ -66,7 +66,7 @@ def test_T9_where_snapinspect_answers_the_old_tokens_are_dead_and_the_page_says_
     page = press(visit, alice, connected)
 
     assert not sandbox.accepts(old)
-    assert "was ended at SnapInspect and erased here" in page
+    assert "was ended at SnapInspect and deleted here" in page
     assert (sandbox.exchanges(), TokenPair.objects.count(), state(connected)) == (1, 0, State.DISCONNECTED)
     answer = "old tokens 401, erased"
     if database.vendor == "sqlite":

@@ -46,7 +46,7 @@ def test_a_password_changed_in_another_tab_ends_in_true_words(
         },
     )
     page = visitor.get(visitor.come_back(address)["Location"]).text
-    assert "changed your password since" in page.replace("\n", " ")
+    assert "changed your password, start again" in page.replace("\n", " ")
 
 
 def test_a_check_names_the_host_names_under_which_nobody_can_connect(settings: Settings) -> None:

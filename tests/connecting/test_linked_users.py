@@ -29,7 +29,7 @@ def test_a_user_that_somebody_else_has_linked_cannot_be_linked_again(
     page = browser.get(ACCOUNT).content.decode()
     assert wording.NOT_LINKED["taken"] in page
     assert "alice" not in page
-    assert "Somebody else" not in browser.get(ACCOUNT).content.decode(), "it is told once"
+    assert "Someone else" not in browser.get(ACCOUNT).content.decode(), "it is told once"
     assert LinkedUser.objects.get().user == alice
     assert not sandbox.accepts(token_in(address))
     assert audited("link.taken") == 1

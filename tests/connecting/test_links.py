@@ -67,7 +67,7 @@ def test_looking_uses_nothing_up_and_pressing_does(visit: Visit, alice: User, ac
     assert browser.post(link).status_code == 302
     for answer in (browser.get(link), browser.post(link)):
         assert answer.status_code == 200
-        assert "This link was used already" in answer.text
+        assert "This link was already used" in answer.text
 
 
 def test_after_a_day_it_says_that_it_is_too_old(visit: Visit, alice: User, acme: Customer) -> None:
@@ -75,7 +75,7 @@ def test_after_a_day_it_says_that_it_is_too_old(visit: Visit, alice: User, acme:
     link = made(browser, acme)
     ConnectLink.objects.update(created_at=F("created_at") - ConnectLink.LIFETIME)
     for answer in (browser.get(link), browser.post(link)):
-        assert "This link is too old" in answer.text
+        assert "This link has expired" in answer.text
     assert ConnectLink.objects.get().used_at is None
 
 

@@ -37,7 +37,7 @@ def test_the_page_comes_before_the_token_and_waits_for_it(visit: Visit, alice: U
     assert "Personal access token</label>" in page
     assert "support@snapinspect.com" in page
     assert begin(browser, acme) == where, "a second press made a second connection"
-    assert "Waiting for the personal access token" in browser.get(f"/c/{acme.code}/").text
+    assert "Enter the personal access token" in browser.get(f"/c/{acme.code}/").text
 
 
 def test_a_pasted_token_is_proven_sealed_and_connects(
@@ -61,7 +61,7 @@ def test_a_token_that_snapinspect_does_not_know_says_replace_your_token(
     connection = connect_personal(visit(alice), acme, "not-a-token-of-theirs")
 
     assert connection.badge == State.NEEDS_RECONNECT
-    assert "Replace your token" in visit(alice).get(f"/c/{acme.code}/").text
+    assert "Replace it to continue" in visit(alice).get(f"/c/{acme.code}/").text
     assert TokenPair.objects.count() == 0
 
 
@@ -79,7 +79,7 @@ def test_R15_a_revoked_token_never_touches_the_exchange_and_is_replaced_in_place
     assert acme.connections.get().badge == State.NEEDS_RECONNECT
     assert sandbox.exchanges() == 0
     assert [message.to for message in mail.outbox] == [[alice.email]]
-    assert "given a new token" in mail.outbox[0].subject
+    assert "needs a new token" in mail.outbox[0].subject
 
     browser.post(f"/c/{acme.code}/connections/{connection.code}/token/", {"token": issued(sandbox)})
     work()
@@ -116,8 +116,8 @@ def test_the_history_of_a_connection_tells_who_did_what_without_tokens(
     ).decode()
 
     for words in (
-        "Came back from SnapInspect with access",
-        "The access was renewed",
+        "Granted access",
+        "Renewed the access",
         "Connected",
         "Tested the connection",
     ):

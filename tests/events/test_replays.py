@@ -157,7 +157,7 @@ def test_cancel_ends_it_where_it_stands(
     work()
     assert (len(handled), Event.objects.filter(state=Event.State.FAILED).count()) == (200, 300)
     assert (audited("replay.cancelled"), audited("replay.finished")) == (1, 0)
-    assert "come to its end already" in visit(bob).post(f"{where}cancel/", follow=True).text
+    assert "already finished" in visit(bob).post(f"{where}cancel/", follow=True).text
 
 
 def test_while_many_events_wait_no_more_are_added(alice: User, acme: Customer, connection: Connection) -> None:

@@ -84,7 +84,7 @@ def test_if_no_owner_wants_to_be_told_all_owners_are(
         choose(visit(owner))
 
     assert breaks(connection) == ["alice", "bob", "victor"]
-    assert "all of its owners are told" in visit(alice).get("/accounts/notifications/").text
+    assert "all owners get them" in visit(alice).get("/accounts/notifications/").text
 
 
 def test_who_may_not_sign_in_is_told_nothing_and_does_not_count_as_told(
@@ -131,7 +131,7 @@ def test_the_link_in_a_mail_asks_who_is_signed_out_and_one_press_ends_these_mail
     of_whom = mail.outbox[-1].to[0].partition("@")[0]
     scanner = Visitor()
 
-    assert "Stop these mails?" in scanner.get(link).text
+    assert "Stop these emails?" in scanner.get(link).text
     assert breaks(connection) == ["alice", "bob"], "looking ends nothing"
     # As mail programs do it: no cookie, no CSRF token, one press.
     answer = Visitor(enforce_csrf_checks=True).post(link, {"List-Unsubscribe": "One-Click"})

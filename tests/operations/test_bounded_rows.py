@@ -86,14 +86,14 @@ def test_of_an_overlong_answer_only_the_name_and_the_company_are_stored(
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     path = f"/c/{acme.code}/connections/{connection.code}/test/"
-    assert "Everything SnapInspect answered" in browser.post(path, follow=True).text
+    assert "Full response" in browser.post(path, follow=True).text
 
     long = '{"iUserID": 501, "sName": "Pat", "iCompanyID": 6847, "more": "%s"}' % ("x" * ConnectionTest.MOST_KEPT)
     sandbox.fault("/user", "status", status=200, body=long)
     page = browser.post(path, follow=True).text
 
     assert ConnectionTest.objects.latest("pk").answer is None
-    assert "more than 64 KiB" in page
+    assert "The full response was too large to keep" in page
     assert "6847" in page
 
 

@@ -61,7 +61,7 @@ def test_when_all_is_well_it_says_so(sandbox: Sandbox, staff: Visitor, alice: Us
     for words in (
         "Operations",
         "host-1, process 7",
-        "Nothing waits.",
+        "Nothing is waiting.",
         "Connected",
         "newest",
         "Django",
@@ -83,13 +83,13 @@ def test_what_waits_is_told_with_how_long(staff: Visitor, acme: Customer) -> Non
     seen = told(staff)
 
     assert seen["deliveries"]["received"] == 1
-    assert {"name": "Queue", "tone": "warning", "words": "The oldest has waited for 7 minutes."} in seen["signals"]
+    assert {"name": "Queue", "tone": "warning", "words": "The oldest item has waited for 7 minutes."} in seen["signals"]
 
     Delivery.objects.all().delete()
     connection = Connection.objects.create(customer=acme, state=State.CONNECTED)
     Event.objects.create(connection=connection, received_at=timezone.now())
     EventQueue.objects.create(connection=connection, due_at=timezone.now() - timedelta(hours=3))
-    assert "The oldest has waited for 3 hours." in staff.get(PAGE).text
+    assert "The oldest item has waited for 3 hours." in staff.get(PAGE).text
 
 
 def test_without_a_worker_it_says_that_nothing_is_processed(staff: Visitor) -> None:

@@ -94,7 +94,7 @@ def test_require_reconnect_ends_the_access_tells_the_owners_and_stays_until_they
     browser.look(connection)
     work()
     assert badge(connection) == "Needs reconnect"
-    assert "please connect again" in browser.get(f"/c/{connection.customer.code}/").text
+    assert "Reconnect to continue" in browser.get(f"/c/{connection.customer.code}/").text
     browser.come_back(sandbox.decide(browser.leave(connection.customer, connection=connection)))
     work()
     assert badge(connection) == "Connected"

@@ -131,7 +131,7 @@ def test_the_log_is_read_page_by_page_without_a_gap(visit: Visit, alice: User, a
         address = older[1].replace("&amp;", "&")
 
     assert len(seen) == 120
-    assert seen[:3] == ["Trouble began", "Left the company", "Left for SnapInspect to connect"]
+    assert seen[:3] == ["Connection trouble started", "Left the company", "Started connecting"]
 
 
 @pytest.mark.parametrize(

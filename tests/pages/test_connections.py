@@ -54,7 +54,7 @@ def test_the_list_is_filtered_by_the_badge_in_the_address(visit: Visit, alice: U
     for nothing in ("disconnected", "nonsense", "\0", "1" * 5000):
         page = browser.get(address, {"state": nothing})
         assert (page.status_code, names(page.text)) == (200, [])
-        assert "No connection is in this state" in page.text
+        assert "No connections with this status" in page.text
 
 
 def test_an_empty_list_says_what_will_appear_and_holds_the_one_button(
@@ -62,9 +62,9 @@ def test_an_empty_list_says_what_will_appear_and_holds_the_one_button(
 ) -> None:
     address = f"/c/{acme.code}/connections/"
     page = visit(alice).get(address).text
-    assert "Nothing is connected yet" in page
+    assert "No connections yet" in page
     assert page.count("Connect with SnapInspect") == 1
-    assert "An owner or a member" in visit(victor).get(address).text
+    assert "Ask an owner or member" in visit(victor).get(address).text
 
 
 def test_the_list_costs_the_same_queries_however_long_it_is(visit: Visit, alice: User, acme: Customer) -> None:
@@ -101,7 +101,7 @@ def test_a_detail_page_costs_the_same_queries_however_much_has_happened(
 @pytest.mark.parametrize(
     ("fields", "told", "button"),
     [
-        ({}, ["Company 6847", "last proved working", "last event not yet"], "Test connection"),
+        ({}, ["Company 6847", "last checked", "no events yet"], "Test connection"),
         (
             {"state": State.TROUBLE, "error_kind": "timeout"},
             ["did not answer in time", "Nothing is lost", "Next try"],
@@ -114,10 +114,10 @@ def test_a_detail_page_costs_the_same_queries_however_much_has_happened(
         ),
         (
             {"state": State.NEEDS_RECONNECT, "kind": Kind.PERSONAL},
-            ["does not accept this token", "Replace your token"],
+            ["does not accept this token", "Replace it to continue"],
             "Replace token",
         ),
-        ({"state": State.DISCONNECTED}, ["Disconnected", "The events that came are kept"], "Reconnect"),
+        ({"state": State.DISCONNECTED}, ["Disconnected", "Your events are kept"], "Reconnect"),
         (
             {"state": State.SETUP_PROBLEM, "error_kind": "exchange_refused"},
             ["not set up correctly", "mention Ref"],
@@ -147,9 +147,14 @@ def test_disconnect_says_what_it_does_and_the_page_until_when_events_are_kept(
 ) -> None:
     monkeypatch.setattr(retention, "AFTER_DISCONNECT", timedelta(days=17))
     connection = make(acme)
-    assert "events are kept until" not in words(visit(alice).get(page_of(connection)).text)
+    assert "Events are kept until" not in words(visit(alice).get(page_of(connection)).text)
     asked = words(visit(alice).get(page_of(connection, "disconnect/")).text)
-    for sentence in ("deleted here at once", "No new events", "kept for 17 days", "SnapInspect itself may still list"):
+    for sentence in (
+        "delete the tokens here",
+        "stop receiving new events",
+        "kept for 17 days",
+        "SnapInspect may still list",
+    ):
         assert sentence in asked
 
     connection.move_to(State.DISCONNECTED)
@@ -166,7 +171,7 @@ def test_the_settings_name_those_who_want_the_mails_not_all_owners(
 
     def told() -> list[str]:
         text = visit(alice).get(page).text
-        listed = text[text.index("Who gets e-mails") :]
+        listed = text[text.index("Email notifications") :]
         return re.findall(r"<li>(\S+@\S+)</li>", listed[: listed.index("</section>")])
 
     assert told() == [alice.email, bob.email]
@@ -243,7 +248,7 @@ def test_a_company_that_was_connected_before_is_renewed_and_the_page_says_so(
     assert acme.connections.count() == 1
     card = f"/c/{acme.code}/connections/{second.code}/card/"
     assert browser.get(card, headers={"HX-Request": "true"}).headers["HX-Refresh"] == "true"
-    assert "was connected here before" in browser.get(f"/c/{acme.code}/").text
+    assert "is already connected" in browser.get(f"/c/{acme.code}/").text
 
 
 @pytest.mark.django_db(transaction=True)

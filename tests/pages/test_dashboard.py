@@ -91,7 +91,7 @@ def test_the_way_to_the_first_event_has_three_ticks_and_goes_away_when_they_are_
 
 
 def test_where_addresses_are_not_confirmed_nobody_is_asked_to(visit: Visit, alice: User, acme: Customer) -> None:
-    assert "Confirm your e-mail" not in visit(alice).get(f"/c/{acme.code}/").text
+    assert "Confirm your email" not in visit(alice).get(f"/c/{acme.code}/").text
 
 
 def test_figures_are_of_this_customer_alone_and_of_thirty_days(

@@ -114,7 +114,7 @@ def test_each_filter_and_all_of_them_together(
         found.remove("5001")
     assert found == expected
     assert "Clear filter" in page
-    assert ("No event matches" in page) is (not expected)
+    assert ("No events match" in page) is (not expected)
 
 
 def test_the_connection_is_a_filter_where_there_are_several(
@@ -136,14 +136,14 @@ def test_the_connection_is_a_filter_where_there_are_several(
     ("query", "sentence"),
     [
         ("state=nothing", "There is no state “nothing”."),
-        ("connection=nobody", "You have no connection with this code."),
-        ("since=yesterday", "Write the day like 2026-11-24."),
-        ("until=2026-13-40", "Write the day like 2026-11-24."),
-        ("since=2026-11-20&until=2026-11-19", "This day is before the first one."),
+        ("connection=nobody", "No connection has this code."),
+        ("since=yesterday", "Enter a date like 2026-11-24."),
+        ("until=2026-13-40", "Enter a date like 2026-11-24."),
+        ("since=2026-11-20&until=2026-11-19", "Check the dates: “To” is before “From”."),
         ("q=" + "9" * 21, "at most 20 characters"),
         ("q=%00", "Null characters are not allowed"),
-        ("type=" + "x" * 101, "No event can be of this type."),
-        ("type=%00", "No event can be of this type."),
+        ("type=" + "x" * 101, "This is not an event type."),
+        ("type=%00", "This is not an event type."),
     ],
 )
 def test_a_filter_that_makes_no_sense_is_said_to_and_shows_nothing(
@@ -177,7 +177,7 @@ def test_the_filter_lists_no_connection_of_other_customers(
     make_events(his, 1, inspection_id="9999")
 
     page = visit(alice).get(f"{where}?connection={his.code}").text
-    assert "You have no connection with this code." in page
+    assert "No connection has this code." in page
     assert "Charlie" not in page and "9999" not in page
     theirs = Event.objects.get(connection=his)
     assert visit(alice).get(f"{where}?before={theirs.code}").status_code == 302

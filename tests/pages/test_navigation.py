@@ -43,7 +43,7 @@ def test_every_page_of_a_customer_says_when_a_connection_needs_a_person(
 
     needy(acme, 2)
     for page in pages:
-        assert "2 connections</strong> need a person" in browser.get(page).text
+        assert "2 connections</strong> need your attention" in browser.get(page).text
 
 
 def test_the_banner_costs_one_query_however_many_connections_need_a_person(

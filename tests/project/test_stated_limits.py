@@ -53,7 +53,7 @@ def test_a_colleague_is_told_how_long_a_link_is_good() -> None:
         (ARCHITECTURE, f"{NUMBERS[limits.MAX_CALLS_PER_CONNECTION]} for a connection."),
         ("templates/integrations/partials/other_company.html", f"within {completion.QUESTION_LIFETIME.days} days"),
         ("templates/integrations/connection_test.html", f"more than {ConnectionTest.MOST_KEPT // 1024} KiB"),
-        ("templates/integrations/explorer.html", f"Only you see it, for {ANSWER_KEPT}."),
+        ("templates/integrations/explorer.html", f"Only you can see this response, for {ANSWER_KEPT}."),
         (PANELS, f"The last one of each person is kept for that person for {ANSWER_KEPT}"),
         (PANELS, f"the last {ExplorerCall.KEPT_PER_CUSTOMER} of a customer"),
         (PANELS, f"up to {ExplorerAnswer.LONGEST:,} characters"),

@@ -273,7 +273,7 @@ def test_R15_a_refused_personal_token_never_touches_the_exchange(sandbox: Sandbo
     assert state(personal) == State.NEEDS_RECONNECT
     assert error_kind == "nothing_kept"
     assert len(mail.outbox) == 1
-    assert "given a new token" in mail.outbox[0].subject
+    assert "needs a new token" in mail.outbox[0].subject
 
 
 def test_a_personal_token_is_not_replaced_by_an_exchange_and_nothing_is_the_worse_for_trying(
