@@ -261,11 +261,11 @@ def test_another_company_than_before_waits_for_an_answer_under_the_banner(
     work()
     assert TokenPair.objects.candidates().get().asks
     page = browser.get(page_of(connection)).text
-    assert "needs a person" in page
+    assert "needs your attention" in page
     assert f"Keep company {COMPANY_OF_PAT}" in page
     browser.post(page_of(connection, "answer/"), {"answer": "add"})
     assert set(acme.connections.values_list("company_id", flat=True)) == {COMPANY_OF_PAT, COMPANY_OF_OTHER}
-    assert "needs a person" not in browser.get(page_of(connection)).text
+    assert "needs your attention" not in browser.get(page_of(connection)).text
 
 
 def test_the_settings_name_those_who_are_mailed(visit: Visit, alice: User, bob: User, acme: Customer) -> None:

@@ -85,10 +85,22 @@ def test_the_page_tells_in_words_what_happened_how_often_it_was_said_and_what_wa
     Attempt.objects.create(event=event, error_kind="handler_failed", duration=timedelta(seconds=2), handler="crm.tell")
 
     page = " ".join(visit(alice).get(f"/c/{acme.code}/events/{event.code}/").text.split())
-    assert f"We received an unverified notice 2 times: inspection {inspection} was uploaded" in page
+    assert f"SnapInspect told us 2 times that inspection {inspection} was uploaded" in page
     assert page.count("Same content as above.") == 1
     assert "crm.tell" in page and "2000 ms" in page
     assert f"$SNAPINSPECT_TOKEN&quot; {sandbox.url}inspections/{inspection}" in page
+
+
+def test_what_snapinspect_has_not_confirmed_is_not_told_as_its_word(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    (event,) = make_events(connection, 1, state=Event.State.FAILED, attempts=3, type="Create_Inspection")
+    delivery = Delivery.objects.create(body=b"{}", state=Delivery.State.PLACED)
+    EventDelivery.objects.create(event=event, delivery=delivery)
+
+    page = " ".join(visit(alice).get(f"/c/{acme.code}/events/{event.code}/").text.split())
+    assert "We received an unverified notice: inspection" in page and "SnapInspect told us" not in page
+    assert "Processing failed after 3 attempts." in page
 
 
 def test_neighbours_are_those_of_the_filtered_list(

@@ -135,7 +135,7 @@ def test_the_connection_is_a_filter_where_there_are_several(
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("state=nothing", "There is no state “nothing”."),
+        ("state=nothing", "“nothing” is not an event status."),
         ("connection=nobody", "No connection has this code."),
         ("since=yesterday", "Enter a date like 2026-11-24."),
         ("until=2026-13-40", "Enter a date like 2026-11-24."),
@@ -216,7 +216,7 @@ def test_the_open_page_is_sent_anew_only_when_something_has_changed(
     part = browser.get(again, headers={"HX-Request": "true"})
     assert part.text.lstrip().startswith('<div id="events"')
     assert "<html" not in part.text
-    assert "tried 1 of 8" in " ".join(part.text.split())
+    assert "Attempt 1 of 8" in " ".join(part.text.split())
     assert asks(part.text) != again
 
 
