@@ -218,10 +218,10 @@ def test_pages_say_that_the_answer_was_not_about_this_account(
     tested = browser.post(f"{where}connections/{connected.code}/test/", follow=True).content.decode()
     panel = browser.get(f"{where}connections/{connected.code}/panels/account/").content.decode()
     for page in (tested, panel):
-        assert "SnapInspect answered, but not about this account." in page
+        assert "response is not about this account." in page
         assert "secret of theirs" not in page
     asked = browser.post(f"{where}explorer/", {"connection": connected.code, "path": "user"}, follow=True)
-    assert "SnapInspect answered with an error instead of data." in asked.content.decode()
+    assert "SnapInspect responded with an error instead of data." in asked.content.decode()
     assert "secret of theirs" in asked.content.decode(), "an owner reads the answer itself"
 
 
