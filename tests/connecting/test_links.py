@@ -37,7 +37,7 @@ def test_a_colleague_connects_by_the_link_on_another_device(
     link = made(visit(alice), acme)
     phone = visit(bob)
     page = phone.get(link).text
-    assert "alice@example.com asks you to" in re.sub(r"\s+", " ", page)
+    assert "alice@example.com invites you to" in re.sub(r"\s+", " ", page)
     away = phone.post(link)
     phone.come_back(sandbox.decide(away["Location"]))
     work()

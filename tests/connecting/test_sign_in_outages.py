@@ -43,7 +43,7 @@ def test_an_outage_is_waited_for_a_minute_and_ends_by_itself(sandbox: Sandbox, v
     browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
     sandbox.fault("/user", "status", status=503, times=None)
     work()
-    assert "asking SnapInspect" in browser.get(WAITING).content.decode()
+    assert "Checking your login" in browser.get(WAITING).content.decode()
 
     sandbox.clear_faults()
     GuestTokenPair.objects.update(next_try_at=Now())

@@ -231,7 +231,7 @@ def test_nobody_is_signed_in_by_an_answer_that_fails(sandbox: Sandbox, visit: Vi
     browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
     answers(sandbox, {"success": False, "iUserID": 501})
     work()
-    assert "asking SnapInspect" in browser.get(WAITING).content.decode()
+    assert "Checking your login" in browser.get(WAITING).content.decode()
     assert who(browser) is None
 
     sandbox.clear_faults()
