@@ -93,7 +93,7 @@ def test_of_an_overlong_answer_only_the_name_and_the_company_are_stored(
     page = browser.post(path, follow=True).text
 
     assert ConnectionTest.objects.latest("pk").answer is None
-    assert "The full response was too large to keep" in page
+    assert "more than 64 KiB" in page
     assert "6847" in page
 
 
