@@ -76,7 +76,7 @@ def test_an_undecided_company_is_deleted_after_seven_days(
     assert list(TokenPair.objects.values_list("connection", "role")) == [(connection.pk, "current")]
     entry = AuditEntry.objects.get(kind="connect.other_company_lapsed")
     assert (entry.subject, entry.actor) == (connection.code, None)
-    assert "erased" in wording.activity(entry.kind)
+    assert "its access was deleted" in wording.activity(entry.kind)
     assert Connection.objects.get().badge.label == "Connected"
 
 
