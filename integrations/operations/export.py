@@ -92,7 +92,7 @@ KINDS = [
     ),
     Kind(
         "attempt to connect", ConnectAttempt, "customer",
-        _fields("issued_at", "used_at", "outcome", by="user__email", connection="connection__code"),
+        _fields("issued_at", "used_at", "outcome", "fingerprint", by="user__email", connection="connection__code"),
     ),
     Kind(
         "connect session", ConnectSession, "customer",
