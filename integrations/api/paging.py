@@ -1,5 +1,6 @@
 """Pages of a list, each with the cursor of the next."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from django.core.signing import BadSignature, Signer
@@ -20,7 +21,13 @@ def page(rows: "QuerySet[Row]", *, after: str, limit: int) -> tuple[list[Row], s
     found = list(rows.filter(pk__gt=start).order_by("pk")[: limit + 1])
     if len(found) <= limit:
         return found, None
-    return found[:limit], _signer(rows.model).sign(str(found[limit - 1].pk))
+    return found[:limit], cursor_after(found[:limit])
+
+
+def cursor_after(items: Sequence[Model]) -> str:
+    """The cursor of what comes behind these rows."""
+    last = items[-1]
+    return _signer(type(last)).sign(str(last.pk))
 
 
 def _position(rows: "QuerySet[Any]", after: str) -> int:

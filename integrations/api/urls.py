@@ -18,7 +18,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from integrations import api_keys
-from integrations.api import connect_sessions, connections, customers, problems
+from integrations.api import connect_sessions, connections, customers, events, problems
 from integrations.api.access import Caller, rate_limit_headers
 from integrations.api.problems import Problem
 
@@ -37,6 +37,7 @@ api = NinjaAPI(
 api.add_router("/customers", customers.router)
 api.add_router("/connect-sessions", connect_sessions.router)
 api.add_router("/connections", connections.router)
+api.add_router("/events", events.router)
 
 
 @api.exception_handler(Problem)

@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from accounts import audit
 from integrations.calls import api_client
-from integrations.events import queue
+from integrations.events import queue, routing
 from integrations.models import USABLE, Connection, Event, EventQueue, NamedLock, backoff
 from integrations.snapinspect import inspection_content, safe_urls
 from integrations.snapinspect.errors import BadPath
@@ -181,10 +181,13 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
         if leased is None:
             report.made += len(_missing(connection, ids, since))
         else:
-            with leased.atomic(succeeded=True):
-                made = _missing(connection, ids, since)
-                Event.objects.bulk_create(made)
-                EventQueue.objects.wake([connection.pk])
+            with transaction.atomic():
+                # Before the queue's row, as routing does.
+                NamedLock.objects.lock(routing.LOCK)
+                with leased.atomic(succeeded=True):
+                    made = _missing(connection, ids, since)
+                    Event.objects.bulk_create(made)
+                    EventQueue.objects.wake([connection.pk])
             report.made += len(made)
         try:
             path = _next_path(page)

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 MOST_OPEN = 100_000
-# The named lock of whoever locks the queues of several connections: one at a time, so that no two wait for each other.
+# The named lock of whoever locks the queues of several connections, so that no two wait for each other, and of whoever
+# makes events: they become visible in the order of their keys, on which the API's cursor relies.
 LOCK = "placing"
 # The problem of a delivery that is parked until its connection has fewer unfinished events.
 TOO_MANY = "too_many"
