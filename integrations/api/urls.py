@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
 from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -138,5 +139,7 @@ def _unknown(request: HttpRequest) -> HttpResponse:
 app_name = "api"
 urlpatterns = [pattern for pattern in api.urls[0] if isinstance(pattern, URLPattern)]
 for pattern in urlpatterns:
-    pattern.callback = _guarded(pattern.callback)
+    # ninja answers any method with the description.
+    view = require_safe(pattern.callback) if pattern.name == "openapi-json" else pattern.callback
+    pattern.callback = _guarded(view)
 urlpatterns.append(re_path(r"^", _guarded(_unknown), name="unknown"))
