@@ -89,7 +89,7 @@ def test_who_has_unlinked_their_user_is_not_let_in_with_it(
         ({"manager": {"iUserID": 6}, "user": {"iUserID": 5}}, None),
         ([{"iUserID": 5}, {"iUserID": 6}], None),
         ({"iUserID": None, "manager": {"iUserID": 6}}, None),
-        ({"iUserID": ""}, None),
+        ({"iUserID": "", "sName": "Ann"}, None),
         ({"iUserID": " 5"}, None),
         ({"iUserID": "5\n"}, None),
         ({"iUserID": "5\0"}, None),
@@ -104,7 +104,7 @@ def test_who_has_unlinked_their_user_is_not_let_in_with_it(
         ({"iUserID": {"value": 5}}, None),
         ({"iUserID": "[token]"}, None),
         ({"iuserid": 5}, None),
-        ({}, None),
+        ({"sName": "Ann"}, None),
     ],
     ids=repr,
 )

@@ -55,7 +55,7 @@ FAILED: list[Any] = [
 ]
 EMPTY: list[Any] = [
     {}, [], [{}], None, "", "OK", 0, True, [None], {"success": True}, {"status": "ok"}, {"data": {}}, {"user": None},
-    {"success": True, "data": None}, {"success": True, "data": {"error": ""}}, [PERSON, {}],
+    {"success": True, "data": None}, {"success": True, "data": {"error": ""}}, [PERSON, {}], {"iUserID": ""},
 ]  # fmt: skip
 ABOUT_SOMEBODY: list[Any] = [
     PERSON,
