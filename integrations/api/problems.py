@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpResponse, JsonResponse
 from structlog.contextvars import get_contextvars
 
+CONTENT_TYPE = "application/problem+json"
 # The status and title of each kind. The kind is stable: clients decide by it.
 KINDS = {
     "bad-request": (400, "The request cannot be read"),
@@ -21,7 +22,9 @@ KINDS = {
     "invalid": (422, "A value is not valid"),
     "too-many-requests": (429, "Too many requests"),
     "crashed": (500, "Something went wrong here"),
+    "no-answer": (502, "SnapInspect gave no answer that can be passed on"),
     "unavailable": (503, "Not possible right now"),
+    "timed-out": (504, "SnapInspect did not answer in time"),
 }
 
 
@@ -46,7 +49,7 @@ def response(problem: Problem) -> HttpResponse:
         "request_id": get_contextvars().get("request_id", ""),
         **problem.members,
     }
-    return JsonResponse(body, status=status, content_type="application/problem+json", headers=problem.headers)
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=problem.headers)
 
 
 NOT_FOUND = "Nothing with this code is here, or this key does not reach it. Compare the code and the key's customer."

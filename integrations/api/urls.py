@@ -19,7 +19,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from integrations import api_keys
-from integrations.api import connect_sessions, connections, customers, events, problems
+from integrations.api import connect_sessions, connections, customers, events, problems, proxy
 from integrations.api.access import Caller, rate_limit_headers
 from integrations.api.problems import Problem
 
@@ -38,6 +38,7 @@ api = NinjaAPI(
 api.add_router("/customers", customers.router)
 api.add_router("/connect-sessions", connect_sessions.router)
 api.add_router("/connections", connections.router)
+api.add_router("/connections", proxy.router)
 api.add_router("/events", events.router)
 
 
@@ -82,7 +83,7 @@ def _field(location: tuple[str | int, ...]) -> str:
     return ".".join([source, *path[1:]] if source == "body" else [source, *path])
 
 
-def _guarded(view: Callable[..., HttpResponseBase], *, takes_json: bool = True) -> Callable[..., HttpResponseBase]:
+def _guarded(view: Callable[..., HttpResponseBase], *, is_proxy: bool = False) -> Callable[..., HttpResponseBase]:
     """The view, open without a sign-in and a CSRF token: a key is asked for, and no cookie counts."""
 
     @csrf_exempt
@@ -91,14 +92,18 @@ def _guarded(view: Callable[..., HttpResponseBase], *, takes_json: bool = True) 
     def answer(request: HttpRequest, *arguments: Any, **parameters: Any) -> HttpResponseBase:
         try:
             _check(request)
-            if takes_json:
-                _check_body(request)
+            if is_proxy:
+                _check_length(request, most=proxy.MOST_BYTES)
+            else:
+                _check_length(request, most=MOST_BYTES)
+                _check_is_json(request)
             response = view(request, *arguments, **parameters)
         except Problem as problem:
             response = problems.response(problem)
         except Http404:
             response = problems.response(Problem("not-found", problems.NOT_FOUND))
-        if response.status_code == 405 and response.headers.get("Content-Type") != "application/problem+json":
+        is_ours = proxy.ATTEMPTS not in response
+        if is_ours and response.status_code == 405 and response.headers.get("Content-Type") != problems.CONTENT_TYPE:
             allowed = {"Allow": response.headers.get("Allow", "")}
             detail = "Allow names the methods that this address takes."
             response = problems.response(Problem("method-not-allowed", detail, headers=allowed))
@@ -122,13 +127,16 @@ def _check(request: HttpRequest) -> None:
         )
 
 
-def _check_body(request: HttpRequest) -> None:
+def _check_length(request: HttpRequest, *, most: int) -> None:
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
         raise Problem("length-required", "Send the body with a Content-Length.")
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > MOST_BYTES:
-        raise Problem("too-large", f"A body has {MOST_BYTES} bytes at most.")
-    if int(length) and request.content_type != "application/json":
+    if not length.isdecimal() or int(length) > most:
+        raise Problem("too-large", f"A body has {most} bytes at most.")
+
+
+def _check_is_json(request: HttpRequest) -> None:
+    if int(request.META.get("CONTENT_LENGTH") or 0) and request.content_type != "application/json":
         raise Problem("not-json", "Send JSON, with the header “Content-Type: application/json”.")
 
 
@@ -141,5 +149,5 @@ urlpatterns = [pattern for pattern in api.urls[0] if isinstance(pattern, URLPatt
 for pattern in urlpatterns:
     # ninja answers any method with the description.
     view = require_safe(pattern.callback) if pattern.name == "openapi-json" else pattern.callback
-    pattern.callback = _guarded(view)
+    pattern.callback = _guarded(view, is_proxy=pattern.name == "proxy")
 urlpatterns.append(re_path(r"^", _guarded(_unknown), name="unknown"))

@@ -53,5 +53,5 @@ class ProblemOut(Schema):
 
 # What every operation may answer beside its own.
 PROBLEMS: dict[int | frozenset[int], Any] = {
-    frozenset({400, 401, 403, 404, 405, 409, 411, 413, 415, 422, 429, 500, 503}): ProblemOut
+    frozenset({400, 401, 403, 404, 405, 409, 411, 413, 415, 422, 429, 500, 502, 503, 504}): ProblemOut
 }

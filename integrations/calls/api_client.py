@@ -4,16 +4,17 @@ A refused token is renewed and the call made again, once for all callers. A call
 whose error kind pages put into words.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from integrations.calls import limits, verdicts
 from integrations.models import Connection
 from integrations.snapinspect import error_answers
-from integrations.snapinspect.client import Answer, Client, RawAnswer
-from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused
+from integrations.snapinspect.client import SAFE_METHODS, Answer, Client, ForwardedAnswer, RawAnswer
+from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused, Unreachable
 from integrations.tokens import custody, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.proof import Verdict
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 # Bounds of a call that a person waits for.
 PERSON_WAITS_SECONDS = 10.0
 PERSON_WAITS_BYTES = 2_000_000
+# Bounds of a request that is forwarded: for each of its tries, and of both bodies.
+FORWARD_SECONDS = 20.0
+FORWARD_BYTES = 10 * 1024 * 1024
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
@@ -39,6 +43,20 @@ class NoAnswer(Exception):
     status: int | None = None
     retry_after: float = 0.0
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request that is passed on: path with query, headers that replace our own."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def is_safe(self) -> bool:
+        return self.method in SAFE_METHODS
 
 
 def get(connection: Connection, path: str) -> Answer:
@@ -70,6 +88,47 @@ def get_raw(connection: Connection, path: str) -> RawAnswer:
 
     with _as_no_answer(connection), limits.slot(connection.pk):
         return _renewing(connection, call, refused=_is_refused, proved=_is_proof)
+
+
+def forward(connection: Connection, request: Forward) -> tuple[ForwardedAnswer, int]:
+    """SnapInspect's answer to this request whatever its status, and how often the request was sent.
+
+    A refused token is renewed, and the request is sent once more. A safe one is also sent once more if the connection
+    broke before an answer came; any other is not, since it may have had its effect. Raises NoAnswer (at once, and of
+    the kind "busy", when too many calls are under way), BadPath.
+    """
+    with _as_no_answer(connection), limits.slot(connection.pk):
+        client, in_use = custody.client_and_pair(connection)
+        answer, sent = _send(client, request)
+        if answer.status == 401 or (request.is_safe and answer.reports_refusal):
+            renewal.renew(connection, refused=in_use)
+            client, in_use = custody.client_and_pair(connection)
+            answer, again = _send(client, request)
+            sent += again
+            if answer.status < 300 and not answer.reports_refusal:
+                custody.mark_proved(in_use)
+        return answer, sent
+
+
+def _send(client: Client, request: Forward) -> tuple[ForwardedAnswer, int]:
+    give_up = time.monotonic() + FORWARD_SECONDS
+
+    def send() -> ForwardedAnswer:
+        return client.forward(
+            request.method,
+            request.path,
+            headers=request.headers,
+            body=request.body,
+            deadline=give_up - time.monotonic(),
+            max_bytes=FORWARD_BYTES,
+        )
+
+    try:
+        return send(), 1
+    except Unreachable as problem:
+        if not request.is_safe or problem.kind not in {"cut", "connect"}:
+            raise
+    return send(), 2
 
 
 def peek(connection: Connection, path: str) -> Answer:

@@ -5,7 +5,7 @@ Vendor page, "API Endpoint": GET with `Authorization: Bearer`. `/user` is the on
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -19,6 +19,10 @@ from integrations.snapinspect.json_answers import Json
 from integrations.snapinspect.token_pair import NotSerializable, fingerprint, is_token
 
 MAX_TRIES: Final = 4
+# RFC 9110 section 9.2.1: they change nothing, and may be sent again.
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# A JSON answer that is longer is content.
+LONGEST_REPORT: Final = 64 * 1024
 _TRIES = {"tls": 1, "dns": 2}  # a bad certificate stays bad, and a missing name rarely appears soon
 _SHORTEST_PAUSE = 0.25
 _LONGEST_PAUSE = 4.0
@@ -56,8 +60,27 @@ class RawAnswer:
         return {"": "", "unauthorized": "token_refused", "failed": "reported_failure"}[problem]
 
 
+@dataclass(frozen=True, slots=True)
+class ForwardedAnswer:
+    """An answer of any status, for whoever sent the request: its headers without those about the transfer."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def reports_refusal(self) -> bool:
+        """Whether status 2xx carries a short JSON object that says "unauthorized" (see `error_answers`)."""
+        if not 200 <= self.status < 300 or len(self.body) > LONGEST_REPORT:
+            return False
+        try:
+            return error_answers.problem(json_answers.parse(self.body, hide=())) == "unauthorized"
+        except Garbled:
+            return False
+
+
 class Client(NotSerializable):
-    """GETs below one API base with one token. Cheap to create; connections are shared by the whole process.
+    """Calls below one API base with one token. Cheap to create; connections are shared by the whole process.
 
     base: API address, with or without its last slash. token: ValueError if it cannot be one. refresh_token: never
     sent, only removed from answers that repeat it. deadline: seconds for a call, retries included. on_answer: called
@@ -168,10 +191,43 @@ class Client(NotSerializable):
             is_cut=reply.failure is not None,
         )
 
-    def _ask(self, request: PreparedRequest, *, deadline: float, max_bytes: int) -> transport.Reply:
+    def forward(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, deadline: float, max_bytes: int
+    ) -> ForwardedAnswer:
+        """Sends a request of any method once, and returns what SnapInspect answers, errors and redirects included.
+
+        headers: in place of our own of these names. deadline: seconds. max_bytes: of the answer. Raises BadPath,
+        Unreachable when there is no complete answer, Garbled when it is too large, cannot be decoded or has no status
+        of HTTP.
+        """
+        request = self._signed(path, method=method, headers=headers, body=body)
+        # On a kept connection it may be unknown whether the request arrived.
+        reply = self._ask(request, deadline=deadline, max_bytes=max_bytes, fresh=method not in SAFE_METHODS)
+        if reply.failure is not None:
+            raise reply.failure
+        if not 200 <= reply.status <= 599:
+            raise Garbled("wrong_shape")
+        kind = reply.headers.get("Content-Type", "").lower()
+        is_text = not kind or any(part in kind for part in ("text/", "json", "xml", "urlencoded", "javascript"))
+
+        def clean(sent: bytes, *, is_text: bool = True) -> bytes:
+            return json_answers.without_tokens(sent, hide=self._tokens, is_text=is_text)
+
+        return ForwardedAnswer(
+            status=reply.status,
+            headers={
+                name: clean(value.encode("latin-1", "replace")).decode("latin-1")
+                for name, value in reply.headers.items()
+            },
+            body=clean(reply.body, is_text=is_text),
+        )
+
+    def _ask(
+        self, request: PreparedRequest, *, deadline: float, max_bytes: int, fresh: bool = False
+    ) -> transport.Reply:
         started = time.monotonic()
         try:
-            reply = self._transport.send(request, deadline=deadline, max_bytes=max_bytes)
+            reply = self._transport.send(request, deadline=deadline, max_bytes=max_bytes, fresh=fresh)
         except Unreachable as unreachable:
             self._on_answer(unreachable.kind, time.monotonic() - started)
             raise
@@ -179,10 +235,17 @@ class Client(NotSerializable):
         self._on_answer(error.kind if error else "ok", reply.seconds)
         return reply
 
-    def _signed(self, path: str) -> PreparedRequest:
+    def _signed(
+        self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> PreparedRequest:
         """Returns the request, signed by requests-oauthlib."""
         unsigned = _unsigned(self._base, path)
         request = unsigned.copy()
+        request.method = method
+        request.headers.update(headers or {})
+        if body or method in {"POST", "PUT", "PATCH"}:
+            request.body = body
+            request.headers["Content-Length"] = str(len(body))
 
         def sign(url: str) -> str:
             request.url = url

@@ -65,6 +65,15 @@ def readable_text(body: bytes, *, hide: Collection[str]) -> str:
     return _Cleaner(hide).clean_text(text)
 
 
+def without_tokens(body: bytes, *, hide: Collection[str], is_text: bool) -> bytes:
+    """Returns the body with these tokens replaced; is_text: also where they are spelled as in `parse`."""
+    for token in hide:
+        body = body.replace(token.encode(), HIDDEN.encode())
+    if is_text and (b"%" in body or b"\\" in body):
+        return _Cleaner(hide).clean_text(body.decode("latin-1")).encode("latin-1")
+    return body
+
+
 def canonical_id(value: Json) -> str | None:
     """Returns SnapInspect's number of a company, inspection or review in canonical digits; None if it is not one.
 

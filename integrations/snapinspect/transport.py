@@ -9,7 +9,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -30,6 +30,10 @@ from integrations.snapinspect.http_connections import NotSent, PlainPool, TLSPoo
 HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "connect"}
 MAX_BYTES: Final = 10_000_000
 LONGEST_RETRY_AFTER: Final = 15 * 60.0
+_OF_TRANSFER: Final = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade", "content-length", "content-encoding",
+})  # fmt: skip
 _CHUNK = 64 * 1024
 _KEPT_CONNECTIONS = 32
 # ValueError: what http.client and urllib3 raise for answers that are not even HTTP; its text quotes them.
@@ -40,11 +44,13 @@ _BROKEN = (HTTPError, HTTPException, OSError, ValueError)
 class Reply:
     """An answer, whatever its status.
 
+    headers: without those about the transfer: hop-by-hop ones (RFC 9110 section 7.6.1), length and encoding.
     body: bytes after decompression. failure: set when the body is incomplete. seconds: from the call to the last byte.
     retry_after: seconds, at most LONGEST_RETRY_AFTER.
     """
 
     status: int
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     seconds: float
     retry_after: float | None
@@ -143,6 +149,7 @@ class Transport:
         body, broken = _read_body(response, max_bytes)
         return Reply(
             status=response.status,
+            headers=_end_to_end(response),
             body=body,
             seconds=time.monotonic() - started,
             retry_after=_retry_after(response.headers.get("Retry-After")),
@@ -197,6 +204,11 @@ def _read_body(response: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, SnapI
     else:
         response.release_conn()
     return bytes(body), failure
+
+
+def _end_to_end(response: BaseHTTPResponse) -> dict[str, str]:
+    named = {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
+    return {name: value for name, value in response.headers.itermerged() if name.lower() not in _OF_TRANSFER | named}
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from integrations.calls import api_client, limits
 from integrations.models import Scope
 from tests.api.conftest import Keys
 
@@ -33,3 +34,10 @@ def test_every_line_of_curl_works_as_it_stands(api: Keys) -> None:
 def test_the_table_of_scopes_is_the_code() -> None:
     table = dict(re.findall(r"^\| `([a-z:]+)` \| (.*?) \|$", PAGE, re.MULTILINE))
     assert table == {scope.value: str(scope.label) for scope in Scope}
+
+
+def test_the_bounds_of_a_forwarded_call_are_those_of_the_code() -> None:
+    text = " ".join(PAGE.split())
+    assert f"has {api_client.FORWARD_BYTES // 2**20} MiB at most" in text
+    assert f"at most {limits.MAX_CALLS} calls at a time, {limits.MAX_CALLS_PER_CONNECTION} of one connection" in text
+    assert f"none within {api_client.FORWARD_SECONDS:.0f} seconds for each try" in text

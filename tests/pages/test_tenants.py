@@ -72,6 +72,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "api:connection": (KEY, "GET PATCH"),
     "api:connection_test": (KEY, "POST"),
     "api:connection_disconnect": (KEY, "POST"),
+    "api:proxy": (KEY, "GET POST"),
     "api:events": (KEY, "GET"),
     "api:event": (KEY, "GET"),
     "api:event_replay": (KEY, "POST"),

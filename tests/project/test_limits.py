@@ -8,6 +8,7 @@ from django.conf import settings
 
 from connectapp.redaction import redact
 from integrations import webhooks
+from integrations.calls import api_client
 from integrations.operations import retention
 from integrations.snapinspect import authorization, token_pair
 from tests.support.running_app import ROOT
@@ -27,12 +28,14 @@ def sizes(directive: str) -> list[int]:
 
 
 def test_the_proxy_and_the_guide_have_the_webhooks_limit_and_let_no_form_pass_that_django_refuses() -> None:
-    pages, deliveries = sizes("client_max_body_size")
+    pages, calls, deliveries = sizes("client_max_body_size")
 
+    assert calls == api_client.FORWARD_BYTES
     assert deliveries == webhooks.MOST_BYTES
     assert pages <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     guide = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     assert f"bodies over {deliveries // 1024} KiB at the webhook's address and over {pages // 1024**2} MiB" in guide
+    assert f"{calls // 1024**2} MiB at `/api/`" in guide
 
 
 def test_the_proxy_takes_request_lines_and_keeps_connections_as_gunicorn_does() -> None:

@@ -1,0 +1,138 @@
+"""SnapInspect's API on a customer's behalf, by any method: its answer as it is, or a problem with `Connect-Error`."""
+
+import re
+import time
+from typing import Any
+from urllib.parse import quote
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from integrations import wording
+from integrations.api.access import ApiKeyBearer, caller_of
+from integrations.api.problems import Problem
+from integrations.api.values import PROBLEMS
+from integrations.calls import api_client
+from integrations.models import Scope
+from integrations.snapinspect.client import ForwardedAnswer
+from integrations.snapinspect.errors import BadPath
+
+router = Router(tags=["proxy"])
+# What an answer of SnapInspect carries, and no problem of ours.
+ATTEMPTS, DURATION = "Connect-Attempts", "Connect-Duration"
+ERROR = "Connect-Error"
+MOST_BYTES = api_client.FORWARD_BYTES
+SCOPES = {
+    **dict.fromkeys(("GET", "HEAD"), Scope.PROXY_READ),
+    **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE", "OPTIONS"), Scope.PROXY_WRITE),
+}
+
+PASSED_ON = (
+    *("Accept", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since"),
+)
+# Of what SnapInspect answers: what is for its own origin, or is set by this server.
+_NOT_PASSED_ON = frozenset({
+    "alt-svc", "clear-site-data", "content-security-policy", "content-security-policy-report-only",
+    "cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy", "date",
+    "permissions-policy", "ratelimit", "ratelimit-policy", "referrer-policy", "server", "set-cookie", "set-cookie2",
+    "strict-transport-security", "x-content-type-options", "x-frame-options", "x-request-id",
+})  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_PATH_CHARACTERS = "/~$!'()*+,=-"
+
+# The kinds of NoAnswer that are SnapInspect's, and whether the request may have arrived.
+_NO_ANSWER = {
+    **{"dns": False, "connect": False, "tls": False},
+    **{"cut": True, "too_large": True, "not_text": True, "wrong_shape": True},
+}
+_ANSWER = {"description": "What SnapInspect answers, whatever its status.", "content": {"*/*": {"schema": {}}}}
+
+
+def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse:
+    """SnapInspect's answer at this path below its API address, with the connection's access."""
+    connection = caller_of(request).connection(code)
+    if "connectapp.callback_query" in request.META:
+        raise _not_a_path("The query names a token. This app sends none of them in an address.")
+    query = request.META.get("QUERY_STRING", "")
+    # As Django gives it, without percent escapes.
+    below = quote(path, safe=_PATH_CHARACTERS) + (f"?{query}" if query else "")
+    forwarded = api_client.Forward(request.method or "", below, _headers(request), _body(request))
+    started = time.monotonic()
+    try:
+        answer, attempts = api_client.forward(connection, forwarded)
+    except BadPath:
+        raise _not_a_path(wording.NOT_A_PATH) from None
+    except api_client.NoAnswer as no:
+        raise _problem(no, forwarded) from None
+    response = _passed_on(answer)
+    response[ATTEMPTS] = str(attempts)
+    response[DURATION] = f"{time.monotonic() - started:.3f}"
+    return response
+
+
+for _method, _scope in SCOPES.items():
+    router.add_api_operation(
+        "/{slug:code}/proxy/{path:path}",
+        [_method],
+        call_snapinspect,
+        auth=ApiKeyBearer(_scope),
+        response=PROBLEMS,
+        operation_id=f"proxy_{_method.lower()}",
+        url_name="proxy",
+        openapi_extra={"responses": {"default": _ANSWER}},
+    )
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    passed = {name: request.headers[name] for name in PASSED_ON if request.headers.get(name)}
+    for name, value in passed.items():
+        if not (value.isascii() and value.isprintable()):
+            raise Problem("bad-request", f"The header {name} holds characters that are not printable ASCII.")
+    return passed
+
+
+def _body(request: HttpRequest) -> bytes:
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    try:
+        # Not `request.body`, which has a lower limit.
+        body: bytes = request.read(length) if length else b""
+    except OSError:
+        body = b""
+    if len(body) != length:
+        raise Problem("bad-request", "The body ended before its Content-Length.")
+    return body
+
+
+def _passed_on(answer: ForwardedAnswer) -> HttpResponse:
+    response = HttpResponse(answer.body, status=answer.status)
+    del response.headers["Content-Type"]
+    for name, value in answer.headers.items():
+        lower = name.lower()
+        if lower in _NOT_PASSED_ON or lower.startswith("connect-"):
+            continue
+        if _NAME.fullmatch(name) and _VALUE.fullmatch(value):
+            response[name] = value
+    return response
+
+
+def _problem(no: api_client.NoAnswer, request: api_client.Forward) -> Problem:
+    """What we have to say in place of an answer."""
+    detail = wording.trouble(no.error_kind)
+    headers = {ERROR: no.error_kind}
+    may_have_arrived = no.error_kind == "timeout" or _NO_ANSWER.get(no.error_kind, False)
+    if may_have_arrived and not request.is_safe:
+        detail += " Whether it did what was asked is not known: look before you send it again."
+    if no.error_kind == "timeout":
+        return Problem("timed-out", detail, headers=headers)
+    if no.error_kind in _NO_ANSWER:
+        return Problem("no-answer", detail, headers=headers)
+    if not no.is_outage:
+        return Problem("conflict", f"{detail} Reconnect this connection.", headers=headers)
+    wait = max(round(no.retry_after), 1 if no.error_kind == "busy" else 5)
+    return Problem("unavailable", detail, headers={**headers, "Retry-After": str(wait)})
+
+
+def _not_a_path(why: str) -> Problem:
+    errors: list[dict[str, Any]] = [{"field": "path.path", "detail": why}]
+    return Problem("invalid", "Change the path or its query.", headers={ERROR: "outside_base"}, errors=errors)
