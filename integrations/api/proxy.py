@@ -11,7 +11,6 @@ from ninja import Router
 from integrations import wording
 from integrations.api.access import ApiKeyBearer, caller_of
 from integrations.api.problems import Problem
-from integrations.api.values import PROBLEMS
 from integrations.calls import api_client
 from integrations.models import Scope
 from integrations.snapinspect.client import ForwardedAnswer
@@ -46,7 +45,10 @@ _NO_ANSWER = {
     **{"dns": False, "connect": False, "tls": False},
     **{"cut": True, "too_large": True, "not_text": True, "wrong_shape": True},
 }
-_ANSWER = {"description": "What SnapInspect answers, whatever its status.", "content": {"*/*": {"schema": {}}}}
+_ANSWER = {
+    "description": "What SnapInspect answers, whatever its status; with the header Connect-Error, a problem of ours.",
+    "content": {"*/*": {"schema": {}}},
+}
 
 
 def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse:
@@ -77,7 +79,6 @@ for _method, _scope in SCOPES.items():
         [_method],
         call_snapinspect,
         auth=ApiKeyBearer(_scope),
-        response=PROBLEMS,
         operation_id=f"proxy_{_method.lower()}",
         url_name="proxy",
         openapi_extra={"responses": {"default": _ANSWER}},

@@ -44,7 +44,8 @@ _BROKEN = (HTTPError, HTTPException, OSError, ValueError)
 class Reply:
     """An answer, whatever its status.
 
-    headers: without those about the transfer: hop-by-hop ones (RFC 9110 section 7.6.1), length and encoding.
+    headers: without those about the transfer: hop-by-hop ones (RFC 9110 section 7.6.1), encoding, and length
+    but of HEAD.
     body: bytes after decompression. failure: set when the body is incomplete. seconds: from the call to the last byte.
     retry_after: seconds, at most LONGEST_RETRY_AFTER.
     """
@@ -149,7 +150,7 @@ class Transport:
         body, broken = _read_body(response, max_bytes)
         return Reply(
             status=response.status,
-            headers=_end_to_end(response),
+            headers=_end_to_end(response, is_head=request.method == "HEAD"),
             body=body,
             seconds=time.monotonic() - started,
             retry_after=_retry_after(response.headers.get("Retry-After")),
@@ -206,9 +207,11 @@ def _read_body(response: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, SnapI
     return bytes(body), failure
 
 
-def _end_to_end(response: BaseHTTPResponse) -> dict[str, str]:
-    named = {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
-    return {name: value for name, value in response.headers.itermerged() if name.lower() not in _OF_TRANSFER | named}
+def _end_to_end(response: BaseHTTPResponse, *, is_head: bool) -> dict[str, str]:
+    dropped = _OF_TRANSFER | {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
+    if is_head and "Content-Encoding" not in response.headers:
+        dropped -= {"content-length"}
+    return {name: value for name, value in response.headers.itermerged() if name.lower() not in dropped}
 
 
 def _retry_after(header: str | None) -> float | None:

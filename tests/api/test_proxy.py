@@ -73,6 +73,7 @@ def test_an_answer_comes_back_as_it_is(api: Keys, connection: Connection, sandbo
     assert proxy.ERROR not in missing
     head = call(client, connection, "HEAD", "user")
     assert (head.status_code, head.content) == (200, b"")
+    assert head["Content-Length"] == str(len(answer.content))
     refused = call(api(Scope.PROXY_WRITE), connection, "POST", "user")
     assert (refused.status_code, refused.json()["error"]) == (405, "method_not_allowed")
 
@@ -216,8 +217,8 @@ def test_what_we_have_to_say_is_a_problem_of_ours(
     with limits.slot(connection.pk), limits.slot(connection.pk):
         assert said() == (503, "unavailable", "busy")
     sandbox.control("POST", "revoke_all")
-    assert said()[0] in {409, 503}
-    Connection.objects.update(state=State.NEEDS_RECONNECT)
+    assert said() == (409, "conflict", "grant_refused")
+    assert Connection.objects.get().state == State.NEEDS_RECONNECT
     custody.erase_all(connection)
     assert said() == (409, "conflict", "nothing_kept")
 
