@@ -197,12 +197,7 @@ class LeasedQueue:
             self._flush()  # it is compared with what others have seen
         begun = time.monotonic()
         try:
-            outcome = attempts.attempt(
-                event,
-                self.connection,
-                done=done,
-                renew_lease=self._renew_lease,
-            )
+            outcome = attempts.attempt(event, self.connection, done=done, renew_lease=self._renew_lease)
         except (DatabaseError, LostLease):
             raise
         except Exception:
