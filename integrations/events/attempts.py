@@ -14,6 +14,10 @@ What a look-up shows decides:
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
+
+from django.db.models import F
+from django.db.models.functions import Now
 
 from integrations.events import handlers, verification
 from integrations.events.handlers import Happening
@@ -97,6 +101,38 @@ def failed(event: Event, error_kind: str) -> Outcome:
     outcome = Outcome(Event.State.RETRYING, error_kind)
     _retry_or_fail(event, outcome, Event.MOST_ATTEMPTS)
     return outcome
+
+
+def changes_of(outcome: Outcome) -> dict[str, Any]:
+    """The changes to the event's row after an attempt."""
+    changes: dict[str, Any] = {"state": outcome.state, "last_error_kind": outcome.error_kind}
+    if outcome.counts:
+        changes["attempts"] = F("attempts") + 1
+    if outcome.state == Event.State.RETRYING:
+        changes["next_attempt_at"] = Now() + outcome.retry_in
+    else:
+        changes["finished_at"] = Now()
+    if outcome.seen is not None:
+        changes["proof"] = Event.Proof.VERIFIED
+        if not outcome.keeps_content:
+            changes |= {
+                "content": outcome.seen.text,
+                "content_sha256": outcome.seen.sha256,
+                "fetched_at": Now(),
+            }
+    elif outcome.state == Event.State.DONE:
+        changes["proof"] = Event.Proof.NOT_CHECKED
+    if outcome.seen is not None or outcome.state != Event.State.RETRYING:
+        # It does not repeat another event, as far as will ever be known: people see it from now on.
+        changes["repeat_of"] = None
+    return changes
+
+
+def runs_of(event: Event, outcome: Outcome) -> list[tuple[int, str]]:
+    """Rows for handlers that must not run again. A done event is not tried again, unless recovery made it."""
+    if outcome.state == Event.State.DONE and not event.recovered:
+        return []
+    return [(event.pk, handler) for handler in outcome.handled]
 
 
 def _repeat_of(event: Event) -> Event | None:

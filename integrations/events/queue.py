@@ -240,8 +240,8 @@ class LeasedQueue:
                 self._join(event, outcome.joins)
             else:
                 # Only while it is being processed: somebody may have ignored it.
-                self.events.filter(pk=event.pk, state=Event.State.PROCESSING).update(**_changes(outcome))
-            HandlerRun.objects.insert("event", "handler", rows=_runs(event, outcome))
+                self.events.filter(pk=event.pk, state=Event.State.PROCESSING).update(**attempts.changes_of(outcome))
+            HandlerRun.objects.insert("event", "handler", rows=attempts.runs_of(event, outcome))
             if outcome.pause is not None:
                 self._paused = True
                 outage = outcome.error_kind != "too_many_misses"
@@ -270,13 +270,15 @@ class LeasedQueue:
                 self.events.finish_looked_up(looked_up)
             if others:
                 ours = self.events.filter(pk__in=others, state=Event.State.PROCESSING)
-                ours.update(**_changes(Outcome(Event.State.DONE)))
+                ours.update(**attempts.changes_of(Outcome(Event.State.DONE)))
             Attempt.objects.insert(
                 *("event", "duration", "error_kind", "handler", "status"),
                 rows=((event.pk, duration, "", "", outcome.status) for event, outcome, duration in finished),
             )
             HandlerRun.objects.insert(
-                "event", "handler", rows=(run for event, outcome, _ in finished for run in _runs(event, outcome))
+                "event",
+                "handler",
+                rows=(run for event, outcome, _ in finished for run in attempts.runs_of(event, outcome)),
             )
         counters.count_event_attempts(Event.State.DONE, len(finished))
 
@@ -315,35 +317,3 @@ class LeasedQueue:
         if time.monotonic() - self._renewed_at > RENEW_AFTER:
             with self.atomic():
                 pass
-
-
-def _changes(outcome: Outcome) -> dict[str, Any]:
-    """The changes to the event's row after an attempt."""
-    changes: dict[str, Any] = {"state": outcome.state, "last_error_kind": outcome.error_kind}
-    if outcome.counts:
-        changes["attempts"] = F("attempts") + 1
-    if outcome.state == Event.State.RETRYING:
-        changes["next_attempt_at"] = Now() + outcome.retry_in
-    else:
-        changes["finished_at"] = Now()
-    if outcome.seen is not None:
-        changes["proof"] = Event.Proof.VERIFIED
-        if not outcome.keeps_content:
-            changes |= {
-                "content": outcome.seen.text,
-                "content_sha256": outcome.seen.sha256,
-                "fetched_at": Now(),
-            }
-    elif outcome.state == Event.State.DONE:
-        changes["proof"] = Event.Proof.NOT_CHECKED
-    if outcome.seen is not None or outcome.state != Event.State.RETRYING:
-        # It does not repeat another event, as far as will ever be known: people see it from now on.
-        changes["repeat_of"] = None
-    return changes
-
-
-def _runs(event: Event, outcome: Outcome) -> list[tuple[int, str]]:
-    """Rows for handlers that must not run again. A done event is not tried again, unless recovery made it."""
-    if outcome.state == Event.State.DONE and not event.recovered:
-        return []
-    return [(event.pk, handler) for handler in outcome.handled]

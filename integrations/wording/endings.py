@@ -17,7 +17,7 @@ LINK_LIFETIME = "a day"
 ENDINGS = {
     "declined": Words(
         "Not connected",
-        "You did not allow access. Nothing was changed.",
+        "You did not allow access. Nothing was saved, and nothing has changed.",
     ),
     "unknown": Words(
         "We do not recognise this link",
@@ -54,7 +54,7 @@ ENDINGS = {
     ),
     "no-token": Words(
         "SnapInspect did not grant access",
-        "Nothing was changed. Try again.",
+        "Nothing was saved. Try again.",
     ),
     "garbled": Words(
         "We could not read SnapInspect's answer",

@@ -37,16 +37,16 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "huge": ({"kind": "bomb"}, "too large", "too_large"),
     "an object": (
         {"document": {"inspections": {"a": 1}}},
-        "something else",
+        "that this panel cannot show",
         "At “inspections” is an object with “a”; a list of rows was expected.",
     ),
     "no such member": (
         {"document": {"items": []}},
-        "something else",
+        "that this panel cannot show",
         "“inspections” ends at “inspections”: what stands before it is an object with “items”.",
     ),
-    "a number": ({"document": 7}, "something else", "what stands before it is a number."),
-    "null": ({"document": None}, "something else", "what stands before it is null."),
+    "a number": ({"document": 7}, "that this panel cannot show", "what stands before it is a number."),
+    "null": ({"document": None}, "that this panel cannot show", "what stands before it is null."),
     "deep": ({"document": b"[" * 5000 + b"]" * 5000}, "not JSON", "not_json"),
     "nothing": ({"document": b""}, "not JSON", "not_json"),
 }

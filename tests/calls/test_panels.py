@@ -61,7 +61,7 @@ def test_a_long_list_says_how_many_of_how_many_are_shown(
     answers(sandbox, "/long", [{"n": number} for number in range(312)])
     page = part(visit(alice), connection, define("long", rows_at="", columns="N: n"))
 
-    assert "50 of 312 are shown." in page
+    assert "Showing 50 of 312." in page
     assert page.count("<tr>") == 51
 
 

@@ -110,7 +110,7 @@ def test_what_is_being_worked_on_is_skipped_and_said_to_be(
     work_off()
 
     page = " ".join(visit(alice).get(f"/c/{acme.code}/replays/{replay.code}/").text.split())
-    assert "3 events replayed, 2 skipped because they were being worked on." in page
+    assert "3 events replayed, 2 skipped because they were already being processed." in page
     assert len(handled) == 3
 
 
@@ -138,7 +138,7 @@ def test_one_replay_at_a_time_for_a_customer_and_each_customer_has_its_own(
 
     again = visit(alice).post(f"/c/{acme.code}/events/replay/?state=failed", follow=True)
     assert again.redirect_chain[-1][0] == f"/c/{acme.code}/replays/{first.code}/"
-    assert "still running" in again.text
+    assert "already running" in again.text
     assert replays.start(charlie.customers.get(), FAILED, by=charlie)
 
 

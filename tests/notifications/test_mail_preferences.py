@@ -259,7 +259,7 @@ def test_who_wants_no_digest_any_more_gets_none(end: str, visit: Visit, alice: U
     assert len(mail.outbox) == 1
 
     if end == "the link":
-        assert "daily digest" in Visitor().get(stop_link()).text
+        assert "daily summary" in Visitor().get(stop_link()).text
         Visitor().post(stop_link())
     elif end == "the page":
         choose(visit(bob))

@@ -151,7 +151,7 @@ def test_what_stays_is_not_looked_at_again_for_every_batch(connection: Connectio
 KEPT = {
     "accounts.Customer", "accounts.User", "accounts.Membership", "integrations.Connection", "integrations.Panel",
     "integrations.LinkedUser", "account.EmailAddress", "mfa.Authenticator", "auth.Group", "auth.Permission",
-    "contenttypes.ContentType",  # set up
+    "contenttypes.ContentType", "integrations.ApiKey",  # set up
     "integrations.TokenPair", "integrations.EventQueue", "integrations.LookupLimit", "integrations.ExchangeStatus",
     "integrations.NamedLock",  # one for each connection, customer, or of all
     "account.EmailConfirmation",  # unused: the links in mails are signed instead

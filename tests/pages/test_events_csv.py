@@ -86,7 +86,7 @@ def test_a_filter_that_makes_no_sense_downloads_nothing_and_is_explained(
     visit: Visit, alice: User, acme: Customer, connection: Connection
 ) -> None:
     answer = visit(alice).get(f"/c/{acme.code}/events.csv?state=nothing", follow=True)
-    assert "There is no state “nothing”." in answer.text
+    assert "“nothing” is not an event status." in answer.text
     assert not AuditEntry.objects.filter(kind="events.exported").exists()
 
 

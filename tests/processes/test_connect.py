@@ -63,7 +63,7 @@ def test_C9_beyond_the_limit_the_answer_is_a_page_of_ours(running_app: RunningAp
     longer = "x" * (authorization.MAX_QUERY + 1)
     answer = visitor.come_back(f"{running_app.url}connect/callback/?access_token={longer}")
     assert (answer.status_code, urlsplit(answer.headers["Location"]).path) == (303, "/connect/ended/garbled/")
-    assert "could not be read" in visitor.get("connect/ended/garbled/").text
+    assert "We could not read SnapInspect" in visitor.get("connect/ended/garbled/").text
 
 
 @pytest.mark.parametrize("length", [2 * authorization.MAX_QUERY, 100_000, 500_000])
