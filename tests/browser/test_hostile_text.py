@@ -108,7 +108,7 @@ def test_H6_hostile_text_from_the_remote_is_inert_on_every_page_that_shows_it(
     for path in ("rows", "text"):
         page.goto(f"{home}explorer/")
         page.get_by_label("Path").fill(path)
-        page.get_by_role("button", name="Ask", exact=True).click()
+        page.get_by_role("button", name="Send", exact=True).click()
         page.wait_for_load_state("networkidle")
         assert page.locator("#answer").count() == 1
         watch.look(f"explorer: {path}")

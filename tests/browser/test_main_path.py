@@ -161,7 +161,7 @@ def test_denying_saves_nothing_and_says_so(page: Page, running_app: RunningApp, 
     page.get_by_role("button", name="Connect with SnapInspect").click()
     page.get_by_role("button", name="Deny").click()
 
-    expect(page.get_by_text("You did not allow access. Nothing was changed")).to_be_visible()
+    expect(page.get_by_text("You did not allow access. Nothing was saved")).to_be_visible()
     assert re.fullmatch(rf"{running_app.url}c/\w+/", page.url)
     expect(page.locator("[data-badge]")).to_have_count(0)
     picture(page, "6-denied", scheme)
@@ -300,7 +300,7 @@ def test_who_is_invited_joins_by_the_mailed_link_and_switches_between_companies(
     picture(dora, "15-invitation", scheme)
     dora.get_by_role("button", name="Join").click()
 
-    expect(dora.get_by_text("You now belong to Harbour PM")).to_be_visible()
+    expect(dora.get_by_text("You joined Harbour PM")).to_be_visible()
     expect(dora.get_by_role("button", name="Connect with SnapInspect")).to_have_count(0)
     dora.get_by_role("navigation", name="Companies").locator("summary").click()
     dora.get_by_role("link", name="Dora's Flats").click()

@@ -218,6 +218,8 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
         thaw(pid)
     (late,) = fork_server.wait()
     fork_server.do("recover", lease=LEASE)
+    # A new token that is refused is asked about again for fifteen minutes.
+    fork_server.do("recover", lease=LEASE, passed=16 * 60)
     (state,) = fork_server.do("connection_states", ids=[connection], lease=LEASE)
 
     newest = newest_live(running_app.sandbox)

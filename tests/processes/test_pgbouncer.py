@@ -46,6 +46,7 @@ def pooled(database_url: str) -> Iterator[str]:
             f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
             "pool_mode = transaction\ndefault_pool_size = 4\n"
         )
+        settings.chmod(0o644)
         process = subprocess.Popen(
             [*postgres.as_owner_of(home), str(PGBOUNCER), str(settings)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

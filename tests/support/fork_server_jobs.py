@@ -85,7 +85,9 @@ def make_connections(
     else:
         owner = User.objects.create_user(f"{os.urandom(6).hex()}@example.com", "correct horse battery")
         customer = Customer.objects.create_with_owner("Acme Property", owner=owner)
-    Connection.objects.bulk_create(Connection(customer=customer, state=State.CONNECTED) for _ in range(bystanders))
+    Connection.objects.bulk_create(
+        Connection(customer=customer, state=State.CONNECTED, proved_at=timezone.now()) for _ in range(bystanders)
+    )
     sandbox = Sandbox(settings.SNAPINSPECT_API_URL)
     return [made.pk for made in troubled_connections.connect(sandbox, customer, owner, number, first=first)]
 
