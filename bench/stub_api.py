@@ -41,6 +41,9 @@ class StubApi(asyncio.Protocol):
             self._transport.write(UNAUTHORIZED)
         elif path.startswith(b"/slow/"):
             asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.write, ROWS_RESPONSE)
+        elif path.startswith(b"/rows/"):
+            # One inspection: an answer about another one would prove nothing.
+            self._transport.write(response("200 OK", {"iInspectionID": int(path.rpartition(b"/")[2]), "sTitle": "One"}))
         elif not path.startswith(b"/hang/"):
             self._transport.write(USER_RESPONSE if path == b"/user" else ROWS_RESPONSE)
 
