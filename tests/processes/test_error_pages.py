@@ -85,12 +85,18 @@ def connected(deployment: Deployment, source: str = "127.0.0.1") -> Iterator[ssl
 
 def judge(deployment: Deployment, seen: dict[str, tuple[Answer, int]]) -> None:
     """Status as expected, nothing of ours, and a number that is on the page, in the answer and in nginx's log."""
-    lines = re.findall(r" (\d{3}) \d+ \S+ app=.* (\w{32})$", deployment.log("connect.access"), re.MULTILINE)
-    logged = {number: status for status, number in lines}
+
+    def logged() -> dict[str, str]:
+        lines = re.findall(r" (\d{3}) \d+ \S+ app=.* (\w{32})$", deployment.log("connect.access"), re.MULTILINE)
+        return {number: status for status, number in lines}
+
+    # nginx writes the line after the answer.
+    wait_until(lambda: all(got.number in logged() for got, _ in seen.values()))
+    written = logged()
     for name, (got, status) in seen.items():
         assert got.status == status, (name, got)
         assert f"<code>{got.number}</code>" in got.page, (name, got)
-        assert logged.get(got.number) == str(status), (name, got)
+        assert written[got.number] == str(status), (name, got)
         assert not INSIDE.search(got.head + got.page), (name, got)
 
 

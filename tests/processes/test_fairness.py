@@ -17,6 +17,8 @@ from tests.support.sizes import size
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 TROUBLED, OTHERS = size(2, 6), size(4, 20)
+# The last of the troubled ones: no other test has made it fail, and what still hangs from one cannot pause it.
+SLOW = TROUBLED
 EACH, PER_SECOND = size(3, 20), size(12, 6)
 PARKED = "SELECT count(*) FROM integrations_delivery WHERE state IN ('unmatched', 'quarantined', 'received')"
 OPEN = "SELECT count(*) FROM integrations_event WHERE type = 'Flood'"
@@ -28,7 +30,7 @@ words = itertools.count()
 @pytest.fixture(scope="module")
 def many_customers(app_factory: AppFactory) -> Iterator[ManyCustomers]:
     with app_factory(**MANY_CUSTOMERS) as running_app:
-        yield ManyCustomers(running_app, TROUBLED + OTHERS)
+        yield ManyCustomers(running_app, TROUBLED + 1 + OTHERS)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def others_delays(many_customers: ManyCustomers, *, troubled: int = 0) -> list[f
     """Posts deliveries of so many troubled companies, then of the others. Returns the delays of the others."""
     word = f"Others{next(words)}"
     many_customers.post(f"{word}first", many_customers.companies[:troubled], each=5, per_second=50)
-    posted = many_customers.post(word, many_customers.companies[TROUBLED:], each=EACH, per_second=PER_SECOND)
+    posted = many_customers.post(word, many_customers.companies[TROUBLED + 1 :], each=EACH, per_second=PER_SECOND)
     return many_customers.delays(word, events=posted)
 
 
@@ -79,7 +81,7 @@ def test_A11_while_customers_apis_hang_the_others_go_on(
 def test_A11_an_account_that_answers_slowly_loses_no_event_and_holds_up_nobody(
     many_customers: ManyCustomers, baseline: float
 ) -> None:
-    company, word, seconds = many_customers.companies[0], f"Slow{next(words)}", SLOW_SECONDS
+    company, word, seconds = many_customers.companies[SLOW], f"Slow{next(words)}", SLOW_SECONDS
     many_customers.app.sandbox.fault("/inspections/*", times=None, delay=seconds, company=company)
     events = many_customers.post(word, [company], each=size(3, 30), per_second=50)
     delays = others_delays(many_customers)
