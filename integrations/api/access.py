@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from accounts.models import Customer
-from integrations import api_keys
+from integrations.api import keys
 from integrations.api.problems import NOT_FOUND, Problem
 from integrations.models import ApiKey, Connection, Event, Scope
 
@@ -23,7 +23,7 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        return api_keys.actor_name(self.key)
+        return keys.actor_name(self.key)
 
     @property
     def customers(self) -> "QuerySet[Customer]":
@@ -82,7 +82,7 @@ class ApiKeyBearer(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey:
         """The valid key. Raises Problem with the same words whatever is wrong with it."""
-        key = api_keys.find(token)
+        key = keys.find(token)
         if key is None:
             raise Problem(
                 "unknown-key",
@@ -123,7 +123,7 @@ def _count(key: ApiKey) -> None:
             headers={"Retry-After": str(_seconds_left())},
         )
     if is_new and key.requests == 1:
-        api_keys.note_first_use(key)
+        keys.note_first_use(key)
 
 
 def _seconds_left() -> int:

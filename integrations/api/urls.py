@@ -18,8 +18,7 @@ from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from integrations import api_keys
-from integrations.api import connect_sessions, connections, customers, events, problems, proxy
+from integrations.api import connect_sessions, connections, customers, events, keys, problems, proxy
 from integrations.api.access import Caller, rate_limit_headers
 from integrations.api.problems import Problem
 
@@ -121,7 +120,7 @@ def _check(request: HttpRequest) -> None:
     """Raises Problem for a request that must not be looked at any further."""
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         raise Problem("https-required", "Use https. Revoke the key, if you have sent it: others may have read it.")
-    if re.search(api_keys.PATTERN, request.get_full_path()):
+    if re.search(keys.PATTERN, request.get_full_path()):
         raise Problem(
             "key-in-url", "Send keys in the header Authorization only, and revoke this one: addresses are logged."
         )

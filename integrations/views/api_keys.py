@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import OWNERS, current_staff, current_user, customer_for
 from accounts.models import Customer, User
-from integrations import api_keys
+from integrations.api import keys
 from integrations.models import ApiKey
 from integrations.views.forms import ApiKeyForm
 
@@ -49,11 +49,11 @@ def revoke_of_deployment(request: HttpRequest, prefix: str) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, keys: "QuerySet[ApiKey]", context: dict[str, Any], *, customer: Customer | None, by: User
+    request: HttpRequest, rows: "QuerySet[ApiKey]", context: dict[str, Any], *, customer: Customer | None, by: User
 ) -> HttpResponse:
     form = ApiKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        _, context["made"] = api_keys.issue(
+        _, context["made"] = keys.issue(
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
             expires_in=form.expires_in,
@@ -61,12 +61,12 @@ def _page(
             by=by,
         )
         form = ApiKeyForm()
-    shown = keys.select_related("created_by")[:MOST_SHOWN]
+    shown = rows.select_related("created_by")[:MOST_SHOWN]
     return render(request, "integrations/api_keys.html", {**context, "keys": shown, "form": form})
 
 
 def _revoke(request: HttpRequest, key: ApiKey) -> None:
-    if api_keys.revoke(key, by=current_user(request)):
+    if keys.revoke(key, by=current_user(request)):
         messages.success(request, f"{key} is revoked: it opens nothing any more.")
     else:
         messages.info(request, f"{key} was revoked already.")

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Customer
-from integrations import api_keys
+from integrations.api import keys
 from integrations.models import Connection, Scope
 
 
@@ -38,7 +38,7 @@ def api(db: None) -> Keys:
     """A client with a new key: of these scopes (all, if none is named), for this customer or for all."""
 
     def client(*scopes: Scope, customer: Customer | None = None) -> ApiClient:
-        _, plain = api_keys.issue(name="tests", scopes=scopes or Scope.values, customer=customer, by=None)
+        _, plain = keys.issue(name="tests", scopes=scopes or Scope.values, customer=customer, by=None)
         return ApiClient(plain)
 
     return client

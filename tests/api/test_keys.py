@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, User
 from connectapp.redaction import redact
-from integrations import api_keys
+from integrations.api import keys
 from integrations.models import ApiKey, Scope
 from tests.api.conftest import ApiClient, Keys
 
@@ -30,7 +30,7 @@ def test_the_command_prints_the_key_alone_and_the_database_has_only_its_hash(acm
     printed = made("--name", "CI", "--scope", "customers", "--customer", acme.code, "--expires-in-days", "3")
 
     (plain,) = printed.splitlines()
-    assert re.fullmatch(api_keys.PATTERN, plain)
+    assert re.fullmatch(keys.PATTERN, plain)
     key = ApiKey.objects.get()
     assert (key.name, key.scopes, key.customer) == ("CI", ["customers"], acme)
     secret = plain.rpartition("_")[2] if plain.count("_") == 2 else plain[13:]
@@ -69,7 +69,7 @@ def test_the_command_refuses_in_one_line(arguments: list[str], named: str, db: N
     ],
 )
 def test_whatever_is_wrong_with_a_key_the_words_are_the_same(header: str, db: None) -> None:
-    _, plain = api_keys.issue(name="k", scopes=["customers"], by=None)
+    _, plain = keys.issue(name="k", scopes=["customers"], by=None)
     none, wrong = ApiClient(""), ApiClient("")
     answer = wrong.get("/api/v1/customers", headers={"Authorization": header.replace("{}", plain)})
 
@@ -88,8 +88,8 @@ def test_a_revoked_and_an_expired_key_are_unknown_at_once(api: Keys) -> None:
     ApiKey.objects.update(expires_at=None)
     client.json("get", "customers")
 
-    assert api_keys.revoke(ApiKey.objects.get(), by=None)
-    assert not api_keys.revoke(ApiKey.objects.get(), by=None)
+    assert keys.revoke(ApiKey.objects.get(), by=None)
+    assert not keys.revoke(ApiKey.objects.get(), by=None)
     client.json("get", "customers", status=401)
     kinds = list(AuditEntry.objects.order_by("pk").values_list("kind", flat=True))
     assert kinds == ["api_key.made", "api_key.first_used", "api_key.revoked"]
@@ -102,7 +102,7 @@ def test_a_session_alone_opens_nothing(alice: User, acme: Customer) -> None:
 
 
 def test_a_key_in_an_address_is_refused_and_masked_in_logs(api: Keys, caplog: pytest.LogCaptureFixture) -> None:
-    key, plain = api_keys.issue(name="k", scopes=["customers"], by=None)
+    key, plain = keys.issue(name="k", scopes=["customers"], by=None)
     for path in (f"/api/v1/customers?key={plain}", f"/api/v1/{plain}/x", f"/api/v1/customers?after={plain}"):
         answer = api().get(path)
         assert (answer.status_code, answer.json()["type"]) == (400, "urn:connect:problem:key-in-url")
@@ -137,7 +137,7 @@ def test_the_requests_of_a_minute_are_limited_and_the_headers_count_them(api: Ke
 
 
 def test_requests_at_the_same_moment_are_counted_each(api: Keys) -> None:
-    key, _ = api_keys.issue(name="k", scopes=["customers"], by=None)
+    key, _ = keys.issue(name="k", scopes=["customers"], by=None)
     allowed: list[bool] = []
 
     def ask() -> None:
@@ -155,7 +155,7 @@ def test_requests_at_the_same_moment_are_counted_each(api: Keys) -> None:
 
 
 def test_a_host_whose_clock_is_behind_does_not_start_the_count_again(db: None) -> None:
-    key, _ = api_keys.issue(name="k", scopes=["customers"], by=None)
+    key, _ = keys.issue(name="k", scopes=["customers"], by=None)
     for minute in (7, 6, 7, 6):
         assert ApiKey.objects.get(pk=key.pk).claim_request(minute, limit=4)
     assert not ApiKey.objects.get(pk=key.pk).claim_request(6, limit=4)
@@ -164,4 +164,4 @@ def test_a_host_whose_clock_is_behind_does_not_start_the_count_again(db: None) -
 def test_every_scope_is_explained_and_a_key_needs_one(db: None) -> None:
     assert all(label for _, label in Scope.choices)
     with pytest.raises(ValueError, match="scope"):
-        api_keys.issue(name="k", scopes=[], by=None)
+        keys.issue(name="k", scopes=[], by=None)

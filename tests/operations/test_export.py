@@ -13,7 +13,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, Invitation, Role, User
-from integrations import api_keys
+from integrations.api import keys
 from integrations.connecting import links, sessions
 from integrations.models import (
     Connection,
@@ -81,7 +81,7 @@ def fill(customer: Customer, owner: User) -> None:
     )
     links.issue(customer=customer, by=owner)
     sessions.issue(customer=customer, connection=connection, return_to="https://app.example/", by=owner)
-    api_keys.issue(name="Automation", scopes=["events:read"], customer=customer, by=owner)
+    keys.issue(name="Automation", scopes=["events:read"], customer=customer, by=owner)
     ConnectionTest.objects.create(connection=connection, by=owner, name="Pat Harbour", answer={"iCompanyID": 6847})
     ExplorerCall.objects.create(connection=connection, customer=customer, by=owner, path="properties?page=2")
     PanelAnswer.objects.update_or_create(connection=connection, panel=None, defaults={"table": {"city": "Łódź"}})

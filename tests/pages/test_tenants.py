@@ -18,7 +18,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from accounts.models import Customer, Invitation, Membership, Role, User
-from integrations import api_keys
+from integrations.api import keys
 from integrations.connecting import links
 from integrations.models import ConnectAttempt, Connection, ConnectionTest, Event, Kind, Replay, Scope, State
 from integrations.snapinspect import token_pair
@@ -198,7 +198,7 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
             customer=acme, email="dora@example.com", role=Role.VIEWER, expires_at=timezone.now() + timedelta(days=1)
         ).pk,
         "secret": links.issue(customer=acme, by=alice),
-        "prefix": api_keys.issue(name="Own", scopes=Scope.values, customer=acme, by=alice)[0].prefix,
+        "prefix": keys.issue(name="Own", scopes=Scope.values, customer=acme, by=alice)[0].prefix,
         "personal_token": {"connection_code": personal.code},
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Customer
-from integrations import api_keys
+from integrations.api import keys
 from integrations.models import ApiKey, Scope
 
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             raise CommandError("--expires-in-days must be from 1 to 3650.")
         if not 0 < len(name) <= ApiKey.NAME_LENGTH:
             raise CommandError(f"--name must have 1 to {ApiKey.NAME_LENGTH} characters.")
-        _, plain = api_keys.issue(
+        _, plain = keys.issue(
             name=name,
             scopes=scope,
             customer=owner,
