@@ -3,6 +3,7 @@
 Messages never repeat the value: URLs of databases and mail servers hold passwords.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -181,6 +182,14 @@ def return_origins(name: str) -> list[str]:
                 f"{name} must name origins (https://host; http:// for loopback) or apps' schemes (com.example.app:)."
             )
     return found
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Comma-separated networks in CIDR notation; an address alone is a network of one."""
+    try:
+        return [ipaddress.ip_network(one) for one in comma_list(name, default=[])]
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must name networks like 10.1.0.0/16, comma-separated.") from None
 
 
 def web_page(name: str) -> str:

@@ -25,6 +25,7 @@ from connectapp.environment import (
     form_origins,
     image_address,
     mail_settings,
+    networks,
     origins,
     parsed,
     redirect_uri,
@@ -286,6 +287,7 @@ SUPPORT_URL, PRIVACY_URL, TERMS_URL = web_page("SUPPORT_URL"), web_page("PRIVACY
 API_REQUESTS_A_MINUTE = parsed("API_REQUESTS_A_MINUTE", int, default="600")
 if API_REQUESTS_A_MINUTE < 1:
     raise ImproperlyConfigured("API_REQUESTS_A_MINUTE must be at least 1.")
+WEBHOOK_ALLOWED_NETWORKS = networks("WEBHOOK_ALLOWED_NETWORKS")
 EVENT_HANDLERS = comma_list("EVENT_HANDLERS", default=[])
 
 try:
@@ -334,9 +336,7 @@ PERMISSIONS_POLICY = {feature: ["self"] for feature in _ALLOWED} | {
 
 # --- Time, language, logs, metrics ----------------------------------------------------------------------------------
 
-LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
-USE_I18N = False
+LANGUAGE_CODE, TIME_ZONE, USE_I18N = "en", "UTC", False
 
 METRICS_TOKEN = url_secret("METRICS_TOKEN", text("METRICS_TOKEN").strip())
 METRICS_DIR = BASE_DIR / parsed("METRICS_DIR", str, default=str(STATE_DIR / "metrics"))

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -61,10 +62,17 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Deadlined(HTTPConnection):
-    """Connects within `timeout` seconds in all, or raises NotSent."""
+    """Connects within `timeout` seconds in all, or raises NotSent.
+
+    check: gets the host and each of its addresses before any of them is connected to; may raise.
+    """
 
     response_class = _Response
     _connect_by = 0.0
+
+    def __init__(self, *args: Any, check: Callable[[str, str], None] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._check = check
 
     def connect(self) -> None:
         self._connect_by = time.monotonic() + (self.timeout or 0)
@@ -86,7 +94,11 @@ class _Deadlined(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """Returns a socket that is connected to the first address of the host that answers."""
         kind = "connect"
-        for family, type_, protocol, _, address in self._look_up():
+        found = self._look_up()
+        if self._check is not None:
+            for *_, address in found:
+                self._check(self.host, address[0])
+        for family, type_, protocol, _, address in found:
             sock = socket.socket(family, type_, protocol)
             try:
                 for option in self.socket_options or ():

@@ -44,7 +44,7 @@ def is_secure(url: str, *, allow_loopback_http: bool) -> bool:
     where = origin(url)
     if where is None:
         return False
-    return where.scheme == "https" or (allow_loopback_http and _is_loopback(where.host))
+    return where.scheme == "https" or (allow_loopback_http and is_loopback(where.host))
 
 
 @lru_cache(maxsize=32)
@@ -102,9 +102,20 @@ def as_if_https(url: str, build: Callable[[str], str]) -> str:
     whether loopback http is allowed. Other http URLs reach the builder, which refuses them.
     """
     where = origin(url)
-    if where is None or where.scheme == "https" or not _is_loopback(where.host):
+    if where is None or where.scheme == "https" or not is_loopback(where.host):
         return build(url)
     return "http://" + build("https://" + url[len("http://") :]).removeprefix("https://")
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether the host is localhost, 127.0.0.0/8 or ::1, without resolving a name."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address in ipaddress.ip_network("127.0.0.0/8") or address == ipaddress.ip_address("::1")
 
 
 def _split(url: str) -> SplitResult | None:
@@ -134,13 +145,3 @@ def _base(base: str) -> tuple[Origin, str]:
     if split is None or where is None or split.query:
         raise BadPath("outside_base")
     return where, split.path if split.path.endswith("/") else split.path + "/"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address in ipaddress.ip_network("127.0.0.0/8") or address == ipaddress.ip_address("::1")

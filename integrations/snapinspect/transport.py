@@ -1,4 +1,4 @@
-"""Pooled HTTP to SnapInspect, with a deadline for everything and a size limit for answers.
+"""Pooled HTTP to SnapInspect and to webhook endpoints, with a deadline for everything and a size limit for answers.
 
 Requests are prepared (and signed) with requests and sent through urllib3's pools directly. requests' Session would add
 proxies and .netrc passwords from the environment, keep cookies (and send one customer's with another's call), and
@@ -9,7 +9,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -36,6 +36,7 @@ _OF_TRANSFER: Final = frozenset({
 })  # fmt: skip
 _CHUNK = 64 * 1024
 _KEPT_CONNECTIONS = 32
+_MOST_ORIGINS = 256
 # ValueError: what http.client and urllib3 raise for answers that are not even HTTP; its text quotes them.
 _BROKEN = (HTTPError, HTTPException, OSError, ValueError)
 
@@ -65,11 +66,13 @@ class Reply:
 class Transport:
     """Kept-alive connections, safe to share between threads and customers: no request leaves anything behind.
 
-    ca_file: certificates to trust instead of certifi's.
+    ca_file: certificates to trust instead of certifi's. check: gets the host and each address that its name resolved
+    to, before anything connects to one of these addresses; what it raises, `send` raises.
     """
 
-    def __init__(self, *, ca_file: str | None = None) -> None:
+    def __init__(self, *, ca_file: str | None = None, check: Callable[[str, str], None] | None = None) -> None:
         self._ca_file = ca_file or DEFAULT_CA_BUNDLE_PATH
+        self._check = check
         self._pools: dict[safe_urls.Origin, HTTPConnectionPool] = {}
 
     def send(
@@ -114,12 +117,16 @@ class Transport:
 
     def _pool(self, where: safe_urls.Origin) -> HTTPConnectionPool:
         # Two threads may both find none; setdefault keeps one of them.
-        return self._pools.get(where) or self._pools.setdefault(where, self._open(where))
+        found = self._pools.get(where) or self._pools.setdefault(where, self._open(where))
+        while len(self._pools) > _MOST_ORIGINS:
+            # Not closed: a thread may be about to use it. urllib3 closes the connections with the last reference.
+            self._pools.pop(next(iter(self._pools)), None)
+        return found
 
     def _open(self, where: safe_urls.Origin) -> HTTPConnectionPool:
         if where.scheme == "https":
-            return TLSPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS, ssl_context=self._tls)
-        return PlainPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS)
+            return TLSPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS, ssl_context=self._tls, check=self._check)
+        return PlainPool(where.host, where.port, maxsize=_KEPT_CONNECTIONS, check=self._check)
 
     def _send(self, pool: HTTPConnectionPool, request: PreparedRequest, deadline: float, max_bytes: int) -> Reply:
         started = time.monotonic()
