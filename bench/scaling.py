@@ -21,8 +21,8 @@ from bench.processes import megabytes, processor_seconds  # noqa: E402
 from tests.support import postgres  # noqa: E402
 from tests.support.cluster import Cluster  # noqa: E402
 from tests.support.fork_server import ForkServer  # noqa: E402
-from tests.support.running_app import wait_until  # noqa: E402
 from tests.support.troubled_connections import FIRST_COMPANY  # noqa: E402
+from tests.support.wait import wait_until  # noqa: E402
 from tests.support.webhook_load import Sender  # noqa: E402
 
 COMPANIES, EVENTS, PAGES, IDLE_SECONDS = 50, 2000, 60, 20.0

@@ -130,7 +130,7 @@ def test_a_connect_does_not_wait_for_130_digests_and_they_share_one_connection_t
 
     order = [Job(job.rows, noted, job.whole, job.at_once) if job.work is finish else job for job in jobs.ORDER]
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme)))
     jobs.work_off(order)
 
     assert badge(Connection.objects.get()) == "Connected"

@@ -18,7 +18,7 @@ from integrations.snapinspect import transport
 from tests.support import troubled_connections
 from tests.support.clients import Sandbox
 from tests.support.deliveries import payload, post
-from tests.support.running_app import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

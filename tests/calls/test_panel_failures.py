@@ -12,7 +12,7 @@ from integrations.calls import limits
 from integrations.models import Connection, Panel, PanelAnswer, State
 from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect, work
 from tests.support.panels import answers, define, grow_old, part
-from tests.support.running_app import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]

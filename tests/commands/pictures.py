@@ -18,7 +18,8 @@ django.setup()
 
 from tests.browser.test_main_path import CHROMIUM, QUIET  # noqa: E402
 from tests.support.clients import COMPANY_OF_PAT  # noqa: E402
-from tests.support.running_app import ROOT, RunningApp, wait_until  # noqa: E402
+from tests.support.running_app import ROOT, RunningApp  # noqa: E402
+from tests.support.wait import wait_until  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, TALLEST = 1100, 1400  # pixels

@@ -19,7 +19,7 @@ from integrations.snapinspect.token_pair import TokenPair as TokenPairOf
 from integrations.snapinspect.token_pair import fingerprint
 from integrations.tokens import custody, lease
 from tests.support.clients import Sandbox, Visitor, audited, everything_kept, work, work_as_if_later
-from tests.support.running_app import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -31,7 +31,7 @@ UNKNOWN_COMPANY = "701"
 def returned(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> Connection:
     """Alice is back from SnapInspect, and no worker has done anything yet."""
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme)))
     return acme.connections.get()
 
 
@@ -225,7 +225,7 @@ def test_a_failed_reconnect_leaves_what_worked(sandbox: Sandbox, visit: Visit, a
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     in_use = TokenPair.objects.current().get().fingerprint
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
     sandbox.fault("/user", "status", times=2, status=401)
 
     work()

@@ -31,10 +31,10 @@ def test_connecting_ends_with_a_proved_connection_whose_url_tokens_are_dead(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     travelled = parse_qs(urlsplit(address).query)["access_token"][0]
 
-    response = browser.come_back(address)
+    response = browser.open_callback(address)
 
     assert (response.status_code, response["Location"]) == (303, f"/c/{acme.code}/")
     connection = acme.connections.get()
@@ -57,7 +57,7 @@ def test_connecting_ends_with_a_proved_connection_whose_url_tokens_are_dead(
 def test_the_authorization_address_has_exactly_the_four_documented_parameters(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    parts = urlsplit(visit(alice).leave(acme))
+    parts = urlsplit(visit(alice).start_connect(acme))
 
     assert sorted(name for name, _ in parse_qsl(parts.query)) == ["client_id", "redirect_uri", "response_type", "state"]
     assert parse_qs(parts.query)["response_type"] == ["code"]
@@ -95,7 +95,7 @@ def test_C7_declining_leaves_what_exists_untouched(
     before = everything_kept()
     sandbox.fault("/integration/SnapInspectConnect", change=override)
 
-    response = browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    response = browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
 
     assert response["Location"] == f"/c/{acme.code}/"
     assert "Nothing was saved" in browser.get(response["Location"]).text
@@ -104,7 +104,7 @@ def test_C7_declining_leaves_what_exists_untouched(
 
 def test_C7_a_return_with_nothing_at_all_is_a_calm_page(visit: Visit, alice: User, acme: Customer) -> None:
     browser = visit(alice)
-    response = browser.come_back("http://localhost:8000/connect/callback/")
+    response = browser.open_callback("http://localhost:8000/connect/callback/")
 
     assert response.status_code == 303
     assert browser.get(response["Location"]).status_code == 200
@@ -132,7 +132,7 @@ def test_C8_odd_tokens_are_refused_each_with_its_own_audit_entry(
     browser = visit(alice)
     sandbox.fault("/integration/SnapInspectConnect", **fault)
 
-    response = browser.come_back(sandbox.decide(browser.leave(acme)))
+    response = browser.open_callback(sandbox.decide(browser.start_connect(acme)))
 
     assert response["Location"] == f"/c/{acme.code}/"
     assert browser.get(response["Location"]).status_code == 200
@@ -157,7 +157,7 @@ def test_C10_reconnecting_to_another_company_asks_first_and_names_both(
     connection = browser.connect(acme, sandbox)
     in_use = TokenPair.objects.current().get(connection=connection).fingerprint
 
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
     work()
 
     connection.refresh_from_db()
@@ -173,7 +173,7 @@ def test_C10_keeping_drops_the_other_companys_access(
 ) -> None:
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
     work()
 
     browser.post(f"/c/{acme.code}/connections/{connection.code}/answer/", {"answer": "keep"})
@@ -185,7 +185,7 @@ def test_C10_keeping_drops_the_other_companys_access(
 def test_C10_adding_makes_a_connection_of_its_own(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> None:
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
     work()
 
     browser.post(f"/c/{acme.code}/connections/{connection.code}/answer/", {"answer": "add"})
@@ -218,7 +218,7 @@ def test_reconnecting_keeps_the_connection_and_its_old_tokens_until_the_new_ones
     connection = browser.connect(acme, sandbox)
     old = TokenPair.objects.current().get()
 
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
 
     assert TokenPair.objects.current().get().pk == old.pk
     assert acme.connections.get().badge == State.CONNECTING
@@ -254,7 +254,7 @@ def test_C15_the_redirect_uri_is_the_registered_one_byte_for_byte(
 
     asked = parse_qs(urlsplit(response["Location"]).query)["redirect_uri"][0]
     assert asked == settings.SNAPINSPECT_REDIRECT_URI
-    browser.come_back(sandbox.decide(response["Location"]))
+    browser.open_callback(sandbox.decide(response["Location"]))
     work()
     exchange = sandbox.calls("/integration/ExchangeToken")[0]
     assert exchange["redirect_uri"] == settings.SNAPINSPECT_REDIRECT_URI
@@ -265,11 +265,11 @@ def test_M4_who_may_not_connect_any_more_is_refused_on_return(
     change: str, sandbox: Sandbox, visit: Visit, bob: User, acme: Customer
 ) -> None:
     browser = visit(bob)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     membership = Membership.objects.filter(user=bob)
     membership.delete() if change == "removed" else membership.update(role=Role.VIEWER)
 
-    assert browser.come_back(address)["Location"] == "/connect/ended/not-allowed/"
+    assert browser.open_callback(address)["Location"] == "/connect/ended/not-allowed/"
     record("M4", f"membership before the callback: {change}", f"refused, {len(everything_kept())} rows kept")
     assert everything_kept() == []
 
@@ -280,11 +280,11 @@ def test_M4_who_looks_at_another_customer_meanwhile_connects_the_one_they_began_
     other = charlie.customers.get()
     Membership.objects.create(user=bob, customer=other, role=Role.MEMBER)
     browser = visit(bob)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     assert browser.get(f"/c/{other.code}/").status_code == 200
     Membership.objects.filter(user=bob, customer=other).update(role=Role.OWNER)
 
-    assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
+    assert browser.open_callback(address)["Location"] == f"/c/{acme.code}/"
     work()
 
     record(
@@ -299,8 +299,8 @@ def test_the_callback_answer_is_not_kept_and_tells_no_referrer(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    for address in (sandbox.decide(browser.leave(acme)), callback(state="x")):
-        response = browser.come_back(address)
+    for address in (sandbox.decide(browser.start_connect(acme)), callback(state="x")):
+        response = browser.open_callback(address)
         assert "no-store" in response["Cache-Control"]
         assert response["Referrer-Policy"] == "no-referrer"
         assert response.content == b""

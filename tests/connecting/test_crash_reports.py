@@ -69,7 +69,7 @@ def hits(*texts: str) -> int:
 
 def crash(browser: Visitor, address: str) -> HttpResponse:
     browser.raise_request_exception = False
-    return browser.come_back(address)
+    return browser.open_callback(address)
 
 
 # Where the callback may fail with tokens in its hands, from the outermost frame to a library's.
@@ -102,7 +102,7 @@ def test_T4_a_crash_of_the_callback_tells_where_and_no_token(
         raise ValueError("out of order")
 
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     assert SENTINEL in address
     monkeypatch.setattr(where, name, broken)
     settings.DEBUG = debug
@@ -148,7 +148,7 @@ def test_T4_a_refusal_in_the_callback_repeats_no_token_and_mails_nobody(
         raise problem
 
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     monkeypatch.setattr(custody, "receive", refused)
     settings.DEBUG = debug
 
@@ -163,7 +163,7 @@ def test_T4_a_refusal_in_the_callback_repeats_no_token_and_mails_nobody(
 def test_T4_the_callback_over_plain_http_repeats_no_token(settings: Settings, operator: OperatorMailHandler) -> None:
     settings.DEBUG = True
     settings.SNAPINSPECT_REDIRECT_URI = "https://app.example.com/connect/callback/"
-    answer = Visitor().come_back(callback(access_token=f"{SENTINEL}-a", refresh_token=f"{SENTINEL}-r", state="x"))
+    answer = Visitor().open_callback(callback(access_token=f"{SENTINEL}-a", refresh_token=f"{SENTINEL}-r", state="x"))
     assert answer.status_code == 400
     assert hits(answer.content.decode(), str(answer.headers)) == 0
     assert mail.outbox == []

@@ -99,7 +99,7 @@ def test_T9_an_exchange_on_its_way_is_not_called_ended(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
     candidate = lease.claim_candidate(TokenPair.objects.candidates().get().pk)
     assert candidate is not None
 
@@ -115,11 +115,11 @@ def test_T9_who_disconnects_while_a_worker_connects_has_the_last_word(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = visit(alice)
-    back = sandbox.decide(browser.leave(acme, connection=connected))
+    back = sandbox.decide(browser.start_connect(acme, connection=connected))
     hold = lease.claim_for_revocation
 
     def hold_after_the_worker(connection: Connection) -> Any:
-        browser.come_back(back)
+        browser.open_callback(back)
         work()
         assert state(connection) == State.CONNECTED
         return hold(connection)
@@ -134,7 +134,7 @@ def test_T9_what_was_about_to_connect_when_a_killed_disconnect_began_does_not_an
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
     in_hand = lease.claim_candidate(TokenPair.objects.candidates().get().pk)
     disconnection.mark_disconnected(connected, by=alice)
     assert in_hand is not None
@@ -169,7 +169,7 @@ def test_T9_a_disconnected_connection_can_be_connected_again(
 ) -> None:
     press(visit, alice, connected)
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
     work()
 
     assert state(connected) == State.CONNECTED
@@ -240,7 +240,7 @@ def test_what_a_host_that_was_away_brings_from_before_replaces_no_fresh_grant(
         press(visit, alice, connected)
     if "connected a" in meanwhile:
         browser = visit(alice)
-        browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+        browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
         work()
         assert state(connected) == State.CONNECTED
     before = list(TokenPair.objects.values_list("pk", "version", "fingerprint"))

@@ -36,7 +36,7 @@ def test_a_password_changed_in_another_tab_ends_in_true_words(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     visitor = visit(alice)
-    address = sandbox.decide(visitor.leave(acme))
+    address = sandbox.decide(visitor.start_connect(acme))
     visitor.post(
         "/accounts/password/change/",
         {
@@ -45,7 +45,7 @@ def test_a_password_changed_in_another_tab_ends_in_true_words(
             "password2": "another horse battery",
         },
     )
-    page = visitor.get(visitor.come_back(address)["Location"]).text
+    page = visitor.get(visitor.open_callback(address)["Location"]).text
     assert "changed your password, start again" in page.replace("\n", " ")
 
 

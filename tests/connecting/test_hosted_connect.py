@@ -48,7 +48,7 @@ def path_of(session: dict[str, Any]) -> str:
     return urlsplit(str(session["url"])).path
 
 
-def leave(browser: Visitor, session: dict[str, Any]) -> str:
+def start_connect(browser: Visitor, session: dict[str, Any]) -> str:
     answer: Any = browser.post(path_of(session))
     assert answer.status_code == 302, answer.content
     return str(answer["Location"])
@@ -67,9 +67,9 @@ def test_from_the_operators_button_to_connected_and_back(client: ApiClient, made
     assert "Initech" in page.text and "Connect with SnapInspect" in page.text
     assert status(client, session) == "open"
 
-    address = leave(browser, session)
+    address = start_connect(browser, session)
     assert status(client, session) == "started"
-    answer = browser.come_back(sandbox.decide(address))
+    answer = browser.open_callback(sandbox.decide(address))
     assert answer.status_code == 303
     waiting: Any = browser.get(answer["Location"])
     assert "Connecting…" in waiting.text and "Refresh" in waiting
@@ -101,25 +101,25 @@ def test_looking_does_not_use_it_up_and_the_first_browser_that_starts_gets_it(ma
     scanner, person, second = Visitor(), Visitor(), Visitor()
     for browser in (scanner, second, person):
         assert browser.get(path_of(session)).status_code == 200
-    leave(person, session)
+    start_connect(person, session)
     assert second.get(path_of(session)).status_code == 410
     assert second.post(path_of(session)).status_code == 410
     assert second.get(f"/connect/returned/{session['id']}/").status_code == 410
     # The back button of the browser that has it.
     assert person.get(path_of(session)).status_code == 200
-    leave(person, session)
+    start_connect(person, session)
 
 
 def test_a_return_in_another_browser_changes_nothing(client: ApiClient, made: Made, sandbox: Sandbox) -> None:
     session = made()
     person, thief = Visitor(), Visitor()
-    back = sandbox.decide(leave(person, session))
+    back = sandbox.decide(start_connect(person, session))
     thief.get(path_of(session))
-    assert thief.come_back(back)["Location"] == "/connect/ended/hosted-over/"
+    assert thief.open_callback(back)["Location"] == "/connect/ended/hosted-over/"
     assert not Connection.objects.exists()
     # The person can still finish, and only once.
-    first = person.come_back(back)["Location"]
-    assert person.come_back(back)["Location"] == first
+    first = person.open_callback(back)["Location"]
+    assert person.open_callback(back)["Location"] == first
     work()
     assert status(client, session) == "connected"
     assert TokenPair.objects.count() == 1
@@ -127,9 +127,9 @@ def test_a_return_in_another_browser_changes_nothing(client: ApiClient, made: Ma
 
 def test_two_tabs_of_one_browser_bring_one_connection(client: ApiClient, made: Made, sandbox: Sandbox) -> None:
     session, browser = made(), Visitor()
-    one, two = leave(browser, session), leave(browser, session)
+    one, two = start_connect(browser, session), start_connect(browser, session)
     for address in (one, two):
-        browser.come_back(sandbox.decide(address))
+        browser.open_callback(sandbox.decide(address))
     work()
     assert status(client, session) == "connected"
     assert Connection.objects.count() == 1
@@ -137,12 +137,12 @@ def test_two_tabs_of_one_browser_bring_one_connection(client: ApiClient, made: M
 
 def test_declined_and_failed_are_told(client: ApiClient, made: Made, sandbox: Sandbox) -> None:
     session, browser = made(), Visitor()
-    answer = browser.come_back(sandbox.decide(leave(browser, session), decision="deny"))
+    answer = browser.open_callback(sandbox.decide(start_connect(browser, session), decision="deny"))
     assert browser.get(answer["Location"])["Location"].endswith("status=declined")
     assert status(client, session) == "declined"
 
     session, browser = made(), Visitor()
-    answer = browser.come_back(sandbox.decide(leave(browser, session)))
+    answer = browser.open_callback(sandbox.decide(start_connect(browser, session)))
     TokenPair.objects.all().delete()
     assert browser.get(answer["Location"])["Location"].endswith("status=failed")
     assert status(client, session) == "failed"
@@ -150,7 +150,7 @@ def test_declined_and_failed_are_told(client: ApiClient, made: Made, sandbox: Sa
 
 def test_it_expires(client: ApiClient, made: Made) -> None:
     session, browser = made(), Visitor()
-    leave(browser, session)
+    start_connect(browser, session)
     ConnectSession.objects.update(created_at=Now() - ConnectSession.LIFETIME - timedelta(seconds=1))
     assert status(client, session) == "expired"
     assert browser.get(path_of(session)).status_code == 410
@@ -166,7 +166,7 @@ def test_another_company_is_asked_about_on_the_page(
     session = made(customer={"code": acme.code}, connection=connection.code)
     browser = Visitor()
     assert "Reconnect" in browser.get(path_of(session)).text
-    answer = browser.come_back(sandbox.decide(leave(browser, session), account=OTHER))
+    answer = browser.open_callback(sandbox.decide(start_connect(browser, session), account=OTHER))
     work()
     question: Any = browser.get(answer["Location"])
     assert "another company" in question.text and "7001" in question.text
@@ -187,7 +187,7 @@ def test_one_connection_is_reconnected(
 ) -> None:
     connection = quick_connect(acme, sandbox, by=alice)
     session, browser = made(customer={"code": acme.code}, connection=connection.code), Visitor()
-    browser.come_back(sandbox.decide(leave(browser, session), account=PAT))
+    browser.open_callback(sandbox.decide(start_connect(browser, session), account=PAT))
     work()
     assert status(client, session) == "connected"
     assert acme.connections.get() == connection

@@ -23,7 +23,7 @@ def test_a_user_that_somebody_else_has_linked_cannot_be_linked_again(
     link(visit(alice), sandbox)
     browser = visit(charlie)
     address = sandbox.decide(leave_to_link(browser))
-    browser.come_back(address)
+    browser.open_callback(address)
     work()
 
     page = browser.get(ACCOUNT).content.decode()
@@ -41,7 +41,7 @@ def test_a_second_user_is_linked_only_after_the_first_was_unlinked(sandbox: Sand
     link(browser, sandbox, PAT)
     assert browser.post(f"{ACCOUNT}link/")["Location"] == ACCOUNT
 
-    browser.come_back(sandbox.decide(begun_before, account=OTHER))
+    browser.open_callback(sandbox.decide(begun_before, account=OTHER))
     work()
     assert wording.NOT_LINKED["other"] in browser.get(ACCOUNT).content.decode()
     assert LinkedUser.objects.get().vendor_user_id == PAT
@@ -65,7 +65,7 @@ def test_who_has_unlinked_their_user_is_not_let_in_with_it(
 ) -> None:
     at_home, elsewhere = visit(alice), Visitor()
     link(at_home, sandbox)
-    elsewhere.come_back(sandbox.decide(leave_to_sign_in(elsewhere)))
+    elsewhere.open_callback(sandbox.decide(leave_to_sign_in(elsewhere)))
     if when == "before":
         at_home.post(f"{ACCOUNT}unlink/")
     work()

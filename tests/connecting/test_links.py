@@ -39,7 +39,7 @@ def test_a_colleague_connects_by_the_link_on_another_device(
     page = phone.get(link).text
     assert "alice@example.com invites you to" in re.sub(r"\s+", " ", page)
     away = phone.post(link)
-    phone.come_back(sandbox.decide(away["Location"]))
+    phone.open_callback(sandbox.decide(away["Location"]))
     work()
     connection = acme.connections.get()
     assert (connection.state, connection.connected_by) == (State.CONNECTED, bob)
@@ -54,7 +54,7 @@ def test_a_link_to_reconnect_is_for_that_connection(
     link = link_of(visit(alice).post(f"/c/{acme.code}/connections/{connection.code}/link/").text)
     phone = visit(bob)
     assert f"Reconnect {connection.label}" in phone.get(link).text
-    phone.come_back(sandbox.decide(phone.post(link)["Location"]))
+    phone.open_callback(sandbox.decide(phone.post(link)["Location"]))
     work()
     assert acme.connections.get().state == State.CONNECTED
 

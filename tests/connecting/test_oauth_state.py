@@ -35,7 +35,7 @@ GOOD_TOKENS = {"access_token": "a" * 40, "refresh_token": "r" * 40, "token_type"
 
 
 def test_the_state_is_kept_as_a_hash_only(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> None:
-    issued = state_of(visit(alice).leave(acme))
+    issued = state_of(visit(alice).start_connect(acme))
 
     attempt = ConnectAttempt.objects.get()
     assert issued not in str(vars(attempt))
@@ -79,7 +79,7 @@ def test_C1_a_state_that_we_did_not_issue_changes_nothing_and_says_so(
     browser = visit(alice)
     before = everything_kept()
 
-    response = browser.come_back(callback(**GOOD_TOKENS, **query))
+    response = browser.open_callback(callback(**GOOD_TOKENS, **query))
 
     assert (response.status_code, response["Location"]) == (303, "/connect/ended/unknown/")
     assert wording.ENDINGS["unknown"].title in browser.get(response["Location"]).text
@@ -90,21 +90,21 @@ def test_C1_a_state_that_we_did_not_issue_changes_nothing_and_says_so(
 
 def test_C1_two_states_are_no_state(sandbox: Sandbox, visit: Visit, alice: User, acme: Customer) -> None:
     browser = visit(alice)
-    good = sandbox.decide(browser.leave(acme))
+    good = sandbox.decide(browser.start_connect(acme))
 
-    response = browser.come_back(good + "&state=" + quote(state_of(good)))
+    response = browser.open_callback(good + "&state=" + quote(state_of(good)))
 
     assert response["Location"] == "/connect/ended/unknown/"
     assert everything_kept() == []
-    assert browser.come_back(good)["Location"] == f"/c/{acme.code}/"  # nothing was used up
+    assert browser.open_callback(good)["Location"] == f"/c/{acme.code}/"  # nothing was used up
 
 
 def test_C1_a_state_of_another_customers_person_is_refused(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, charlie: User
 ) -> None:
-    address = sandbox.decide(visit(charlie).leave(charlie.customers.get()))
+    address = sandbox.decide(visit(charlie).start_connect(charlie.customers.get()))
 
-    response = visit(alice).come_back(address)
+    response = visit(alice).open_callback(address)
 
     assert response["Location"] == "/connect/ended/other-person/"
     assert everything_kept() == []
@@ -116,13 +116,13 @@ def test_C2_an_attackers_callback_does_nothing_in_the_victims_session_and_is_bur
 ) -> None:
     visit(alice).connect(acme, sandbox)
     attacker = visit(charlie)
-    trap = sandbox.decide(attacker.leave(charlie.customers.get()), account=OTHER)
+    trap = sandbox.decide(attacker.start_connect(charlie.customers.get()), account=OTHER)
     before = everything_kept()
 
-    assert visit(alice).come_back(trap)["Location"] == "/connect/ended/other-person/"
+    assert visit(alice).open_callback(trap)["Location"] == "/connect/ended/other-person/"
 
     assert everything_kept() == before
-    attacker.come_back(trap)
+    attacker.open_callback(trap)
     assert everything_kept() == before, "the state was not burnt"
 
 
@@ -130,12 +130,12 @@ def test_C3_a_second_use_is_a_friendly_page_and_no_second_connection(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
-    browser.come_back(address)
+    address = sandbox.decide(browser.start_connect(acme))
+    browser.open_callback(address)
     work()
     before = everything_kept()
 
-    response = browser.come_back(address)
+    response = browser.open_callback(address)
 
     assert response["Location"] == f"/c/{acme.code}/"
     assert "used already" in browser.get(response["Location"]).text or audited("connect.used") == 1
@@ -152,10 +152,10 @@ def test_C4_a_state_is_good_for_ten_minutes_of_the_databases_clock(
     age: timedelta, accepted: bool, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     ConnectAttempt.objects.update(issued_at=timezone.now() - age)
 
-    response = browser.come_back(address)
+    response = browser.open_callback(address)
 
     assert response["Location"] == (f"/c/{acme.code}/" if accepted else "/connect/ended/expired/")
     assert Connection.objects.exists() is accepted
@@ -166,11 +166,11 @@ def test_C5_two_tabs_for_two_customers_end_where_they_began(
 ) -> None:
     second = Customer.objects.create_with_owner("Second", owner=alice)
     browser = visit(alice)
-    for_acme = sandbox.decide(browser.leave(acme))
-    for_second = sandbox.decide(browser.leave(second), account=OTHER)
+    for_acme = sandbox.decide(browser.start_connect(acme))
+    for_second = sandbox.decide(browser.start_connect(second), account=OTHER)
 
-    assert browser.come_back(for_second)["Location"] == f"/c/{second.code}/"
-    assert browser.come_back(for_acme)["Location"] == f"/c/{acme.code}/"
+    assert browser.open_callback(for_second)["Location"] == f"/c/{second.code}/"
+    assert browser.open_callback(for_acme)["Location"] == f"/c/{acme.code}/"
 
     work()
     assert acme.connections.get().company_id == COMPANY_OF_PAT
@@ -182,7 +182,7 @@ def test_C6_without_the_session_that_began_nothing_is_connected_and_no_token_is_
     gone: str, sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     if gone == "signed out":
         browser.post("/accounts/logout/")
     elif gone == "expired":
@@ -192,7 +192,7 @@ def test_C6_without_the_session_that_began_nothing_is_connected_and_no_token_is_
     else:
         browser.force_login(bob)
 
-    response = browser.come_back(address)
+    response = browser.open_callback(address)
 
     ended = {"other browser": "other-browser", "somebody else signed in": "other-person"}.get(gone, "signed-out")
     assert (response.status_code, response["Location"]) == (303, f"/connect/ended/{ended}/")
@@ -208,13 +208,13 @@ def test_C16_a_scanner_without_a_session_gets_nothing_and_spoils_nothing(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, stranger: Client
 ) -> None:
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     scanner = Visitor()
 
     for _ in range(2):
-        assert scanner.come_back(address)["Location"] == "/connect/ended/signed-out/"
-    assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
-    assert scanner.come_back(address)["Location"] == "/connect/ended/signed-out/"
+        assert scanner.open_callback(address)["Location"] == "/connect/ended/signed-out/"
+    assert browser.open_callback(address)["Location"] == f"/c/{acme.code}/"
+    assert scanner.open_callback(address)["Location"] == "/connect/ended/signed-out/"
 
     work()
     assert acme.connections.get().badge == State.CONNECTED
@@ -224,7 +224,7 @@ def test_a_state_cannot_be_finished_by_who_reads_the_table(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    browser.leave(acme)
+    browser.start_connect(acme)
     attempt = ConnectAttempt.objects.get()
 
     assert oauth_state.find(attempt.state_hash) is None

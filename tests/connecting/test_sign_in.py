@@ -49,7 +49,7 @@ def test_the_pair_that_came_with_a_sign_in_is_dead_and_nothing_of_it_is_kept(
     before = everything_kept()
 
     address = sandbox.decide(leave_to_sign_in(browser))
-    browser.come_back(address)
+    browser.open_callback(address)
     work()
 
     assert not sandbox.accepts(token_in(address))
@@ -118,7 +118,7 @@ def test_a_user_that_nobody_has_linked_gets_a_calm_page_and_leaves_nothing(
     before, browser = everything_kept(), Visitor()
 
     address = sandbox.decide(leave_to_sign_in(browser))
-    browser.come_back(address)
+    browser.open_callback(address)
     work()
     page = browser.get(WAITING).content.decode()
 
@@ -210,7 +210,7 @@ def test_the_page_that_was_wanted_comes_next_and_never_another_site(
 ) -> None:
     link(visit(alice), sandbox)
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser, next=wanted)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser, next=wanted)))
     work()
 
     assert browser.get(WAITING)["Location"] == reached
@@ -249,7 +249,7 @@ def test_it_is_off_until_it_is_set_up(missing: str, visit: Visit, alice: User, s
 def test_a_guests_pair_opens_nowhere_else(sandbox: Sandbox, alice: User, acme: Customer) -> None:
     browser = Visitor()
     address = sandbox.decide(leave_to_sign_in(browser))
-    browser.come_back(address)
+    browser.open_callback(address)
     row = GuestTokenPair.objects.get()
 
     assert token_in(address).encode() not in bytes(row.sealed_access)
@@ -268,7 +268,7 @@ def test_what_nobody_can_ask_about_any_more_is_forgotten(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    browser.leave(acme)
+    browser.start_connect(acme)
     link(browser, sandbox)
     leave_to_sign_in(Visitor())
     sign_in.delete_old_attempts()
@@ -284,6 +284,6 @@ def test_what_nobody_can_ask_about_any_more_is_forgotten(
 def test_a_stranger_who_comes_back_again_and_again_does_not_fill_the_audit_trail(sandbox: Sandbox) -> None:
     address = sandbox.decide(leave_to_sign_in(browser := Visitor()), decision="deny")
     for _ in range(5):
-        browser.come_back(address)
-        Visitor().come_back(address)
+        browser.open_callback(address)
+        Visitor().open_callback(address)
     assert AuditEntry.objects.count() == 1

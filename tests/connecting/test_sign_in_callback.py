@@ -27,7 +27,7 @@ def test_C2_an_attackers_sign_in_does_nothing_in_the_victims_browser(
     if victim_is == "signed out":
         leave_to_sign_in(victim)  # a session without a person
 
-    response = victim.come_back(trap)
+    response = victim.open_callback(trap)
     work()
     victim.get(WAITING)
 
@@ -35,7 +35,7 @@ def test_C2_an_attackers_sign_in_does_nothing_in_the_victims_browser(
     assert victim.get(response["Location"]).status_code == 200
     assert who(victim) == (alice if victim_is == "signed in" else None)
     if victim_is != "a fresh browser":  # as with every return: who has no session, like a scanner, uses nothing up
-        attacker.come_back(trap)
+        attacker.open_callback(trap)
         work()
         attacker.get(WAITING)
         assert who(attacker) is None, "the state was not burnt"
@@ -46,7 +46,7 @@ def test_C2_an_attackers_user_is_not_linked_to_the_victim(
 ) -> None:
     trap = sandbox.decide(leave_to_link(visit(charlie)), account=OTHER)
 
-    response = visit(alice).come_back(trap)
+    response = visit(alice).open_callback(trap)
     work()
 
     assert response["Location"] == "/connect/ended/link-over/"
@@ -59,8 +59,8 @@ def test_C3_a_return_works_once(sandbox: Sandbox, visit: Visit, alice: User) -> 
     browser = Visitor()
     address = sandbox.decide(leave_to_sign_in(browser))
 
-    assert browser.come_back(address)["Location"] == WAITING
-    assert browser.come_back(address)["Location"] == "/connect/ended/sign-in-over/"
+    assert browser.open_callback(address)["Location"] == WAITING
+    assert browser.open_callback(address)["Location"] == "/connect/ended/sign-in-over/"
     work()
 
     assert browser.get(WAITING)["Location"] == "/"
@@ -72,7 +72,7 @@ def test_C3_a_sign_in_is_good_for_one_browser_even_if_the_cookie_was_copied(
 ) -> None:
     link(visit(alice), sandbox)
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     work()
     copy = Visitor()
     copy.cookies["sessionid"] = browser.cookies["sessionid"].value
@@ -91,7 +91,7 @@ def test_C4_a_late_return_is_refused(age: int, sandbox: Sandbox, visit: Visit, a
     address = sandbox.decide(leave_to_sign_in(browser))
     ConnectAttempt.objects.update(issued_at=timezone.now() - timedelta(seconds=age))
 
-    assert browser.come_back(address)["Location"] == "/connect/ended/sign-in-over/"
+    assert browser.open_callback(address)["Location"] == "/connect/ended/sign-in-over/"
     assert audited("sign_in.expired") == 1
 
 
@@ -103,7 +103,7 @@ def test_C6_who_signed_in_by_password_meanwhile_is_not_signed_in_as_somebody_els
     address = sandbox.decide(leave_to_sign_in(browser))
     browser.force_login(bob)
 
-    assert browser.come_back(address)["Location"] == "/connect/ended/sign-in-over/"
+    assert browser.open_callback(address)["Location"] == "/connect/ended/sign-in-over/"
     work()
     browser.get(WAITING)
 
@@ -115,7 +115,7 @@ def test_C7_declining_is_a_calm_page(purpose: str, sandbox: Sandbox, visit: Visi
     browser = visit(alice) if purpose == "link" else Visitor()
     left = leave_to_link(browser) if purpose == "link" else leave_to_sign_in(browser)
 
-    response = browser.come_back(sandbox.decide(left, decision="deny"))
+    response = browser.open_callback(sandbox.decide(left, decision="deny"))
 
     assert response["Location"] == f"/connect/ended/{purpose.replace(' ', '-')}-declined/"
     assert "Nothing was saved" in browser.get(response["Location"]).content.decode()
@@ -126,7 +126,7 @@ def test_C8_odd_tokens_are_refused(sandbox: Sandbox) -> None:
     browser = Visitor()
     sandbox.fault("/integration/SnapInspectConnect", change={"refresh_token": None})
 
-    response = browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    response = browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
 
     assert response["Location"] == "/connect/ended/sign-in-garbled/"
     assert not GuestTokenPair.objects.exists()
@@ -137,8 +137,8 @@ def test_C16_a_scanner_spoils_no_sign_in(sandbox: Sandbox, visit: Visit, alice: 
     browser = Visitor()
     address = sandbox.decide(leave_to_sign_in(browser))
 
-    assert Visitor().come_back(address)["Location"] == "/connect/ended/sign-in-over/"
-    browser.come_back(address)
+    assert Visitor().open_callback(address)["Location"] == "/connect/ended/sign-in-over/"
+    browser.open_callback(address)
     work()
     browser.get(WAITING)
 
@@ -147,7 +147,7 @@ def test_C16_a_scanner_spoils_no_sign_in(sandbox: Sandbox, visit: Visit, alice: 
 
 def test_the_callback_answer_of_a_sign_in_is_not_kept_and_tells_no_referrer(sandbox: Sandbox) -> None:
     browser = Visitor()
-    response = browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    response = browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     work()
 
     assert "no-store" in response["Cache-Control"]
@@ -164,7 +164,7 @@ def test_the_session_gets_a_new_key_at_the_start_and_at_the_end(sandbox: Sandbox
 
     address = sandbox.decide(leave_to_sign_in(browser))
     on_the_way = browser.session.session_key
-    browser.come_back(address)
+    browser.open_callback(address)
     work()
     browser.get(WAITING)
 

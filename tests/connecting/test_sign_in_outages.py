@@ -25,7 +25,7 @@ def test_the_waiting_page_asks_for_itself_and_is_never_what_signs_in_then(
 ) -> None:
     link(visit(alice), sandbox)
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
 
     page = browser.get(WAITING).content.decode()
     assert "Continue" in page
@@ -40,7 +40,7 @@ def test_the_waiting_page_asks_for_itself_and_is_never_what_signs_in_then(
 def test_an_outage_is_waited_for_a_minute_and_ends_by_itself(sandbox: Sandbox, visit: Visit, alice: User) -> None:
     link(visit(alice), sandbox)
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     sandbox.fault("/user", "status", status=503, times=None)
     work()
     assert "Checking your login" in browser.get(WAITING).content.decode()
@@ -61,7 +61,7 @@ def test_an_outage_that_lasts_ends_in_a_calm_page_and_the_pair_is_erased(
 ) -> None:
     link(visit(alice), sandbox)
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     path, kind, status = fault
     sandbox.fault(path, kind, times=None, **({"status": status} if status else {}))
     GuestTokenPair.objects.update(received_at=Now() - timedelta(seconds=61))
@@ -74,7 +74,7 @@ def test_an_outage_that_lasts_ends_in_a_calm_page_and_the_pair_is_erased(
 
 def test_a_lost_answer_is_not_sent_for_again(sandbox: Sandbox) -> None:
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     sandbox.fault(EXCHANGE, "lost_answer")
 
     work()
@@ -85,7 +85,7 @@ def test_a_lost_answer_is_not_sent_for_again(sandbox: Sandbox) -> None:
 
 def test_keys_that_do_not_open_the_pair_are_a_setup_problem(sandbox: Sandbox) -> None:
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     GuestTokenPair.objects.update(code="another")
 
     work()

@@ -36,7 +36,7 @@ def test_a_pair_that_ends_nowhere_is_dead_soon_and_kept_nowhere(
     ends: str, purpose: str, sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer
 ) -> None:
     browser = visit(alice) if purpose == "connect" else Visitor()
-    address = sandbox.decide(browser.leave(acme) if purpose == "connect" else leave_to_sign_in(browser))
+    address = sandbox.decide(browser.start_connect(acme) if purpose == "connect" else leave_to_sign_in(browser))
     if ends == "too late":
         ConnectAttempt.objects.update(issued_at=timezone.now() - UNUSABLE)
     elif ends == "other person":
@@ -49,8 +49,8 @@ def test_a_pair_that_ends_nowhere_is_dead_soon_and_kept_nowhere(
         browser = Visitor()
         leave_to_sign_in(browser)
 
-    browser.come_back(address)
-    browser.come_back(address)
+    browser.open_callback(address)
+    browser.open_callback(address)
     if ends == "signed out":
         work()
         assert sandbox.accepts(token_in(address)), "the person may yet come, after a scanner"
@@ -69,10 +69,10 @@ def test_a_person_without_the_right_to_connect_leaves_no_live_pair(
     sandbox: Sandbox, visit: Visit, bob: User, acme: Customer
 ) -> None:
     browser = visit(bob)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     Membership.objects.filter(user=bob).update(role=Role.VIEWER)
 
-    assert browser.come_back(address)["Location"] == "/connect/ended/not-allowed/"
+    assert browser.open_callback(address)["Location"] == "/connect/ended/not-allowed/"
     work()
 
     assert not sandbox.accepts(token_in(address))
@@ -82,12 +82,12 @@ def test_allowing_a_second_time_with_a_used_state_ends_the_second_pair_alone(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    authorization = browser.leave(acme)
-    browser.come_back(sandbox.decide(authorization))
+    authorization = browser.start_connect(acme)
+    browser.open_callback(sandbox.decide(authorization))
     work()
     second = sandbox.decide(authorization, account=OTHER)
 
-    browser.come_back(second)
+    browser.open_callback(second)
     work()
 
     assert not sandbox.accepts(token_in(second))
@@ -104,12 +104,12 @@ def test_a_pair_that_a_connection_uses_is_never_ended_by_its_old_address(
 ) -> None:
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = exchange
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
+    address = sandbox.decide(browser.start_connect(acme))
     if first == "scanner":
-        Visitor().come_back(address)
-    browser.come_back(address)
+        Visitor().open_callback(address)
+    browser.open_callback(address)
     for again in (browser, Visitor(), visit(alice)):
-        again.come_back(address)
+        again.open_callback(address)
     work()
     let_the_state_expire()
     work()
@@ -125,7 +125,7 @@ def test_a_state_that_we_did_not_issue_stores_and_ends_nothing(
 ) -> None:
     pair = sandbox.grant()
     for browser in (visit(alice), Visitor()):
-        browser.come_back(callback(**pair, token_type="Bearer", state="made-up"))
+        browser.open_callback(callback(**pair, token_type="Bearer", state="made-up"))
     work()
 
     assert (GuestTokenPair.objects.count(), sandbox.exchanges()) == (0, 0)
@@ -135,9 +135,9 @@ def test_a_state_that_we_did_not_issue_stores_and_ends_nothing(
 def test_one_attempt_stores_one_pair_however_many_come(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
-    address = sandbox.decide(visit(alice).leave(acme))
+    address = sandbox.decide(visit(alice).start_connect(acme))
     for number in range(5):
-        Visitor().come_back(as_it_came(address, access_token=f"{number}" * 40))
+        Visitor().open_callback(as_it_came(address, access_token=f"{number}" * 40))
 
     assert stored() == 1
 
@@ -146,10 +146,10 @@ def test_one_attempt_stores_one_pair_however_many_come(
 def test_it_is_sent_once_and_erased_whatever_the_answer(
     fault: str, sandbox: Sandbox, visit: Visit, alice: User, bob: User, acme: Customer
 ) -> None:
-    address = sandbox.decide(visit(alice).leave(acme))
+    address = sandbox.decide(visit(alice).start_connect(acme))
     sandbox.fault("/integration/ExchangeToken", fault, times=None)
 
-    visit(bob).come_back(address)
+    visit(bob).open_callback(address)
     for _ in range(3):
         work()
 
@@ -160,11 +160,11 @@ def test_it_is_sent_once_and_erased_whatever_the_answer(
 def test_what_cannot_be_sent_is_tried_again_and_given_up(
     visit: Visit, alice: User, acme: Customer, settings: Settings, sandbox: Sandbox
 ) -> None:
-    address = sandbox.decide(visit(alice).leave(acme))
+    address = sandbox.decide(visit(alice).start_connect(acme))
     ConnectAttempt.objects.update(issued_at=timezone.now() - UNUSABLE)
     settings.SNAPINSPECT_EXCHANGE_URL = "http://127.0.0.1:9/"
 
-    visit(alice).come_back(address)
+    visit(alice).open_callback(address)
     work()
     assert stored() == 1
     GuestTokenPair.objects.update(
@@ -181,13 +181,13 @@ def test_a_pair_from_the_history_signs_nobody_in(sandbox: Sandbox, visit: Visit,
     left = sandbox.decide(leave_to_sign_in(Visitor()))
     stranger = Visitor()
     leave_to_sign_in(stranger)
-    stranger.come_back(left)  # another browser than the one that began
+    stranger.open_callback(left)  # another browser than the one that began
     work()
     thief = Visitor()
     own = sandbox.decide(leave_to_sign_in(thief), account=OTHER)
     tokens = dict(part.split("=") for part in urlsplit(left).query.split("&"))
 
-    thief.come_back(as_it_came(own, access_token=tokens["access_token"], refresh_token=tokens["refresh_token"]))
+    thief.open_callback(as_it_came(own, access_token=tokens["access_token"], refresh_token=tokens["refresh_token"]))
     work()
     thief.get("/accounts/snapinspect/signing-in/")
 
@@ -199,7 +199,7 @@ def test_the_fingerprint_of_the_pair_that_was_used_is_kept_with_the_attempt(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    address = sandbox.decide(browser.leave(acme))
-    browser.come_back(address)
+    address = sandbox.decide(browser.start_connect(acme))
+    browser.open_callback(address)
 
     assert ConnectAttempt.objects.get().fingerprint == token_pair.fingerprint(token_in(address))

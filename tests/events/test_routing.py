@@ -338,7 +338,7 @@ def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processe
     assert set(Event.objects.values_list("attempts", flat=True)) == {0}
 
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
     work()
     parked.resume_connection(connection)
     work()

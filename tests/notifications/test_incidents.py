@@ -58,7 +58,7 @@ def test_one_incident_is_one_mail_however_many_calls_fail_and_one_more_when_it_w
     assert sandbox.exchanges() == 1, "the answer says that the refresh token is dead"
 
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
     for _ in range(3):
         work_as_if_later()
 
@@ -87,7 +87,7 @@ def test_an_incident_that_begins_anew_is_told_anew(
     browser = visit(alice)
     for _ in range(2):
         break_for_good(sandbox, connected)
-        browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+        browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
         work_as_if_later()
         work()
         pass_time(timedelta(hours=7))

@@ -33,13 +33,13 @@ def test_a_callback_url_used_by_others_is_audited_once_with_its_connection(
 ) -> None:
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
-    address = sandbox.decide(browser.leave(acme, connection=connection))
+    address = sandbox.decide(browser.start_connect(acme, connection=connection))
     for _ in range(3):
-        assert Visitor().come_back(address)["Location"] == "/connect/ended/signed-out/"
+        assert Visitor().open_callback(address)["Location"] == "/connect/ended/signed-out/"
     for _ in range(3):
-        assert visit(charlie).come_back(address)["Location"] == "/connect/ended/other-person/"
+        assert visit(charlie).open_callback(address)["Location"] == "/connect/ended/other-person/"
     for _ in range(3):
-        assert browser.come_back(address)["Location"] == f"/c/{acme.code}/"
+        assert browser.open_callback(address)["Location"] == f"/c/{acme.code}/"
 
     noted = AuditEntry.objects.filter(subject=connection.code)
     for kind in ("connect.signed-out", "connect.other-person", "connect.used"):
@@ -49,11 +49,11 @@ def test_a_callback_url_used_by_others_is_audited_once_with_its_connection(
 def test_unknown_states_are_audited_at_most_twenty_times_an_hour_per_user(visit: Visit, alice: User) -> None:
     browser = visit(alice)
     for number in range(connect_view.MOST_UNKNOWN_AN_HOUR + 5):
-        assert browser.come_back(callback(state=str(number)))["Location"] == "/connect/ended/unknown/"
+        assert browser.open_callback(callback(state=str(number)))["Location"] == "/connect/ended/unknown/"
     assert audited("connect.unknown") == connect_view.MOST_UNKNOWN_AN_HOUR
 
     AuditEntry.objects.update(at=Now() - timedelta(hours=1))
-    browser.come_back(callback(state="again"))
+    browser.open_callback(callback(state="again"))
     assert audited("connect.unknown") == connect_view.MOST_UNKNOWN_AN_HOUR + 1
 
 
@@ -62,7 +62,7 @@ def test_an_undecided_company_is_deleted_after_seven_days(
 ) -> None:
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
     work()
     asking = TokenPair.objects.candidates().filter(asks=True)
     asking.update(received_at=Now() - QUESTION_LIFETIME + timedelta(minutes=5))

@@ -150,7 +150,7 @@ def test_no_secret_is_in_it(
     deliver(payload())
     fill(acme, alice)
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme)))  # a pair that is still on its way
+    browser.open_callback(sandbox.decide(browser.start_connect(acme)))  # a pair that is still on its way
     minted = [str(token["token"]) for token in sandbox.tokens()]
 
     whole = "".join(export.lines(acme)).encode()

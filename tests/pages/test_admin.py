@@ -95,7 +95,7 @@ def test_require_reconnect_ends_the_access_tells_the_owners_and_stays_until_they
     work()
     assert badge(connection) == "Needs reconnect"
     assert "Reconnect to continue" in browser.get(f"/c/{connection.customer.code}/").text
-    browser.come_back(sandbox.decide(browser.leave(connection.customer, connection=connection)))
+    browser.open_callback(sandbox.decide(browser.start_connect(connection.customer, connection=connection)))
     work()
     assert badge(connection) == "Connected"
 

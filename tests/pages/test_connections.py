@@ -191,7 +191,7 @@ def test_who_disconnected_it_is_told_and_connecting_again_keeps_everything(
     assert "Disconnected by bob@example.com" in words(visit(alice).get(page_of(connection)).text)
 
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
     work()
     again = acme.connections.get()
     assert (again.pk, again.state, again.label, again.events.count()) == (
@@ -226,7 +226,7 @@ def test_the_page_that_watched_a_connection_is_shown_anew_when_it_has_come_to_it
     visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme)))
     connection = acme.connections.get()
     card, htmx = page_of(connection, "card/"), {"HX-Request": "true"}
     assert "HX-Refresh" not in browser.get(card, headers=htmx).headers
@@ -242,7 +242,7 @@ def test_a_company_that_was_connected_before_is_renewed_and_the_page_says_so(
 ) -> None:
     browser = visit(alice)
     browser.connect(acme, sandbox)
-    browser.come_back(sandbox.decide(browser.leave(acme)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme)))
     second = acme.connections.latest("pk")
     work()
     assert acme.connections.count() == 1
@@ -257,7 +257,7 @@ def test_another_company_than_before_waits_for_an_answer_under_the_banner(
 ) -> None:
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
     work()
     assert TokenPair.objects.candidates().get().asks
     page = browser.get(page_of(connection)).text

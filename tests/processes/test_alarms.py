@@ -37,11 +37,13 @@ from tests.operations.test_metrics import BEARER, TOKEN
 from tests.support import troubled_connections
 from tests.support.clients import Sandbox, send_mail_through
 from tests.support.deliveries import NEW, payload, post
+from tests.support.http_visitor import Visitor
 from tests.support.measurements import record
 from tests.support.postgres import free_port
 from tests.support.prometheus import RULES, Prometheus, names, rules, samples, seconds
-from tests.support.running_app import ROOT, Visitor, wait_until, without_database
+from tests.support.running_app import ROOT, without_database
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 from tests.tokens.test_keys import OTHER_KEY
 
 SCRAPES_APART = 15.0  # seconds

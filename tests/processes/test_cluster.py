@@ -13,9 +13,10 @@ from integrations.snapinspect import token_pair
 from tests.support import kill_scenarios, postgres, secret_scan
 from tests.support.cluster import Cluster
 from tests.support.fork_server import ForkServer, job
+from tests.support.http_visitor import Visitor
 from tests.support.measurements import record
-from tests.support.running_app import Visitor, wait_until
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 from tests.support.webhook_load import SETTINGS, ConnectedApp
 
 pytestmark = [

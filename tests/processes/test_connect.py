@@ -16,8 +16,9 @@ from tests.conftest import AppFactory
 from tests.settings import SENTINEL
 from tests.support import secret_scan
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -36,8 +37,8 @@ def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(running
     visitor = running_app.visitor().sign_up()
     with ThreadPoolExecutor(REPLAYS) as pool:
         for _ in range(REPLAY_ROUNDS):
-            address = running_app.sandbox.decide(visitor.leave())
-            answers = list(pool.map(lambda _, address=address: visitor.come_back(address), range(REPLAYS)))
+            address = running_app.sandbox.decide(visitor.start_connect())
+            answers = list(pool.map(lambda _, address=address: visitor.open_callback(address), range(REPLAYS)))
             assert {answer.status_code for answer in answers} == {303}
             assert {answer.headers["Location"] for answer in answers} == {f"/c/{visitor.code}/"}
 
@@ -50,10 +51,10 @@ def test_C3_replayed_callbacks_make_one_connection_and_one_exchange_each(running
 def test_C9_tokens_of_5_kB_each_connect(running_app: RunningApp) -> None:
     running_app.sandbox.control("POST", "token_settings", {"length": 5000})
     visitor = running_app.visitor().sign_up()
-    address = running_app.sandbox.decide(visitor.leave())
+    address = running_app.sandbox.decide(visitor.start_connect())
     assert len(address) > 10_000
 
-    assert visitor.come_back(address).status_code == 303
+    assert visitor.open_callback(address).status_code == 303
     visitor.wait_for("Connected")
     record("C9", "tokens of 5 kB each", "connected")
 
@@ -61,7 +62,7 @@ def test_C9_tokens_of_5_kB_each_connect(running_app: RunningApp) -> None:
 def test_C9_beyond_the_limit_the_answer_is_a_page_of_ours(running_app: RunningApp) -> None:
     visitor = running_app.visitor().sign_up()
     longer = "x" * (authorization.MAX_QUERY + 1)
-    answer = visitor.come_back(f"{running_app.url}connect/callback/?access_token={longer}")
+    answer = visitor.open_callback(f"{running_app.url}connect/callback/?access_token={longer}")
     assert (answer.status_code, urlsplit(answer.headers["Location"]).path) == (303, "/connect/ended/garbled/")
     assert "We could not read SnapInspect" in visitor.get("connect/ended/garbled/").text
 
@@ -79,9 +80,9 @@ def test_C12_tokens_that_travelled_in_the_address_are_dead_and_the_new_ones_work
     visitor = running_app.visitor().sign_up()
     in_addresses = []
     for _ in range(CONNECTS):
-        address = running_app.sandbox.decide(visitor.leave())
+        address = running_app.sandbox.decide(visitor.start_connect())
         in_addresses.append(travelled(address))
-        assert visitor.come_back(address).status_code == 303
+        assert visitor.open_callback(address).status_code == 303
     wait_until(lambda: visitor.badges() == ["Connected"], seconds=120)
 
     live = {token["token"] for token in running_app.sandbox.tokens() if token["live"] and token["kind"] == "access"}
@@ -106,10 +107,10 @@ def test_C13_a_web_process_killed_in_the_callback_leaves_nothing_half_done(new_a
     connected = 0
     for point in KILL_POINTS:
         for _ in range(KILLS_PER_POINT):
-            address = running_app.sandbox.decide(visitor.leave())
+            address = running_app.sandbox.decide(visitor.start_connect())
             (running_app.folder / "point").write_text(point)
             with pytest.raises(requests.ConnectionError):
-                visitor.come_back(address)
+                visitor.open_callback(address)
             wait_until(lambda: _is_up(running_app))
             # Either nothing came of it, or a worker finishes it: never a connection without a usable token.
             wait_until(lambda: set(visitor.badges()) <= {"Connected"})
@@ -160,7 +161,7 @@ def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(new_app: Ap
     running_app.start_sandbox()
     patient = running_app.start_web()
     visitor = running_app.visitor().sign_up()
-    address = running_app.sandbox.decide(visitor.leave())
+    address = running_app.sandbox.decide(visitor.start_connect())
     running_app.kill(patient)
     running_app.start_web(
         "tests.support.kill_points:application", "--worker-class", "sync", "--threads", "1", "--timeout", "2",
@@ -169,7 +170,7 @@ def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(new_app: Ap
     (running_app.folder / "point").write_text("hang")
 
     with suppress(requests.ConnectionError):
-        assert visitor.come_back(address).status_code == 500
+        assert visitor.open_callback(address).status_code == 500
 
     wait_until(lambda: "WORKER TIMEOUT" in running_app.log("web"))
     wait_until(lambda: _is_up(running_app))

@@ -13,9 +13,10 @@ from tests.conftest import AppFactory
 from tests.support import postgres, secret_scan
 from tests.support.fork_server import ForkServer, freeze, job, kill, thaw
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, database_file, wait_until
+from tests.support.running_app import RunningApp, database_file
 from tests.support.sizes import size
 from tests.support.troubled_connections import newest_live, refuse
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 EXCHANGE = "/integration/ExchangeToken"

@@ -12,8 +12,9 @@ import requests
 
 from tests.support import postgres, secret_scan
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 from tests.support.webhook_load import SETTINGS, ConnectedApp
 
 pytestmark = [

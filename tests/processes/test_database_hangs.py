@@ -18,8 +18,9 @@ import requests
 from tests.support import postgres
 from tests.support.deliveries import NEW, payload
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 
 pytestmark = [
     pytest.mark.once,

@@ -24,8 +24,9 @@ from tests.settings import SENTINEL
 from tests.support import http_observatory, postgres
 from tests.support.deployment import SITE, Deployment
 from tests.support.measurements import record
-from tests.support.running_app import ROOT, wait_until
+from tests.support.running_app import ROOT
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 
 pytestmark = [
     pytest.mark.once,

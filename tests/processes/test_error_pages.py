@@ -22,8 +22,8 @@ import requests
 from tests.support import postgres
 from tests.support.deployment import Deployment
 from tests.support.measurements import record
-from tests.support.running_app import wait_until
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 
 pytestmark = [
     pytest.mark.slow,

@@ -19,9 +19,10 @@ from tests.support import postgres, secret_scan, small_disk
 from tests.support.deliveries import NEW, payload
 from tests.support.fork_server import ForkServer, job
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
 from tests.support.troubled_connections import refuse
+from tests.support.wait import wait_until
 
 pytestmark = [
     pytest.mark.slow,

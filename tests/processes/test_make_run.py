@@ -17,9 +17,11 @@ from typing import Any, cast
 import pytest
 
 from tests.support.clients import Sandbox
+from tests.support.http_visitor import Visitor
 from tests.support.measurements import record
 from tests.support.postgres import free_port
-from tests.support.running_app import ROOT, TIMEOUT, RunningApp, Visitor, wait_until
+from tests.support.running_app import ROOT, RunningApp
+from tests.support.wait import TIMEOUT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.once]
 NOT_CLONED = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pycache__", ".hypothesis")

@@ -7,8 +7,8 @@ from tests.conftest import AppFactory
 from tests.support.many_customers import MANY_CUSTOMERS, ManyCustomers
 from tests.support.measurements import record
 from tests.support.mixed_load import MemorySampler, MixedLoad
-from tests.support.running_app import wait_until
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 

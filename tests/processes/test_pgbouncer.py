@@ -20,7 +20,8 @@ from tests.support import postgres
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import NEW
 from tests.support.postgres import free_port
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
+from tests.support.wait import wait_until
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 

@@ -19,8 +19,9 @@ from django.db import connection as database
 
 from tests.support import postgres, secret_scan
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, database_file, wait_until
+from tests.support.running_app import RunningApp, database_file
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 from tests.support.webhook_load import Sender
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]

@@ -13,10 +13,11 @@ import pytest
 from tests.support import postgres, secret_scan
 from tests.support.deployment import GUIDE, Deployment, without_checks
 from tests.support.measurements import record
-from tests.support.running_app import ROOT, wait_until
+from tests.support.running_app import ROOT
 from tests.support.sizes import size
 from tests.support.systemd_machine import CLONED
 from tests.support.versions import version_before
+from tests.support.wait import wait_until
 from tests.support.webhook_load import Sender
 
 pytestmark = [

@@ -15,8 +15,9 @@ from tests.support import kill_scenarios, secret_scan
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import INSPECTION, NEW
 from tests.support.measurements import record
-from tests.support.running_app import wait_until, without_database
+from tests.support.running_app import without_database
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 from tests.support.webhook_load import ConnectedApp, Sender
 
 pytestmark = pytest.mark.processes

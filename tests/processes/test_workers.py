@@ -50,7 +50,9 @@ def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_
 
     def exchange(turn: int) -> None:
         with_hanging = connected_app.visitor
-        statuses.append(with_hanging.come_back(connected_app.app.sandbox.decide(with_hanging.leave())).status_code)
+        statuses.append(
+            with_hanging.open_callback(connected_app.app.sandbox.decide(with_hanging.start_connect())).status_code
+        )
         pause.wait(min(5, seconds / 2))
 
     with ThreadPoolExecutor(8) as pool:

@@ -34,8 +34,9 @@ from django.db.migrations.state import ProjectState
 
 from accounts.online_indexes import AddIndexOnline, RemoveIndexOnline
 from tests.conftest import AppFactory
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.versions import FIRST_VERSION, follows
+from tests.support.wait import wait_until
 
 # Tables that grow with what happens; all others hold a few rows for each customer, or are kept short.
 LARGE = {"auditentry", "delivery", "event", "eventdelivery", "attempt", "handlerrun"}

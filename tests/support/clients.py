@@ -130,7 +130,7 @@ class Visitor(Client):
         super().__init__(**{"SERVER_NAME": "localhost", **defaults})
         self.handler = _AsServed(enforce_csrf_checks=enforce_csrf_checks)
 
-    def leave(self, customer: Customer, *, connection: Connection | None = None) -> str:
+    def start_connect(self, customer: Customer, *, connection: Connection | None = None) -> str:
         """Presses Connect (or Reconnect); returns the address of SnapInspect's page."""
         where = f"/c/{customer.code}/"
         path = f"{where}connections/{connection.code}/reconnect/" if connection else f"{where}connect/"
@@ -138,14 +138,14 @@ class Visitor(Client):
         assert response.status_code == 302, response.status_code
         return str(response["Location"])
 
-    def come_back(self, address: str) -> HttpResponse:
+    def open_callback(self, address: str) -> HttpResponse:
         """Follows SnapInspect's redirect to our callback, and not what that answers."""
         parts = urlsplit(address)
         return self.get(f"{parts.path}?{parts.query}")  # type: ignore[return-value]
 
     def connect(self, customer: Customer, sandbox: Sandbox, *, account: str = PAT) -> Connection:
         """Connects: presses the button, allows, follows the redirect, and runs the worker."""
-        response = self.come_back(sandbox.decide(self.leave(customer), account=account))
+        response = self.open_callback(sandbox.decide(self.start_connect(customer), account=account))
         assert response.status_code == 303, response.status_code
         assert response["Location"] == f"/c/{customer.code}/", response["Location"]
         work()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.running_app import ROOT, RunningApp, wait_until
+from tests.support.running_app import ROOT, RunningApp
+from tests.support.wait import wait_until
 
 Job = dict[str, Any]
 

@@ -11,9 +11,10 @@ from tests.support import secret_scan
 from tests.support.clients import OTHER
 from tests.support.fork_server import ForkServer, job
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
 from tests.support.troubled_connections import FIRST_COMPANY
+from tests.support.wait import wait_until
 from tests.support.webhook_load import SETTINGS, ConnectedApp, Sender
 
 LEASE = float(SETTINGS.get("LEASE_SECONDS", leases.LEASE.total_seconds()))

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from tests.support.fork_server import ForkServer
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
+from tests.support.wait import wait_until
 from tests.support.webhook_load import SETTINGS, Sender
 
 MANY_CUSTOMERS = SETTINGS | {"LOG_LEVEL": "INFO"}

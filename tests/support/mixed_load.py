@@ -16,8 +16,8 @@ from pathlib import Path
 import requests
 
 from tests.support.clients import OTHER
+from tests.support.http_visitor import Visitor
 from tests.support.many_customers import ManyCustomers
-from tests.support.running_app import Visitor
 from tests.support.webhook_load import Sender
 
 MEGABYTE = 2**20
@@ -79,7 +79,7 @@ class MixedLoad:
         who = self._owner
         answer = who.post(f"c/{who.code}/connections/{self._connection}/reconnect/", allow_redirects=False)
         if self._check(answer, 302):
-            answer = who.come_back(self.app.sandbox.decide(answer.headers["Location"], account=OTHER))
+            answer = who.open_callback(self.app.sandbox.decide(answer.headers["Location"], account=OTHER))
             self._check(answer, 303)
 
     def exchange(self) -> None:

@@ -4,16 +4,13 @@ Everything they write (logs, mail, the database) lands in one folder, which the 
 """
 
 import os
-import re
 import secrets
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +19,12 @@ from urllib.parse import urlsplit
 import psycopg
 import requests
 from django.core import signing
-from requests.adapters import HTTPAdapter
 
 from tests.settings import SENTINEL
-from tests.support.clients import PAT, Sandbox
+from tests.support.clients import Sandbox
+from tests.support.http_visitor import Visitor
 from tests.support.postgres import free_port
+from tests.support.wait import TIMEOUT, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_FORGOTTEN = (
@@ -36,7 +34,6 @@ NOT_FORGOTTEN = (
     "integrations_worker",
     "sqlite_",
 )
-TIMEOUT = 60.0  # seconds; nothing here should need as many
 
 
 def fresh_database(how: str = "") -> str:
@@ -239,7 +236,7 @@ class RunningApp:
         session.verify = str(self.certificate) if self.certificate else True
         return session
 
-    def visitor(self) -> "Visitor":
+    def visitor(self) -> Visitor:
         return Visitor(self)
 
     def log(self, name: str) -> str:
@@ -255,78 +252,6 @@ class RunningApp:
                 return False
 
         wait_until(answers)
-
-
-class Visitor:
-    """A browser without JavaScript: keeps cookies, reads forms, presses buttons."""
-
-    def __init__(self, app: RunningApp) -> None:
-        self.app = app
-        self.http = app.session()
-        self.http.hooks["response"] = self._keep
-        self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
-        self.code = ""
-
-    def sign_up(self, company: str = "Acme Property", email: str = "") -> "Visitor":
-        page = self.post(
-            "accounts/signup/",
-            {"email": email or f"{secrets.token_hex(5)}@example.com", "password1": "correct horse", "company": company},
-        )
-        assert page.status_code == 200, page.status_code
-        self.code = urlsplit(page.url).path.split("/")[2]
-        return self
-
-    def get(self, path: str = "", **options: Any) -> requests.Response:
-        return self.http.get(self.app.url + path.lstrip("/"), timeout=60, **options)
-
-    def post(
-        self, path: str, fields: dict[str, str] | None = None, *, token: str = "", **options: Any
-    ) -> requests.Response:
-        """Sends a form with its CSRF token, which is taken from the page of that form or the visitor's own page."""
-        token = token or self.csrf_token(path)
-        return self.http.post(
-            self.app.url + path.lstrip("/"),
-            data={**(fields or {}), "csrfmiddlewaretoken": token},
-            headers={"Referer": self.app.url},
-            timeout=60,
-            **options,
-        )
-
-    def dashboard(self) -> str:
-        return self.get(f"c/{self.code}/").text
-
-    def badges(self) -> list[str]:
-        return re.findall(r"data-badge[^>]*>([^<]*)<", self.dashboard())
-
-    def leave(self) -> str:
-        answer = self.post(f"c/{self.code}/connect/", allow_redirects=False)
-        assert answer.status_code == 302, answer.status_code
-        return answer.headers["Location"]
-
-    def come_back(self, address: str) -> requests.Response:
-        return self.http.get(address, allow_redirects=False, timeout=60)
-
-    def connect(self, account: str = PAT) -> "Visitor":
-        answer = self.come_back(self.app.sandbox.decide(self.leave(), account=account))
-        assert answer.status_code == 303, answer.status_code
-        self.wait_for("Connected")
-        return self
-
-    def wait_for(self, badge: str) -> None:
-        wait_until(lambda: badge in self.badges())
-
-    def _keep(self, answer: requests.Response, **_: Any) -> None:
-        """Writes every page to the app's folder, for the secret scan."""
-        if answer.url.startswith(self.app.url):
-            with (self.app.folder / "pages.log").open("a") as pages:
-                print(answer.status_code, dict(answer.headers), answer.text, file=pages)
-
-    def csrf_token(self, path: str) -> str:
-        for page in (path, f"c/{self.code}/", "accounts/login/"):
-            found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(page).text)
-            if found:
-                return found[1]
-        raise AssertionError(f"No form found for {path}")
 
 
 @contextmanager
@@ -345,12 +270,3 @@ def without_database(app: RunningApp) -> Iterator[None]:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         yield
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-
-
-def wait_until(met: Callable[[], bool], seconds: float = TIMEOUT, *, every: float = 0.05) -> None:
-    """Returns as soon as the condition is met; fails after so many seconds."""
-    give_up_at = time.monotonic() + seconds
-    pause = threading.Event()
-    while not met():
-        assert time.monotonic() < give_up_at, "waited in vain"
-        pause.wait(every)

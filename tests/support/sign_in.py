@@ -28,7 +28,7 @@ def leave_to_link(browser: Visitor) -> str:
 
 def link(browser: Visitor, sandbox: Sandbox, account: str = PAT) -> str:
     """All of linking; returns the page that says what came of it."""
-    response = browser.come_back(sandbox.decide(leave_to_link(browser), account=account))
+    response = browser.open_callback(sandbox.decide(leave_to_link(browser), account=account))
     assert (response.status_code, response["Location"]) == (303, ACCOUNT)
     work()
     return browser.get(ACCOUNT).content.decode()
@@ -36,7 +36,7 @@ def link(browser: Visitor, sandbox: Sandbox, account: str = PAT) -> str:
 
 def sign_in_with_snapinspect(browser: Visitor, sandbox: Sandbox, account: str = PAT) -> Any:
     """All of signing in; returns what the waiting page answers when the worker is done."""
-    response = browser.come_back(sandbox.decide(leave_to_sign_in(browser), account=account))
+    response = browser.open_callback(sandbox.decide(leave_to_sign_in(browser), account=account))
     assert (response.status_code, response["Location"]) == (303, WAITING)
     work()
     return browser.get(WAITING)

@@ -18,9 +18,10 @@ import requests
 
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.deliveries import NEW, payload
-from tests.support.running_app import RunningApp, wait_until
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
 from tests.support.systemd_machine import TIMEOUT_STOP
+from tests.support.wait import wait_until
 
 # Seconds; the product's own under `make soak`. See tests.support.counting_handler.
 LEASE_SECONDS = {} if size(0, 1) else {"LEASE_SECONDS": "6"}

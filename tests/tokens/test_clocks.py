@@ -16,7 +16,7 @@ from integrations.models import Connection, State
 from integrations.tokens import custody, lease
 from tests.support.clients import Sandbox, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
-from tests.support.running_app import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

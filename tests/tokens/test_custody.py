@@ -34,7 +34,7 @@ def test_T8_however_one_looks_at_it_no_token_is_to_be_seen(
     connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme), account=OTHER))
     ConnectionTest.objects.create(connection=connected, by=alice, duration=timedelta())
     minted = [str(token["token"]) for token in sandbox.tokens()]
     candidate = TokenPair.objects.candidates().get()
@@ -142,9 +142,9 @@ def test_no_transaction_is_open_while_snapinspect_is_called(
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     browser.look(connection)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
     work()
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
     work()
     where = f"/c/{acme.code}/connections/{connection.code}/"
     browser.post(f"{where}answer/", {"answer": "add"})
@@ -164,7 +164,7 @@ def test_disconnecting_erases_every_token_of_the_connection(
     connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected)))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected)))
     assert TokenPair.objects.filter(connection=connected).count() == 2
 
     browser.post(f"/c/{acme.code}/connections/{connected.code}/disconnect/")

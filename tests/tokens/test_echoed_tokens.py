@@ -147,7 +147,7 @@ def test_T7_an_exchange_that_repeats_both_tokens_leaves_no_trace_of_them(
     headers = {"WWW-Authenticate": f'Bearer error_description="{refresh}"', "X-Echo": access}
     sandbox.fault(EXCHANGE, "status", times=None, status=status, body=echo, headers=headers)
     sandbox.control("POST", "revoke", {"token": access})
-    browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))  # one on its way meets the same
+    browser.open_callback(sandbox.decide(browser.start_connect(acme), account=OTHER))  # one on its way meets the same
 
     work()
     written = everything_written(browser, connection, log)
@@ -198,9 +198,11 @@ def test_T7_a_refusal_in_the_browser_s_address_that_holds_tokens_leaves_no_trace
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
     access, refresh = living(sandbox)
-    state = sandbox.decide(browser.leave(acme, connection=connection)).partition("state=")[2].partition("&")[0]
+    state = sandbox.decide(browser.start_connect(acme, connection=connection)).partition("state=")[2].partition("&")[0]
 
-    answer = browser.come_back(callback(error="access_denied", error_description=f"{access} {refresh}", state=state))
+    answer = browser.open_callback(
+        callback(error="access_denied", error_description=f"{access} {refresh}", state=state)
+    )
 
     assert answer.status_code == 303
     assert hits(str(answer.headers), *everything_written(browser, connection, log)) == 0

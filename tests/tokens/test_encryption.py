@@ -51,9 +51,9 @@ def dump() -> bytes:
 def test_T5_a_stolen_database_holds_no_token_in_any_spelling(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, three: list[Connection]
 ) -> None:
-    visit(alice).leave(acme, connection=three[0])
+    visit(alice).start_connect(acme, connection=three[0])
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme)))  # one more pair, still on its way
+    browser.open_callback(sandbox.decide(browser.start_connect(acme)))  # one more pair, still on its way
     minted = [str(token["token"]) for token in sandbox.tokens()]
     assert len(minted) > 10
     stolen = dump()
@@ -161,7 +161,7 @@ def test_O7_with_a_wrong_key_nothing_is_sent_or_overwritten_and_all_is_well_when
     connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings: Settings
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))  # its pair waits to be proven
+    browser.open_callback(sandbox.decide(browser.start_connect(acme), account=OTHER))  # its pair waits to be proven
     kept = sorted(TokenPair.objects.values_list("pk", "sealed_access", "sealed_refresh", "version"))
     right = settings.TOKEN_ENCRYPTION_KEYS
     settings.TOKEN_ENCRYPTION_KEYS = parse_keys(OTHER_KEY)

@@ -230,7 +230,7 @@ def test_a_row_that_moved_to_another_connection_meanwhile_keeps_its_new_seal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme), account=OTHER))
     candidate = TokenPair.objects.candidates().get()
     inner, moved = encryption.reseal, list[bool]()
 

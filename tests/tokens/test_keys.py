@@ -23,7 +23,7 @@ from integrations.tokens.encryption import CannotUnseal, parse_keys
 from tests.conftest import AppFactory
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, badge, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
-from tests.support.running_app import wait_until
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -93,7 +93,7 @@ def test_O7_what_waits_for_the_key_is_tried_again_within_minutes(
 ) -> None:
     right = settings.TOKEN_ENCRYPTION_KEYS
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme), account=OTHER))  # its pair waits to be proven
+    browser.open_callback(sandbox.decide(browser.start_connect(acme), account=OTHER))  # its pair waits to be proven
     settings.TOKEN_ENCRYPTION_KEYS = (OTHER_KEY,)
     for _ in range(12):
         work_as_if_later()
@@ -293,12 +293,12 @@ def test_O8_who_is_at_snapinspect_while_the_secret_key_changes_starts_again_and_
     settings: Settings,
 ) -> None:
     browser = visit(alice)
-    begun, before = sandbox.decide(browser.leave(acme, connection=connected)), sealed()
+    begun, before = sandbox.decide(browser.start_connect(acme, connection=connected)), sealed()
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY] if fallbacks else []
     settings.SECRET_KEY = "another-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz"
 
     # Django gives a session that an earlier key has signed a new name, and a state belongs to its session.
-    answer = browser.come_back(begun)
+    answer = browser.open_callback(begun)
     work()
     assert answer.status_code == 303
     assert answer["Location"].startswith("/connect/ended/")

@@ -161,7 +161,7 @@ def test_a_reconnect_with_another_company_still_asks(
     sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connected: Connection
 ) -> None:
     browser = visit(alice)
-    browser.come_back(sandbox.decide(browser.leave(acme, connection=connected), account="601"))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connected), account="601"))
     work()
     candidate = Connection.objects.get(pk=connected.pk).candidate
     assert candidate is not None and candidate.asks
@@ -228,7 +228,7 @@ def test_pages_say_that_the_answer_was_not_about_this_account(
 def test_nobody_is_signed_in_by_an_answer_that_fails(sandbox: Sandbox, visit: Visit, alice: User) -> None:
     link(visit(alice), sandbox)
     browser = Visitor()
-    browser.come_back(sandbox.decide(leave_to_sign_in(browser)))
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
     answers(sandbox, {"success": False, "iUserID": 501})
     work()
     assert "Checking your login" in browser.get(WAITING).content.decode()
