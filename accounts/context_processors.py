@@ -4,11 +4,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from accounts import brand
 from accounts.models import Membership, User
 
 
 def page_header(request: HttpRequest) -> dict[str, Any]:
-    """The app's name, the customer of the page, and all customers of the visitor, which access.customer_for() read."""
+    """The operator's brand, the customer of the page, and the visitor's customers, which access.customer_for() read."""
     user = getattr(request, "user", None)
 
     def memberships() -> list[Membership]:
@@ -19,7 +20,7 @@ def page_header(request: HttpRequest) -> dict[str, Any]:
         return list(user.memberships.select_related("customer").order_by("customer__name"))
 
     return {
-        "app_name": settings.APP_NAME,
+        **brand.context(),
         "signup_open": settings.SIGNUP_OPEN,
         "customer": getattr(request, "customer", None),
         "memberships": SimpleLazyObject(memberships),

@@ -1,9 +1,11 @@
 from django.urls import path
 
+from accounts import brand
 from accounts.views import account, company, home, invitations, people, sign_up
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("connect/brand.css", brand.style_sheet, name="brand"),
     path("accounts/signup/", sign_up.SignupView.as_view(), name="account_signup"),
     path("accounts/invitations/<str:token>/", invitations.invitation, name="invitation"),
     path("accounts/invitations/<str:token>/signup/", invitations.InvitedSignupView.as_view(), name="invited_signup"),

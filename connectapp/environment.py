@@ -202,14 +202,23 @@ def web_page(name: str) -> str:
 
 
 def image_address(name: str) -> str:
-    """A path below static/, or an https URL whose origin may stand in a Content-Security-Policy; may be empty."""
+    """A file below static/, or an https URL whose origin may stand in a Content-Security-Policy; may be empty."""
     value = text(name).strip()
-    if value and "://" not in value and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_./-]*", value):
-        raise ImproperlyConfigured(f"{name} must be a path below static/ or an https:// address.")
+    is_file = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_./-]*", value) and (BASE_DIR / "static" / value).is_file()
+    if value and "://" not in value and not is_file:
+        raise ImproperlyConfigured(f"{name} must be a file below static/ or an https:// address.")
     if "://" in value and not (
         _ORIGIN.fullmatch("/".join(value.split("/", 3)[:3])) and is_secure(value, allow_loopback_http=False)
     ):
-        raise ImproperlyConfigured(f"{name} must be a path below static/ or an https:// address.")
+        raise ImproperlyConfigured(f"{name} must be a file below static/ or an https:// address.")
+    return value
+
+
+def colour(name: str) -> str:
+    """A colour like #0b5ed7; may be empty."""
+    value = text(name).strip()
+    if not re.fullmatch(r"(#[0-9A-Fa-f]{6})?", value):
+        raise ImproperlyConfigured(f"{name} is a colour like #0b5ed7.")
     return value
 
 

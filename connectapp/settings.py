@@ -19,6 +19,7 @@ from connectapp.environment import (
     PRODUCTION,
     api_path,
     boolean,
+    colour,
     comma_list,
     email_address,
     env,
@@ -280,10 +281,9 @@ if SNAPINSPECT_SIGN_IN_FIELD and not SNAPINSPECT_EXCHANGE_ON_CONNECT:
     # Tokens in a browser's history would stay valid, and who finds them could sign in with them.
     raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD needs SNAPINSPECT_EXCHANGE_ON_CONNECT.")
 CONNECT_RETURN_ORIGINS = return_origins("CONNECT_RETURN_ORIGINS")
-BRAND_LOGO, BRAND_ACCENT = image_address("BRAND_LOGO"), text("BRAND_ACCENT").strip()
-if not re.fullmatch(r"(#[0-9A-Fa-f]{6})?", BRAND_ACCENT):
-    raise ImproperlyConfigured("BRAND_ACCENT is a colour like #0b5ed7.")
-SUPPORT_URL, PRIVACY_URL, TERMS_URL = web_page("SUPPORT_URL"), web_page("PRIVACY_URL"), web_page("TERMS_URL")
+BRAND_LOGO, BRAND_ACCENT = image_address("BRAND_LOGO"), colour("BRAND_ACCENT")
+SUPPORT_URL, STATUS_URL = web_page("SUPPORT_URL"), web_page("STATUS_URL")
+PRIVACY_URL, TERMS_URL = web_page("PRIVACY_URL"), web_page("TERMS_URL")
 API_REQUESTS_A_MINUTE = parsed("API_REQUESTS_A_MINUTE", int, default="600")
 if API_REQUESTS_A_MINUTE < 1:
     raise ImproperlyConfigured("API_REQUESTS_A_MINUTE must be at least 1.")

@@ -72,7 +72,6 @@ urlpatterns = [
     path(CONNECTION + "disconnect/", connections.disconnect, name="disconnect"),
     # With or without the last slash: a redirect would carry the browser on with its query cut off.
     re_path(r"^connect/callback/?$", connect.callback, name="connect_callback"),
-    path("connect/brand.css", hosted_connect.brand, name="brand"),
     path("connect/sessions/<slug:secret>/", hosted_connect.page, name="hosted_connect"),
     path("connect/returned/<slug:session_code>/", hosted_connect.returned, name="hosted_returned"),
     path("connect/returned/<slug:session_code>/answer/", hosted_connect.answer, name="hosted_answer"),

@@ -8,7 +8,6 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -36,7 +35,7 @@ def page(request: HttpRequest, secret: str) -> HttpResponse:
     if session is None or not sessions.is_open_to(session, browser) or not settings.SNAPINSPECT_CLIENT_ID:
         return _gone(request)
     if request.method == "GET":
-        context = {**_brand(), "session": session, "client": session.customer, "connection": session.connection}
+        context = {"session": session, "client": session.customer, "connection": session.connection}
         return _keeping(render(request, "integrations/hosted_connect.html", context), browser)
     if not sessions.start(session, browser):
         return _gone(request)
@@ -118,17 +117,8 @@ def finish_callback(
     return redirect_from_callback(reverse("hosted_returned", args=[session.code]))
 
 
-@login_not_required
-@require_GET
-def brand(request: HttpRequest) -> HttpResponse:
-    """The operator's colour as a style sheet: the Content-Security-Policy refuses styles that stand in a page."""
-    accent = settings.BRAND_ACCENT
-    rule = f".btn-brand{{background:{accent};color:{_readable_on(accent)}}}" if accent else ""
-    return HttpResponse(rule, content_type="text/css", headers={"Cache-Control": "max-age=3600"})
-
-
 def _waiting(request: HttpRequest, session: ConnectSession) -> HttpResponse:
-    context = {**_brand(), "session": session, "client": session.customer, "asking": sessions.question(session)}
+    context = {"session": session, "client": session.customer, "asking": sessions.question(session)}
     response = render(request, "integrations/hosted_waiting.html", context)
     if context["asking"] is None:
         response["Refresh"] = f"1; url={reverse('hosted_returned', args=[session.code])}"
@@ -137,7 +127,7 @@ def _waiting(request: HttpRequest, session: ConnectSession) -> HttpResponse:
 
 def _gone(request: HttpRequest) -> HttpResponse:
     """One calm page, whether an address is used, expired, another browser's or made up."""
-    return render(request, "integrations/hosted_gone.html", _brand(), status=410)
+    return render(request, "integrations/hosted_gone.html", status=410)
 
 
 def _keeping(response: HttpResponse, browser: str) -> HttpResponse:
@@ -147,21 +137,3 @@ def _keeping(response: HttpResponse, browser: str) -> HttpResponse:
         COOKIE, browser, max_age=seconds, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Lax"
     )
     return response
-
-
-def _brand() -> dict[str, str]:
-    logo = settings.BRAND_LOGO
-    return {
-        "brand_logo": logo if "://" in logo else static(logo) if logo else "",
-        "brand_accent": settings.BRAND_ACCENT,
-        "support_url": settings.SUPPORT_URL,
-        "privacy_url": settings.PRIVACY_URL,
-        "terms_url": settings.TERMS_URL,
-    }
-
-
-def _readable_on(colour: str) -> str:
-    """Black or white, whichever has more contrast (WCAG 2.2, relative luminance)."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"

@@ -249,12 +249,3 @@ def test_a_made_up_address_and_a_forged_post_are_refused(made: Made) -> None:
     browser.get(path_of(session))
     assert browser.post(path_of(session)).status_code == 403
     assert ConnectSession.objects.get(code=session["id"]).status == "open"
-
-
-def test_the_operators_colours_and_links(made: Made, settings: Settings) -> None:
-    settings.BRAND_ACCENT, settings.BRAND_LOGO = "#ffee00", "favicon.svg"
-    settings.SUPPORT_URL = "mailto:help@example.com"
-    page: Any = Visitor().get(path_of(made()))
-    assert "btn-brand" in page.text and "mailto:help@example.com" in page.text and "favicon.svg" in page.text
-    style: Any = Visitor().get("/connect/brand.css")
-    assert style.text == ".btn-brand{background:#ffee00;color:#000}"
