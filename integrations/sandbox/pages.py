@@ -5,7 +5,7 @@ from collections import defaultdict
 from html import escape
 from typing import Any
 
-from integrations.sandbox import templates
+from integrations.sandbox import receiver, templates
 from integrations.sandbox.http_messages import Answer, Request, html, parameter_problems, see_other
 from integrations.sandbox.provider import APPLICATION, Provider
 from integrations.sandbox.storage import Record
@@ -26,7 +26,8 @@ def overview(provider: Provider) -> Answer:
     content = (
         f'<ul><li><a href="{PERSONAL_PATH}">Personal access tokens</a></li>'
         f'<li><a href="{INSPECTIONS_PATH}">Inspections</a>: upload, change, review and sign them, '
-        "and see the webhooks</li></ul>"
+        "and see the webhooks</li>"
+        f'<li><a href="{receiver.PAGE_PATH}">Webhook receiver</a>: verifies what the application sends</li></ul>'
         "<p>The authorization page is reached from the application.</p><h2>Registered application</h2>"
         f"<ul><li>Name: {escape(registered.app_name)}</li>"
         f"<li>Redirect URL: <code>{escape(registered.redirect_uri)}</code></li><li>Webhook URL: {webhook}</li></ul>"

@@ -8,6 +8,7 @@ from integrations.sandbox.accounts import Accounts
 from integrations.sandbox.faults import Faults
 from integrations.sandbox.http_messages import Request
 from integrations.sandbox.inspections import Event, EventList, Inspections
+from integrations.sandbox.receiver import Receiver
 from integrations.sandbox.request_log import RequestLog
 from integrations.sandbox.storage import Storage
 from integrations.sandbox.tokens import Tokens
@@ -41,6 +42,7 @@ class Provider:
         self.inspections = Inspections(self.storage, self.announce)
         self.faults = Faults()
         self.log = RequestLog()
+        self.receiver = Receiver()
 
     def company_of(self, request: Request, token: str) -> int | None:
         """The company of the token, whatever its status, or of the account that is chosen in a form."""
@@ -75,9 +77,11 @@ class Provider:
         self.inspections.reset()
         self.events.reset()
         self.log.clear()
+        self.receiver.reset()
 
     def stop(self) -> None:
         """Ends all waits."""
         self.faults.clear()
         self.log.close()
         self.webhooks.close()
+        self.receiver.close()

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import TracebackType
 from typing import Any
 
-from integrations.sandbox import control_api, oauth, pages, resources
+from integrations.sandbox import control_api, oauth, pages, receiver, resources
 from integrations.sandbox.faults import Fault
 from integrations.sandbox.http_messages import Answer, Request, Response, error
 from integrations.sandbox.provider import Provider, Registration
@@ -32,6 +32,12 @@ def route(provider: Provider, request: Request) -> Answer:
             return pages.personal_tokens(provider, request)
         case pages.INSPECTIONS_PATH:
             return pages.inspections(provider, request)
+        case receiver.PAGE_PATH:
+            return receiver.page(
+                provider.receiver, request, url=f"http://{request.headers['Host']}{receiver.HOOK_PATH}"
+            )
+        case receiver.HOOK_PATH if request.method == "POST":
+            return provider.receiver.receive(request)
         case "/" if request.is_read and not request.bearer:
             return pages.overview(provider)
         case "/favicon.ico":
