@@ -13,9 +13,11 @@ from integrations.models.events import Attempt, Event, EventDelivery, HandlerRun
 from integrations.models.exchange_status import ExchangeStatus
 from integrations.models.guest_tokens import GuestTokenPair, LinkedUser, SignInOutcome
 from integrations.models.named_locks import NamedLock
+from integrations.models.outgoing import DeliveryTry, OutgoingDelivery, OutgoingMessage, Resend
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
 from integrations.models.token_pairs import TokenPair
+from integrations.models.webhook_endpoints import WebhookEndpoint
 from integrations.models.workers import Worker
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Connection",
     "ConnectionTest",
     "Delivery",
+    "DeliveryTry",
     "Event",
     "EventDelivery",
     "EventQueue",
@@ -42,14 +45,18 @@ __all__ = [
     "LookupLimit",
     "NamedLock",
     "Notice",
+    "OutgoingDelivery",
+    "OutgoingMessage",
     "Panel",
     "PanelAnswer",
     "Purpose",
     "Replay",
+    "Resend",
     "Scope",
     "SignInOutcome",
     "State",
     "TokenPair",
     "WebhookAddress",
+    "WebhookEndpoint",
     "Worker",
 ]

@@ -26,14 +26,19 @@ from integrations.models import (
     ConnectLink,
     ConnectSession,
     Delivery,
+    DeliveryTry,
     Event,
     EventDelivery,
     ExplorerCall,
     HandlerRun,
+    OutgoingDelivery,
+    OutgoingMessage,
     PanelAnswer,
     Replay,
+    Resend,
     TokenPair,
     WebhookAddress,
+    WebhookEndpoint,
 )
 
 FORMAT = 1
@@ -140,6 +145,32 @@ KINDS = [
         ),
     ),
     Kind(
+        "webhook endpoint", WebhookEndpoint, "customer",
+        _fields(
+            "code", "url", "types", "description", "state", "off_reason", "state_since", "created_at",
+            "header_names", "delivered_at", "failing_since", "old_secret_until", created_by="created_by__email",
+        ),
+    ),
+    Kind("outgoing message", OutgoingMessage, "customer", _fields("code", "type", "created_at", "body")),
+    # To the customer's own endpoints.
+    Kind(
+        "outgoing delivery", OutgoingDelivery, "endpoint__customer",
+        _fields("code", "state", "tries", "delivered_at", endpoint="endpoint__code", message="message__code"),
+    ),
+    Kind(
+        "outgoing try", DeliveryTry, "delivery__endpoint__customer",
+        _fields(
+            "at", "error_kind", "status", "duration", "answer_headers", "answer", delivery="delivery__code"
+        ),
+    ),
+    Kind(
+        "resend", Resend, "endpoint__customer",
+        _fields(
+            "code", "since", "with_delivered", "matched", "resent", "started_at", "finished_at", "is_cancelled",
+            by="by__email", cancelled_by="cancelled_by__email", endpoint="endpoint__code",
+        ),
+    ),
+    Kind(
         "audit entry", AuditEntry, "customer",
         _fields("at", "subject", "detail", what="kind", who="actor_name"),
     ),
@@ -226,8 +257,8 @@ def _rows(rows: "QuerySet[Any]", fields: Fields, *, of: str = "pk") -> Iterator[
 
 
 def _with_text_body(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its body as text; as `body_base64` where it is not UTF-8."""
-    if "body" not in row:
+    """The row with its bytes as text; as `body_base64` where they are not UTF-8."""
+    if not isinstance(row.get("body"), bytes | memoryview):
         return row
     body = bytes(row.pop("body"))
     try:

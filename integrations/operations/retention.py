@@ -29,7 +29,9 @@ from integrations.models import (
     EventDelivery,
     ExplorerCall,
     GuestTokenPair,
+    OutgoingMessage,
     Replay,
+    Resend,
     State,
     WebhookAddress,
 )
@@ -113,6 +115,15 @@ RULES = [
     Rule("results of tests", timedelta(days=90), "the test", ConnectionTest.objects.all(), "at", arrival="at"),
     Rule("calls of the explorer", timedelta(days=90), "the call", ExplorerCall.objects.all(), "at", arrival="at"),
     Rule("replays", timedelta(days=90), "their end", Replay.objects.all(), "finished_at"),
+    Rule(
+        "messages to webhook endpoints",
+        OutgoingMessage.KEPT,
+        "what they tell",
+        OutgoingMessage.objects.all(),
+        "created_at",
+        arrival="created_at",
+    ),
+    Rule("resends", timedelta(days=90), "their end", Resend.objects.all(), "finished_at"),
     Rule(
         "attempts to connect",
         timedelta(days=30),

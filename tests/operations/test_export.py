@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from integrations.models import (
     ExplorerCall,
     HandlerRun,
     Kind,
+    OutgoingMessage,
     PanelAnswer,
 )
 from integrations.operations import export
@@ -44,7 +46,7 @@ MACHINERY = {"EventQueue", "LookupLimit"}
 OF_A_PERSON = {"ExplorerAnswer", "GuestTokenPair"}
 SECRET = {
     "sealed_access", "sealed_refresh", "sealed_secret", "secret_hash", "token_hash", "state_hash", "session_hash",
-    "browser_hash", "key_id",
+    "browser_hash", "key_id", "sealed_old_secret", "sealed_headers",
 }  # fmt: skip
 # Whose it is, which every line of one customer's file says; and what only our own work goes by.
 WHOSE = {"customer", "event", "id"}
@@ -55,6 +57,7 @@ WORKING = {
     "disconnects", "tests", "tests_since", "body_sha256", "content_sha256", "last_event",
     "at_event", "steps", "Replay.at", "ConnectAttempt.purpose", "PanelAnswer.detail", "Delivery.assigned_to",
     "AuditEntry.actor", "ApiKey.minute", "ApiKey.requests", "ConnectSession.pair", "ConnectAttempt.hosted",
+    "due_at", "wait_until", "waits", "notice_at", "last_delivery", "at_delivery",
 }  # fmt: skip
 
 
@@ -88,6 +91,10 @@ def fill(customer: Customer, owner: User) -> None:
     HandlerRun.objects.create(event=connection.events.get(), handler="handlers.print")
     personal = Connection.objects.create(customer=customer, kind=Kind.PERSONAL, own_name="By hand")
     personal.webhook_addresses.create(secret_hash="sh", sealed_secret=b"sealed", key_id="k")
+    endpoint = customer.webhook_endpoints.create(url="https://acme.example/hook", types=["*"], key_id="k")
+    message = OutgoingMessage.objects.create(customer=customer, type="endpoint.test", body='{"type": "endpoint.test"}')
+    endpoint.deliveries.create(message=message).timeline.create(status=200, duration=timedelta(seconds=1))
+    endpoint.resends.create(since=timezone.now(), matched=1, last_delivery=1, by=owner)
     customer.replays.create(matched=1, last_event=0, by=owner)
     Delivery.objects.create(connection=personal, body=b"\xff\x00", state=Delivery.State.QUARANTINED)
 

@@ -39,7 +39,10 @@ from tests.support.versions import FIRST_VERSION, follows
 from tests.support.wait import wait_until
 
 # Tables that grow with what happens; all others hold a few rows for each customer, or are kept short.
-LARGE = {"auditentry", "delivery", "event", "eventdelivery", "attempt", "handlerrun"}
+LARGE = {
+    "auditentry", "delivery", "event", "eventdelivery", "attempt", "handlerrun",
+    "outgoingmessage", "outgoingdelivery", "deliverytry",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+"""Webhooks that Connect sends: an outbox.
+
+OutgoingMessage   what has happened, as it is sent; written in the transaction in which it happened
+OutgoingDelivery  a message on its way to one endpoint; carries the state that people see
+DeliveryTry       one request to the endpoint
+Resend            deliveries of an endpoint since a moment, sent again by a person
+"""
+
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import Customer, User, new_code
+from integrations.models.webhook_endpoints import WebhookEndpoint
+
+
+class OutgoingMessage(models.Model):
+    """What has happened, for every endpoint that has asked for it."""
+
+    # With its deliveries and their tries; also the longest that one waits for a paused endpoint.
+    KEPT = timedelta(days=30)
+
+    # Receivers know it by its `webhook-id`, the same in every try and every resend.
+    code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
+    # None for a test of an endpoint of the deployment.
+    customer = models.ForeignKey(Customer, null=True, on_delete=models.CASCADE, related_name="+")
+    type = models.CharField(max_length=50)
+    body = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.webhook_id}"
+
+    @property
+    def webhook_id(self) -> str:
+        return f"msg_{self.code}"
+
+
+class OutgoingDeliveryQuerySet(models.QuerySet["OutgoingDelivery"]):
+    def waiting(self) -> Self:
+        return self.filter(state=OutgoingDelivery.State.WAITING)
+
+    def due(self) -> Self:
+        return self.waiting().filter(next_try_at__lte=Now())
+
+
+class OutgoingDelivery(models.Model):
+    """A message on its way to one endpoint."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"  # for its first try, the next one, or the end of a pause
+        DELIVERED = "delivered", "Delivered"
+        FAILED = "failed", "Failed"  # the last try has failed, too
+        HELD = "held", "Not sent"  # the endpoint was switched off; sent only when a person resends it
+
+    code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    message = models.ForeignKey(OutgoingMessage, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    # Since it was made or last resent.
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_try_at = models.DateTimeField(db_default=Now())
+    delivered_at = models.DateTimeField(null=True)
+
+    objects = OutgoingDeliveryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "endpoint"], name="one_delivery_per_endpoint"),
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "delivered", "failed", "held"]), name="outgoing_state_is_known"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["endpoint", "id", "state"], name="outgoing_by_endpoint"),
+            models.Index(
+                fields=["endpoint", "next_try_at", "id"], condition=Q(state="waiting"), name="outgoing_waiting"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"delivery {self.code}"
+
+
+class DeliveryTry(models.Model):
+    """One request to an endpoint, and what it answered, without the endpoint's secrets."""
+
+    MOST_ANSWER_BYTES = 2048
+
+    delivery = models.ForeignKey(OutgoingDelivery, on_delete=models.CASCADE, related_name="timeline")
+    at = models.DateTimeField(db_default=Now())
+    # Why there is no answer, or why it is none; empty when the endpoint answered.
+    error_kind = models.CharField(max_length=30, blank=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    duration = models.DurationField()
+    answer_headers = models.JSONField(default=dict)
+    answer = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"try of delivery {self.delivery_id}: {self.status or self.error_kind}"
+
+
+class ResendQuerySet(models.QuerySet["Resend"]):
+    def running(self) -> Self:
+        return self.filter(finished_at=None)
+
+
+class Resend(models.Model):
+    """Deliveries of an endpoint since a moment, sent again, the oldest first."""
+
+    code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="resends")
+    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    since = models.DateTimeField()
+    # Whether those that have arrived are sent again, too.
+    with_delivered = models.BooleanField(default=False)
+    # How many there were, and the latest one, when it started. Later ones are left out.
+    matched = models.PositiveIntegerField()
+    last_delivery = models.BigIntegerField()
+    # The last one sent again; the number of steps, so that two workers do not take the same.
+    at_delivery = models.BigIntegerField(default=0)
+    steps = models.PositiveIntegerField(default=0)
+    resent = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    is_cancelled = models.BooleanField(default=False)
+    cancelled_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    objects = ResendQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint"], condition=Q(finished_at=None), name="one_resend_at_a_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"resend of {self.matched} deliveries"
+
+    @property
+    def is_running(self) -> bool:
+        return self.finished_at is None
