@@ -1,4 +1,4 @@
-"""From a delivery to the events it announces: rows W3, W4, W6, W12, W13, M5, M6 and R2 of the score card."""
+"""From a delivery to the events it announces: rows W3, W4, W12 and R2 of the score card."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.background import jobs
-from integrations.events import handlers, parked, routing, webhook_addresses
+from integrations.events import handlers, parked
 from integrations.events.handlers import Happening
-from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, State
+from integrations.models import Connection, Delivery, Event, EventDelivery, State
 from integrations.operations import retention
-from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, quick_connect, work
+from tests.support.clients import COMPANY_OF_PAT, Sandbox, Visitor, quick_connect, work
 from tests.support.deliveries import (
     INSPECTION,
     INSPECTION_OF_OTHER,
@@ -31,7 +31,6 @@ from tests.support.measurements import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
-UNKNOWN_COMPANY = "701"
 
 
 def test_a_delivery_becomes_a_verified_event_with_the_content_that_the_api_showed(
@@ -199,15 +198,6 @@ def test_equal_bytes_that_come_later_than_any_retry_are_another_event(
     assert Event.objects.count() == len(handled) == 2
 
 
-def test_W6_a_company_that_nobody_has_makes_no_event_and_no_call(sandbox: Sandbox, connection: Connection) -> None:
-    deliver(payload(iCompanyID=424242), {"iInspectionID": 1})
-
-    record("W6", "a company that nobody has", f"{Event.objects.count()} events, {len(sandbox.calls())} calls")
-    assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.UNMATCHED}
-    assert not Event.objects.exists()
-    assert not sandbox.calls()
-
-
 def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects(
     sandbox: Sandbox, alice: User, acme: Customer, handled: list[Happening]
 ) -> None:
@@ -242,87 +232,6 @@ def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
         "W12", "more parked than the cap, and one older than the rule", f"{Delivery.objects.count()} kept of a cap of 5"
     )
     assert Delivery.objects.count() == 4
-
-
-def test_W13_two_customers_of_one_company_each_see_it_once_with_their_own_token(
-    sandbox: Sandbox, visit: Visit, connection: Connection, charlie: User, handled: list[Happening]
-) -> None:
-    theirs = charlie.memberships.get().customer
-    other = quick_connect(theirs, sandbox, by=charlie)
-    sandbox.control("DELETE", "log")
-
-    deliver(payload())
-    assert sorted(h.connection.pk for h in handled) == [connection.pk, other.pk]
-    assert len({call["token"] for call in sandbox.calls("/inspections")}) == 2
-
-    visit(charlie).post(f"/c/{theirs.code}/connections/{other.code}/disconnect/")
-    deliver(payload("Review_Signed"))
-    record(
-        "W13",
-        "a company of two customers; one of them disconnects",
-        f"{len(handled[:2])} effects with 2 tokens, then {len(handled[2:])} for the other alone",
-    )
-    assert [h.connection.pk for h in handled[2:]] == [connection.pk]
-
-
-def test_M5_a_deleted_customer_takes_its_work_along_and_leaves_others_whole(
-    sandbox: Sandbox, connection: Connection, acme: Customer, charlie: User
-) -> None:
-    theirs = charlie.memberships.get().customer
-    other = quick_connect(theirs, sandbox, by=charlie)
-    third = quick_connect(theirs, sandbox, by=charlie, account=OTHER)
-    post(payload())
-    post(payload(inspection=INSPECTION_OF_OTHER, iCompanyID=int(COMPANY_OF_OTHER)))
-    routing.route_batch()
-    webhook_addresses.issue(third)
-    post(payload("Queued"), secret=webhook_addresses.issue(other))
-    sandbox.control("DELETE", "log")
-
-    theirs.delete()
-    work()
-
-    calls = sandbox.calls()
-    strangers = sum(call["company"] != int(COMPANY_OF_PAT) for call in calls)
-    record(
-        "M5",
-        "a customer is deleted with work queued",
-        f"{Event.objects.exclude(connection=connection).count()} events and {Delivery.objects.count() - 1} deliveries "
-        f"left of it, {strangers} of {len(calls)} later calls for it",
-    )
-    assert list(Event.objects.values_list("connection", "state")) == [(connection.pk, "done")]
-    assert Delivery.objects.count() == 1
-    assert {call["company"] for call in sandbox.calls()} == {int(COMPANY_OF_PAT)}
-    assert EventQueue.objects.count() == 1
-
-
-def test_M6_a_company_of_another_customer_gets_nothing_through_a_connection_s_own_address(
-    sandbox: Sandbox, connection: Connection, charlie: User, handled: list[Happening]
-) -> None:
-    other = quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
-
-    deliver(payload(), secret=webhook_addresses.issue(other))
-    jobs.sweep()
-    work()
-
-    record("M6", "a company of A's in a body to B's own address", f"{len(handled)} events delivered to B")
-    assert Delivery.objects.get().state == Delivery.State.UNMATCHED
-    assert not handled
-
-
-def test_a_company_learnt_from_an_own_address_is_kept_once_the_api_has_named_it(
-    sandbox: Sandbox, alice: User, acme: Customer
-) -> None:
-    connection = quick_connect(acme, sandbox, by=alice, account=UNKNOWN_COMPANY)
-    assert connection.company_id == ""
-    own = webhook_addresses.issue(connection)
-
-    deliver({"iInspectionID": 9_999_999, "iCompanyID": int(COMPANY_OF_PAT)}, secret=own)
-    connection.refresh_from_db()
-    assert connection.company_id == "", "a body's word is not enough"
-
-    deliver({"iInspectionID": 1388701, "iCompanyID": 7250}, secret=own)
-    connection.refresh_from_db()
-    assert connection.company_id == "7250"
 
 
 def test_R2_deliveries_wait_while_the_connection_needs_a_person_and_are_processed_after_the_reconnect(

@@ -1,14 +1,13 @@
 """Whose trouble a refusal is: the connection's, SnapInspect's, or this app's."""
 
 import math
-import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings as project
 from django.core import mail
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -17,7 +16,7 @@ from integrations.background import jobs
 from integrations.calls import api_client
 from integrations.models import Connection, ExchangeStatus, Kind, State, TokenPair
 from integrations.snapinspect import token_pair
-from integrations.tokens import custody, diagnosis, exchange_limit, renewal, storage
+from integrations.tokens import custody, diagnosis, renewal, storage
 from tests.support.clients import PAT, Sandbox, work
 from tests.support.troubled_connections import connect, fails, pass_time, refuse, state, work_until_idle
 
@@ -335,61 +334,3 @@ def test_the_client_secret_is_not_stored(sandbox: Sandbox, fleet: list[Connectio
     assert kept.accepted_secret
     assert settings.SNAPINSPECT_CLIENT_SECRET not in str(ExchangeStatus.objects.values())
     assert settings.SNAPINSPECT_CLIENT_SECRET[:8] not in kept.accepted_secret
-
-
-# The limit.
-
-
-def test_of_many_that_ask_at_the_same_moment_as_many_may_exchange_as_the_limit_says(
-    alice: User, acme: Customer
-) -> None:
-    made = [
-        Connection.objects.create(customer=acme, connected_by=alice, state=State.CONNECTED, refused_at=Now())
-        for _ in range(8)
-    ]
-    allowed: list[bool] = []
-
-    def ask(connection: Connection) -> None:
-        allowed.append(exchange_limit.allows(connection))
-        connections.close_all()
-
-    threads = [threading.Thread(target=ask, args=[connection]) for connection in made]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(allowed) == [False] * 6 + [True] * exchange_limit.LEAST
-    assert len(mail.outbox) == 1, "the operator is told once"
-
-
-def test_one_who_waits_exchanges_as_soon_as_another_exchange_has_helped(
-    alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange_limit, "MOST_WAIT", 20)
-    made = [
-        Connection.objects.create(customer=acme, connected_by=alice, state=State.CONNECTED, refused_at=Now())
-        for _ in range(3)
-    ]
-    assert all(exchange_limit.allows(connection) for connection in made[:2])
-
-    def help_one() -> None:
-        exchange_limit.note_accepted(made[0])
-        connections.close_all()
-
-    helper = threading.Timer(0.5, help_one)
-    helper.start()
-
-    assert exchange_limit.allows(made[2])
-    helper.join()
-    assert mail.outbox == []
-
-
-def test_after_the_window_some_more_may_exchange_though_nothing_has_helped(alice: User, acme: Customer) -> None:
-    made = [
-        Connection.objects.create(customer=acme, connected_by=alice, state=State.TROUBLE, refused_at=Now())
-        for _ in range(5)
-    ]
-    assert [exchange_limit.allows(connection) for connection in made] == [True, True, False, False, False]
-    pass_time(exchange_limit.WINDOW + timedelta(seconds=1))
-    assert [exchange_limit.allows(connection) for connection in made[2:]] == [True, True, False]
