@@ -1,10 +1,14 @@
-"""How allauth signs people up (https://docs.allauth.org/en/latest/account/adapter.html)."""
+"""How allauth signs people up and mails them (https://docs.allauth.org/en/latest/account/adapter.html)."""
+
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 
+from accounts import branded_mail
 from accounts.models import MAX_EMAIL_LENGTH
 
 
@@ -16,3 +20,14 @@ class AccountAdapter(DefaultAccountAdapter):
         # allauth's forms allow 320 characters: SQLite would keep them, PostgreSQL would answer with an error page.
         MaxLengthValidator(MAX_EMAIL_LENGTH)(email)
         return str(super().clean_email(email))
+
+    def render_mail(
+        self,
+        template_prefix: str,
+        email: str | list[str],
+        context: dict[str, Any],
+        headers: dict[str, str] | None = None,
+    ) -> EmailMessage:
+        """allauth's mail in our words and look: the template is named like its own, without _message and _subject."""
+        context = {**context, "signup_open": settings.SIGNUP_OPEN}
+        return branded_mail.message(f"{template_prefix}.txt", context, to=email, headers=headers)

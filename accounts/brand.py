@@ -11,6 +11,8 @@ from django.views.decorators.http import require_GET
 # The lowest contrast of text (WCAG 2.2, success criterion 1.4.3), and the pages' backgrounds in light and dark.
 LEGIBLE = 4.5
 BACKGROUNDS = {":root": "#f8f9fa", "[data-bs-theme=dark]": "#212529"}
+# The accent where none is set, as in static/app.css.
+ACCENT = "#2b5f8c"
 BLACK, WHITE = "#000000", "#ffffff"
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.http import urlsafe_base64_encode
 
-from accounts import audit, text_mail
+from accounts import audit, branded_mail
 from accounts.models import AuditEntry, Customer, Invitation, Membership, Role, User
 
 LIFETIME = timedelta(days=7)
@@ -59,7 +59,7 @@ def invite(request: HttpRequest, customer: Customer, email: str, role: Role, *, 
         invitation.save(update_fields=["token_hash"])
         audit.record(SENT, customer=customer, actor=by, person=email, role=role.value)
     try:
-        text_mail.send(
+        branded_mail.send(
             "accounts/mail/invitation.txt",
             {
                 "company": name_without_links(customer.name),

@@ -10,7 +10,7 @@ from django.core.mail import get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 
-from accounts import brand, mail_preferences, text_mail
+from accounts import brand, branded_mail, mail_preferences
 from accounts.models import Customer
 
 # While one worker sends a mail, the others leave it alone; if the mail server fails, it is tried again after this.
@@ -31,14 +31,14 @@ def one_connection() -> Iterator[None]:
 
 
 def send(template: str, context: dict[str, Any], *, to: str, unsubscribe_path: str) -> None:
-    """Mails the template's text with a way to unsubscribe; see accounts.text_mail."""
+    """Sends the template's mail with a way to unsubscribe; see accounts.branded_mail."""
     unsubscribe = brand.origin() + unsubscribe_path
     headers = mail_preferences.unsubscribe_headers(unsubscribe)
     connection = _kept.get()
     try:
         if connection is not None:
             connection.open()
-        text_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers, connection=connection)
+        branded_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers, connection=connection)
     except OSError:
         if connection is not None:
             connection.close()  # it may be dead: the next mail opens another one
