@@ -1,13 +1,17 @@
 """What stands above every page of a customer: where one can go, and whether somebody has to do something."""
 
+import html
 import re
 from collections.abc import Callable
 
 import pytest
 from django.db import connection as database
+from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
+from django.urls import NoReverseMatch
 
 from accounts.models import Customer, User
+from accounts.templatetags import navigation
 from integrations.models import Connection, State
 from tests.support.clients import Visitor
 
@@ -59,3 +63,40 @@ def test_the_banner_costs_one_query_however_many_connections_need_a_person(
             browser.get(f"/c/{acme.code}/events/")
         counted.append(len(queries))
     assert counted[0] == counted[1]
+
+
+def test_the_kept_menus_are_those_of_this_person_at_this_moment(
+    visit: Visit, alice: User, bob: User, acme: Customer, charlie: User
+) -> None:
+    navigation._written.cache_clear()
+    page = f"/c/{acme.code}/"
+    mine, theirs = visit(alice), visit(bob)
+    assert [person.email in mine.get(page).text for person in (alice, bob)] == [True, False]
+    assert [person.email in theirs.get(page).text for person in (alice, bob)] == [False, True]
+    other = charlie.customers.get()
+    assert other.name not in html.unescape(mine.get(page).text)
+
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    other.memberships.create(user=alice, role="viewer")
+    Customer.objects.filter(pk=acme.pk).update(name="Acme with another name")
+    text = html.unescape(mine.get(page).text)
+    assert "Administration" in text
+    assert other.name in text
+    assert text.count("Acme with another name") > 2
+    for _ in range(3):
+        mine.get(page)
+    assert navigation._written.cache_info().misses == 3
+
+
+def test_addresses_that_are_looked_up_once_are_those_that_django_finds() -> None:
+    context = Context({"name": "dashboard", "code": "abc"})
+    for source, expected in (
+        ("{% url 'event' 'one' 'two' %}", "/c/one/events/two/"),
+        ("{% url name code %}", "/c/abc/"),
+        ("{% url name code=code as found %}{{ found }}", "/c/abc/"),
+        ("{% url 'no-such-name' code as found %}[{{ found }}]", "[]"),
+        ("{% url 'admin:index' %}", "/admin/"),
+    ):
+        assert [Template(source).render(context) for _ in range(2)] == [expected] * 2
+    with pytest.raises(NoReverseMatch):
+        Template("{% url 'no-such-name' %}").render(Context())
