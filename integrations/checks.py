@@ -45,12 +45,13 @@ def connect_works_under_every_name(app_configs: Sequence[AppConfig] | None, **_:
 
 @register(Tags.security)
 def threads_are_left_while_snapinspect_hangs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    if settings.WEB_THREADS > limits.MAX_CALLS:
+    most = limits.MAX_CALLS + limits.MAX_DOWNLOADS
+    if most < settings.WEB_THREADS:
         return []
     return [
         Warning(
-            f"While SnapInspect hangs, all {settings.WEB_THREADS} threads of a web process can be waiting for it.",
-            hint=f"Set WEB_THREADS to more than {limits.MAX_CALLS}: so many calls may be under way in one process.",
+            f"While SnapInspect hangs, all {settings.WEB_THREADS} threads of a web process can be busy.",
+            hint=f"Set WEB_THREADS to more than {most}: so many calls and downloads may be under way in one process.",
             id="integrations.W004",
         )
     ]

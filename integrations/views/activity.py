@@ -1,9 +1,10 @@
 """The audit trail of one connection, for the people of its customer: a page, and a file."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
@@ -28,12 +29,13 @@ def activity(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
 
 
 @require_GET
-def export(request: HttpRequest, code: str, connection_code: str) -> StreamingHttpResponse:
+def export(request: HttpRequest, code: str, connection_code: str) -> HttpResponseBase:
     """All entries as CSV, row by row in constant memory."""
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections, code=connection_code)
-    audit.record("activity.exported", customer=customer, actor=current_user(request), subject=connection.code)
-    return csv_response.download(f"activity-{connection.code}.csv", HEADER, rows(_entries(connection)))
+    user, name = current_user(request), f"activity-{connection.code}.csv"
+    record = partial(audit.record, "activity.exported", customer=customer, actor=user, subject=connection.code)
+    return csv_response.download(request, customer, name, HEADER, rows(_entries(connection)), record=record)
 
 
 def _entries(connection: Connection) -> "QuerySet[AuditEntry]":

@@ -1,6 +1,8 @@
 """The audit log of a customer, for its owners: who did what and when, filtered by the address, and as a file."""
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from functools import partial
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -37,12 +39,13 @@ def audit_log(request: HttpRequest, code: str) -> HttpResponse:
 
 
 @require_GET
-def export(request: HttpRequest, code: str) -> StreamingHttpResponse:
+def export(request: HttpRequest, code: str) -> HttpResponseBase:
     """All entries that the same filter finds, as CSV."""
     customer = customer_for(request, code, roles=OWNERS)
     entries = _filter(request, customer).entries(customer)
-    audit.record("audit.exported", customer=customer, actor=current_user(request))
-    return csv_response.download(f"audit-{customer.code}.csv", activity.HEADER, activity.rows(entries))
+    record = partial(audit.record, "audit.exported", customer=customer, actor=current_user(request))
+    name, found = f"audit-{customer.code}.csv", activity.rows(entries)
+    return csv_response.download(request, customer, name, activity.HEADER, found, record=record)
 
 
 def _filter(request: HttpRequest, customer: Customer) -> AuditFilter:

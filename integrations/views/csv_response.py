@@ -2,9 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase
+
+from accounts.models import Customer
+from integrations.views import downloads
 
 # Without it Excel takes UTF-8 for the code page of the country it was sold in.
 BYTE_ORDER_MARK = "\ufeff"
@@ -15,11 +18,32 @@ _FORMULA = re.compile(r"(\A|[;|\t\r\n])(?=[\s\u200b\u2060\ufeff\"']*[=+\-@\uff1d
 _LONG_NUMBER = re.compile(r"\s*[0-9]{16,}\s*")
 
 
-def download(filename: str, header: list[str], rows: Iterable[list[object]]) -> StreamingHttpResponse:
-    """A CSV file, sent row by row in constant memory: `rows` had better be an iterator over the database's own."""
-    response = StreamingHttpResponse(_lines(header, rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{filename}"'
-    return response
+def download(
+    request: HttpRequest,
+    customer: Customer,
+    filename: str,
+    header: list[str],
+    rows: Iterable[list[object]],
+    *,
+    record: Callable[[], object],
+) -> HttpResponseBase:
+    """A CSV file, see `downloads.stream`: `rows` had better be an iterator over the database's own."""
+    return downloads.stream(
+        request,
+        customer,
+        lines(header, rows),
+        filename=filename,
+        content_type="text/csv; charset=utf-8",
+        record=record,
+    )
+
+
+def lines(header: list[str], rows: Iterable[list[object]]) -> Iterator[str]:
+    """The lines of the file."""
+    writer = csv.writer(_Line(), quoting=csv.QUOTE_ALL)
+    yield BYTE_ORDER_MARK + writer.writerow(header)
+    for row in rows:
+        yield writer.writerow([_plain(str(cell)) for cell in row])
 
 
 class _Line:
@@ -27,13 +51,6 @@ class _Line:
 
     def write(self, line: str) -> str:
         return line
-
-
-def _lines(header: list[str], rows: Iterable[list[object]]) -> Iterator[str]:
-    writer = csv.writer(_Line(), quoting=csv.QUOTE_ALL)
-    yield BYTE_ORDER_MARK + writer.writerow(header)
-    for row in rows:
-        yield writer.writerow([_plain(str(cell)) for cell in row])
 
 
 def _plain(cell: str) -> str:

@@ -1,6 +1,7 @@
 """The list of a customer's events, and the same as a file."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -58,9 +59,9 @@ def export(request: HttpRequest, code: str) -> HttpResponseBase:
         # That page says what is wrong with the filter.
         return redirect(f"{reverse('events', args=[customer.code])}?{request.GET.urlencode()}")
     chosen = form.selection
-    audit.record("events.exported", customer=customer, actor=current_user(request), **chosen.plain)
+    record = partial(audit.record, "events.exported", customer=customer, actor=current_user(request), **chosen.plain)
     name = f"events-{slugify(customer.name) or customer.code}-{timezone.now():%Y-%m-%d}.csv"
-    return csv_response.download(name, HEADER, csv_rows(chosen.of(customer)))
+    return csv_response.download(request, customer, name, HEADER, csv_rows(chosen.of(customer)), record=record)
 
 
 def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] | None:

@@ -137,8 +137,7 @@ def test_a_query_that_was_hidden_because_it_names_a_token_is_refused(
 def test_a_refused_token_is_renewed_once_for_all_and_every_call_is_answered(
     api: Keys, connection: Connection, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for places in ("MAX_CALLS", "MAX_CALLS_PER_CONNECTION"):
-        monkeypatch.setattr(limits, places, 100)
+    monkeypatch.setattr(limits, "_calls", limits.Limit(100, each=100))
     client = api()
     sandbox.control("POST", "revoke_all", {"kind": "access"})
     together = threading.Barrier(8)

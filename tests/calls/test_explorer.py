@@ -166,9 +166,9 @@ def test_pressing_test_or_replace_while_too_enough_waiting_asks_nothing_and_says
 
 
 def test_a_web_process_with_no_thread_beside_the_places_is_warned_about(settings: Settings) -> None:
-    settings.WEB_THREADS = limits.MAX_CALLS
+    settings.WEB_THREADS = limits.MAX_CALLS + limits.MAX_DOWNLOADS
     assert [warning.id for warning in checks.threads_are_left_while_snapinspect_hangs(None)] == ["integrations.W004"]
-    settings.WEB_THREADS = limits.MAX_CALLS + 1
+    settings.WEB_THREADS = limits.MAX_CALLS + limits.MAX_DOWNLOADS + 1
     assert checks.threads_are_left_while_snapinspect_hangs(None) == []
 
 
@@ -285,8 +285,7 @@ def test_staff_without_the_permission_and_other_people_do_not_get_in(
 def test_pressed_several_times_at_once_every_press_is_answered_and_one_answer_stays(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for places in ("MAX_CALLS", "MAX_CALLS_PER_CONNECTION"):
-        monkeypatch.setattr(limits, places, 100)
+    monkeypatch.setattr(limits, "_calls", limits.Limit(100, each=100))
     together = Barrier(4)
 
     def press() -> list[int | None]:

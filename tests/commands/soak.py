@@ -184,7 +184,7 @@ def table(by_database: dict[str, Results]) -> str:
 
 def order(row: str) -> tuple[int, int]:
     letter, number = re.fullmatch(r"([A-Z]+)(\d+)", row).groups()  # type: ignore[union-attr]
-    return "CTRAWMHO".find(letter), int(number)
+    return "CTRAWMHOL".find(letter), int(number)
 
 
 def ended(one: dict[str, Any] | None) -> str:

@@ -63,6 +63,7 @@ def test_a_colleague_is_told_how_long_a_link_is_good() -> None:
         (PANELS, f"from {Panel.SHORTEST_REFRESH} to {Panel.LONGEST_REFRESH} |"),
         (PANELS, f"At most {NUMBERS[limits.MAX_CALLS]} such calls are under way in a web process"),
         (PANELS, f"{NUMBERS[limits.MAX_CALLS_PER_CONNECTION]} of them for one connection"),
+        (PANELS, f"{NUMBERS[limits.MAX_DOWNLOADS].capitalize()} more threads may write downloads"),
         (PANELS, f"none is given more than {IN_WORDS[timedelta(seconds=api_client.PERSON_WAITS_SECONDS)]}"),
         (PANELS, f"{IN_WORDS[PanelAnswer.KEPT]} after anybody last looked"),
     ],

@@ -126,9 +126,26 @@ class _AsServed(ClientHandler):
 class Visitor(Client):
     """A person's browser."""
 
+    # The last download of any of them: a server would have ended it by the time of the next request.
+    _download: Any = None
+
     def __init__(self, *, enforce_csrf_checks: bool = False, **defaults: Any) -> None:
         super().__init__(**{"SERVER_NAME": "localhost", **defaults})
         self.handler = _AsServed(enforce_csrf_checks=enforce_csrf_checks)
+
+    def request(self, **request: Any) -> Any:
+        self.end_download()
+        response = super().request(**request)
+        Visitor._download = response if response.streaming else None
+        return response
+
+    @classmethod
+    def end_download(cls) -> None:
+        """Closes the last answer that was streamed, as a server does when the reader has left."""
+        if Visitor._download is not None:
+            for close in Visitor._download._resource_closers:
+                close()  # not `response.close`, which ends the test's database connection, too
+            Visitor._download = None
 
     def start_connect(self, customer: Customer, *, connection: Connection | None = None) -> str:
         """Presses Connect (or Reconnect); returns the address of SnapInspect's page."""
