@@ -11,8 +11,9 @@ import requests
 from integrations.calls import limits
 from tests.conftest import AppFactory
 from tests.support.deliveries import NEW, payload
+from tests.support.http_visitor import Visitor
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp, Visitor
+from tests.support.running_app import RunningApp
 from tests.support.sizes import size
 
 pytestmark = pytest.mark.processes
