@@ -20,6 +20,7 @@ from django.conf import settings
 KEY_BYTES = 32
 _TO_STANDARD = str.maketrans("-_", "+/")
 Purpose = Literal["access", "refresh", "webhook"]
+EndpointPurpose = Literal["signing", "headers"]
 
 
 class CannotUnseal(Exception):
@@ -58,6 +59,20 @@ class GuestKeyContext:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointKeyContext:
+    """The same for what a webhook endpoint needs to be sent to, by its row's random code."""
+
+    code: str
+    purpose: EndpointPurpose
+
+    def info(self) -> bytes:
+        return f"connect/v1/endpoint/{self.code}/{self.purpose}".encode()
+
+
+Context = KeyContext | GuestKeyContext | EndpointKeyContext
+
+
+@dataclass(frozen=True, slots=True)
 class Sealed:
     ciphertext: bytes
     key_id: str
@@ -89,13 +104,13 @@ def parse_keys(value: str, *, forbidden: str = "") -> tuple[MasterKey, ...]:
     return tuple(keys)
 
 
-def seal(secret: str, context: KeyContext | GuestKeyContext) -> Sealed:
+def seal(secret: str, context: Context) -> Sealed:
     """Seals the secret with the newest key, for this context only."""
     newest = _keys()[0]
     return Sealed(_cipher(newest, context).encrypt(secret.encode()), newest.id)
 
 
-def unseal(ciphertext: bytes | memoryview, context: KeyContext | GuestKeyContext) -> str:
+def unseal(ciphertext: bytes | memoryview, context: Context) -> str:
     """Returns the secret that was sealed in this context. Raises CannotUnseal."""
     try:
         return _ciphers(context).decrypt(_exact(ciphertext)).decode()
@@ -103,7 +118,7 @@ def unseal(ciphertext: bytes | memoryview, context: KeyContext | GuestKeyContext
         raise CannotUnseal from None
 
 
-def reseal(ciphertext: bytes | memoryview, context: KeyContext) -> Sealed:
+def reseal(ciphertext: bytes | memoryview, context: Context) -> Sealed:
     """Returns the same secret, sealed with the newest key. Raises CannotUnseal."""
     try:
         return Sealed(_ciphers(context).rotate(_exact(ciphertext)), _keys()[0].id)
@@ -136,10 +151,10 @@ def _keys() -> tuple[MasterKey, ...]:
     return keys
 
 
-def _ciphers(context: KeyContext | GuestKeyContext) -> MultiFernet:
+def _ciphers(context: Context) -> MultiFernet:
     return MultiFernet([_cipher(key, context) for key in _keys()])
 
 
-def _cipher(key: MasterKey, context: KeyContext | GuestKeyContext) -> Fernet:
+def _cipher(key: MasterKey, context: Context) -> Fernet:
     derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=context.info()).derive(key.raw)
     return Fernet(base64.urlsafe_b64encode(derived))

@@ -11,11 +11,12 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from accounts import audit, second_factors
-from integrations.models import Connection, State, TokenPair, WebhookAddress
+from integrations.models import Connection, State, TokenPair, WebhookAddress, WebhookEndpoint
 from integrations.tokens import encryption, keys, spool, spool_recovery
-from integrations.tokens.encryption import CannotUnseal, KeyContext
+from integrations.tokens.encryption import CannotUnseal
 
 BATCH = 500
 # Rows that changed in between are tried again. A process with an old list of keys could change them for ever.
@@ -60,8 +61,9 @@ def reseal(*, batch: int = BATCH, progress: Callable[[int], Any] = lambda rows: 
                     written = _reseal_row(table, row)
                 except CannotUnseal:
                     report.not_opened += 1
-                    if len(report.codes) < MAX_CODES and row["connection__code"] not in report.codes:
-                        report.codes.append(row["connection__code"])
+                    code = row.get("connection__code")
+                    if code and len(report.codes) < MAX_CODES and code not in report.codes:
+                        report.codes.append(code)
                 else:
                     report.resealed += written
                     changed += not written
@@ -94,6 +96,17 @@ def erase_sealed_by(key_id: str) -> int:
         concerned.add(pair.connection_id)
     # Webhook addresses are looked up by their hash: they keep working, and only cannot be shown any more.
     WebhookAddress.objects.filter(key_id=key_id).update(key_id="", sealed_secret=b"")
+    # Endpoints need a new secret, which somebody has to give to the receiver.
+    WebhookEndpoint.objects.filter(key_id=key_id).update(
+        state=WebhookEndpoint.State.OFF,
+        off_reason=WebhookEndpoint.OffReason.SECRET_LOST,
+        state_since=Now(),
+        key_id="",
+        sealed_secret=b"",
+        sealed_old_secret=b"",
+        sealed_headers=b"",
+        header_names=[],
+    )
     return len(concerned)
 
 
@@ -108,7 +121,7 @@ def _outdated_rows(table: keys.SealedTable, newest: str, batch: int) -> Iterator
     wanted: QuerySet[Any, dict[str, Any]] = (
         table.rows.exclude(key_id__in=[newest, ""])
         .order_by("pk")
-        .values("pk", "connection__code", "connection__customer_id", *table.as_read, *table.columns)
+        .values("pk", *{*table.context_from, *table.as_read, *table.columns})
     )
     last = 0
     while rows := list(wanted.filter(pk__gt=last)[:batch]):
@@ -121,9 +134,7 @@ def _reseal_row(table: keys.SealedTable, row: dict[str, Any]) -> bool:
     changes: dict[str, Any] = {}
     for column, purpose in table.columns.items():
         if row[column]:
-            sealed = encryption.reseal(
-                row[column], KeyContext(row["connection__customer_id"], row["connection_id"], purpose)
-            )
+            sealed = encryption.reseal(row[column], table.context(row, purpose))
             changes |= {column: sealed.ciphertext, "key_id": sealed.key_id}
     unchanged = table.rows.filter(pk=row["pk"], **{name: row[name] for name in table.as_read})
     return bool(unchanged.update(**changes) == 1)

@@ -7,15 +7,15 @@ not configured, the app is not ready, the connections concerned say "Setup probl
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
 
-from integrations.models import TokenPair, WebhookAddress
+from integrations.models import TokenPair, WebhookAddress, WebhookEndpoint
 from integrations.tokens import encryption
-from integrations.tokens.encryption import Purpose
+from integrations.tokens.encryption import Context, EndpointKeyContext, EndpointPurpose, KeyContext, Purpose
 
 logger = logging.getLogger(__name__)
 
@@ -26,25 +26,52 @@ class KeysMissing(Exception):
 
 @dataclass(frozen=True)
 class SealedTable:
-    """A table with values that are sealed for their connection.
+    """A table with sealed values.
 
     columns: what is sealed, and for which purpose; may be empty. as_read: columns that must not have changed since the
-    row was read, for a value to be written back.
+    row was read, for a value to be written back. context: of a row's value with this purpose; `context_from`: the
+    columns that it needs.
     """
 
     rows: "QuerySet[Any]"
-    columns: Mapping[str, Purpose]
+    columns: Mapping[str, Any]
     as_read: tuple[str, ...]
+    context: Callable[[Mapping[str, Any], Any], Context]
+    context_from: tuple[str, ...]
 
 
+def _of_connection(row: Mapping[str, Any], purpose: Purpose) -> Context:
+    return KeyContext(row["connection__customer_id"], row["connection_id"], purpose)
+
+
+def _of_endpoint(row: Mapping[str, Any], purpose: EndpointPurpose) -> Context:
+    return EndpointKeyContext(row["code"], purpose)
+
+
+_CONNECTION = ("connection__customer_id", "connection_id", "connection__code")
 SEALED_TABLES = (
     SealedTable(
         TokenPair.objects.all(),
         {"sealed_access": "access", "sealed_refresh": "refresh"},
         # An exchange changes the version; a move to another connection changes the key context.
         as_read=("key_id", "version", "connection_id"),
+        context=_of_connection,
+        context_from=_CONNECTION,
     ),
-    SealedTable(WebhookAddress.objects.all(), {"sealed_secret": "webhook"}, as_read=("key_id", "connection_id")),
+    SealedTable(
+        WebhookAddress.objects.all(),
+        {"sealed_secret": "webhook"},
+        as_read=("key_id", "connection_id"),
+        context=_of_connection,
+        context_from=_CONNECTION,
+    ),
+    SealedTable(
+        WebhookEndpoint.objects.all(),
+        {"sealed_secret": "signing", "sealed_old_secret": "signing", "sealed_headers": "headers"},
+        as_read=("key_id", "sealed_secret", "sealed_headers"),
+        context=_of_endpoint,
+        context_from=("code",),
+    ),
 )
 
 
