@@ -10,9 +10,6 @@ from django.utils.functional import SimpleLazyObject
 from accounts.models import Customer
 from integrations.models import Connection
 
-# One is named, more are counted, up to this many.
-MOST_COUNTED = 20
-
 
 def attention(request: HttpRequest) -> dict[str, Any]:
     """`needing_a_person`: the connections of this page's customer that wait for a person. One query."""
@@ -21,7 +18,7 @@ def attention(request: HttpRequest) -> dict[str, Any]:
     def needing_a_person() -> list[Connection]:
         if not isinstance(customer, Customer):
             return []
-        return list(customer.connections.needing_a_person().order_by("pk")[:MOST_COUNTED])
+        return list(customer.connections.needing_a_person().order_by("pk"))
 
     return {"needing_a_person": SimpleLazyObject(needing_a_person)}
 

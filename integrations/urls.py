@@ -20,6 +20,7 @@ from integrations.views import (
     replays,
     sign_in,
     snapinspect_user,
+    states,
     webhook_addresses,
 )
 
@@ -29,6 +30,7 @@ urlpatterns = [
     path("c/<slug:code>/", dashboard.dashboard, name="dashboard"),
     path("c/<slug:code>/numbers.json", dashboard.figures_json, name="figures_json"),
     path("c/<slug:code>/connections/", connections.connection_list, name="connections"),
+    path("c/<slug:code>/connection-states/", states.states, name="connection_states"),
     path("c/<slug:code>/connect/", connect.start, name="connect"),
     path("c/<slug:code>/connect/links/", links.make, name="connect_link_make"),
     path("c/<slug:code>/connect/links/<slug:secret>/", links.follow, name="connect_link"),
@@ -62,7 +64,6 @@ urlpatterns = [
     path(CONNECTION + "webhook/replace/", webhook_addresses.put_in_use, name="webhook_address_replace"),
     path(CONNECTION + "activity/", activity.activity, name="activity"),
     path(CONNECTION + "activity.csv", activity.export, name="activity_export"),
-    path(CONNECTION + "card/", connections.card, name="connection_card"),
     path(CONNECTION + "panels/<slug:panel_code>/", panels.panel, name="panel"),
     path(CONNECTION + "test/", connections.test, name="connection_test"),
     path(CONNECTION + "checks/<int:pk>/", connections.test_result, name="connection_test_result"),

@@ -13,7 +13,7 @@ from accounts.access import current_user, customer_for
 from accounts.models import AuditEntry
 from integrations import wording
 from integrations.models import Connection
-from integrations.views import csv_response
+from integrations.views import csv_response, states
 
 ENTRIES_SHOWN = 200
 HEADER = ["time (UTC)", "what", "who", "kind", "details"]
@@ -25,7 +25,8 @@ def activity(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections.shown(), code=connection_code)
     entries = [(entry, wording.activity(entry.kind)) for entry in _entries(connection)[:ENTRIES_SHOWN]]
-    return render(request, "integrations/activity.html", {"connection": connection, "entries": entries})
+    context = {"connection": connection, "entries": entries, **states.shown([connection], of=connection)}
+    return render(request, "integrations/activity.html", context)
 
 
 @require_GET

@@ -15,10 +15,9 @@ from integrations.calls import health_check, panels
 from integrations.connecting import disconnection
 from integrations.models import Connection, ConnectionTest, State
 from integrations.operations import retention
-from integrations.views import figures
+from integrations.views import figures, states
 from integrations.views.chart import Chart
 from integrations.views.forms import NameForm
-from integrations.views.htmx import RELOAD, is_htmx
 
 TESTS_SHOWN = 10
 
@@ -39,6 +38,7 @@ def connection_list(request: HttpRequest, code: str) -> HttpResponse:
         "connections": connections,
         "filters": [(state, counts[state]) for state in State if counts[state]],
         "chosen": chosen,
+        **states.shown(connections),
     }
     return render(request, "integrations/connections.html", context)
 
@@ -56,6 +56,7 @@ def overview(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
         "chart": Chart(found.days),
         "panels": panels.all_panels(),
         "tests": list(connection.connection_tests.select_related("by")[:TESTS_SHOWN]),
+        **states.shown([connection], of=connection),
     }
     return render(request, "integrations/connection_overview.html", context)
 
@@ -76,27 +77,9 @@ def settings(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
         "form": form,
         "link_lifetime": wording.LINK_LIFETIME,
         "told": mail_preferences.trouble_recipients(customer),
+        **states.shown([connection], of=connection),
     }
     return render(request, "integrations/connection_settings.html", context)
-
-
-@require_GET
-def card(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
-    """The box of one connection as it is now, for the page that shows it while it is connecting."""
-    customer = customer_for(request, code)
-    connection = figures.with_last_event(customer.connections.shown()).filter(code=connection_code).first()
-    if connection is None:
-        # A second connect of a company that was connected already was merged with the first one.
-        if is_htmx(request):
-            messages.info(request, wording.CONNECTED_BEFORE)
-        return HttpResponse(headers=RELOAD)
-    if is_htmx(request) and not connection.is_finishing:
-        if connection.state == State.CONNECTED:
-            has_events = connection.last_event_at is not None
-            messages.success(request, wording.connected(connection.company_id, has_events=has_events))
-        return HttpResponse(headers=RELOAD)  # the rest of the page has changed as well
-    context = {"connection": connection, "on_its_page": "here" in request.GET, "panels": panels.all_panels()}
-    return render(request, "integrations/partials/connection_card.html", context)
 
 
 @require_POST
@@ -123,7 +106,8 @@ def test_result(request: HttpRequest, code: str, connection_code: str, pk: int) 
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
     found = get_object_or_404(ConnectionTest.objects.select_related("by"), pk=pk, connection=connection)
-    return render(request, "integrations/connection_test.html", {"connection": connection, "test": found})
+    context = {"connection": connection, "test": found, **states.shown([connection], of=connection)}
+    return render(request, "integrations/connection_test.html", context)
 
 
 @require_http_methods(["GET", "POST"])

@@ -12,7 +12,7 @@ from accounts.access import current_user, customer_for
 from accounts.models import Customer, User
 from integrations.calls import panels
 from integrations.models import Connection, State
-from integrations.views import figures
+from integrations.views import figures, states
 from integrations.views.chart import Chart
 from integrations.views.figures import Figures
 
@@ -40,6 +40,7 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
         "figures": found,
         "chart": Chart(found.days),
         "steps": [] if all(done for _, done in steps) else steps,
+        **states.shown(connections),
     }
     return render(request, "integrations/dashboard.html", context)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -86,7 +87,7 @@ def _page(matching: Matching, customer: Customer, query: Any) -> dict[str, Any] 
         "events": shown,
         "older": shown[-1].code if more and shown else "",
         "newer": shown[0].code if newer and shown else "",
-        "first_page": not newer,
+        "place": urlencode({name: query[name] for name in ("before", "after") if query.get(name)}),
         "version": fingerprint([(event.pk, event.state, event.attempts, event.next_attempt_at) for event in shown]),
     }
 

@@ -10,8 +10,8 @@ RELOAD = {"HX-Refresh": "true"}
 
 
 def is_htmx(request: HttpRequest) -> bool:
-    """Whether a part of a page asks, not a browser that loads the page."""
-    return request.headers.get("HX-Request") == "true"
+    """Whether a part of a page asks for itself, not a browser, or the element #attention, that loads the page."""
+    return request.headers.get("HX-Request") == "true" and request.headers.get("HX-Target") != "attention"
 
 
 def page_or_part(request: HttpRequest, page: str, part: str, context: dict[str, Any]) -> HttpResponse:

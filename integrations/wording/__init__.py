@@ -7,6 +7,7 @@ from integrations.wording.endings import (
     LINK_ENDINGS,
     LINK_LIFETIME,
     NOT_LINKED,
+    NOT_RECONNECTED,
     NOT_SIGNED_IN,
     connected,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "LINK_LIFETIME",
     "NOT_A_PATH",
     "NOT_LINKED",
+    "NOT_RECONNECTED",
     "NOT_SIGNED_IN",
     "TROUBLE",
     "activity",

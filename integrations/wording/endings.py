@@ -125,6 +125,7 @@ LINK_ENDINGS = {
     ),
 }
 
+NOT_RECONNECTED = "SnapInspect refused the new access. This connection works as before."
 CONNECTED_BEFORE = "This company is already connected. We renewed its existing connection."
 
 

@@ -1,5 +1,6 @@
 """The pages about connections: what they say in each state, what can be done there, and by whom."""
 
+import html
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from accounts import audit, mail_preferences
 from accounts.models import Customer, Role, User
+from integrations import wording
 from integrations.models import Connection, ConnectionTest, Event, Kind, State, TokenPair
 from integrations.operations import retention
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, OTHER, Sandbox, Visitor, audited, work
@@ -33,6 +35,12 @@ def page_of(connection: Connection, tab: str = "") -> str:
 def words(page: str) -> str:
     """What a person reads on it."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+def followed(page: str) -> str:
+    """The address that the page asks whether the states that it shows have changed."""
+    (address,) = re.findall(r'hx-get="([^"]*/connection-states/[^"]*)"', page)
+    return html.unescape(address)
 
 
 def names(page: str) -> list[str]:
@@ -227,13 +235,27 @@ def test_the_page_that_watched_a_connection_is_shown_anew_when_it_has_come_to_it
 ) -> None:
     browser = visit(alice)
     browser.open_callback(sandbox.decide(browser.start_connect(acme)))
-    connection = acme.connections.get()
-    card, htmx = page_of(connection, "card/"), {"HX-Request": "true"}
-    assert "HX-Refresh" not in browser.get(card, headers=htmx).headers
+    states = followed(browser.get(f"/c/{acme.code}/").text)
+    assert "HX-Trigger" not in browser.get(states).headers
     work()
-    assert browser.get(card, headers=htmx).headers["HX-Refresh"] == "true"
-    told = words(browser.get(f"/c/{acme.code}/").text)
+    answer = browser.get(states)
+    assert answer.headers["HX-Trigger"] == "connections-changed"
+    told = words(answer.text)
     assert f"Connected to company {COMPANY_OF_PAT}. Upload a test inspection" in told
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refused_reconnect_is_not_told_as_connected(
+    visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
+) -> None:
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection)))
+    states = followed(browser.get(f"/c/{acme.code}/").text)
+    TokenPair.objects.candidates().delete()  # as `connecting.completion` does with a pair that is refused
+    told = words(browser.get(states).text)
+    assert wording.NOT_RECONNECTED in told
+    assert "Connected to company" not in told
 
 
 @pytest.mark.django_db(transaction=True)
@@ -243,12 +265,12 @@ def test_a_company_that_was_connected_before_is_renewed_and_the_page_says_so(
     browser = visit(alice)
     browser.connect(acme, sandbox)
     browser.open_callback(sandbox.decide(browser.start_connect(acme)))
-    second = acme.connections.latest("pk")
+    states = followed(browser.get(f"/c/{acme.code}/").text)
     work()
     assert acme.connections.count() == 1
-    card = f"/c/{acme.code}/connections/{second.code}/card/"
-    assert browser.get(card, headers={"HX-Request": "true"}).headers["HX-Refresh"] == "true"
-    assert "is already connected" in browser.get(f"/c/{acme.code}/").text
+    answer = browser.get(states)
+    assert answer.headers["HX-Trigger"] == "connections-changed"
+    assert "is already connected" in answer.text
 
 
 @pytest.mark.django_db(transaction=True)

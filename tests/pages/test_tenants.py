@@ -79,7 +79,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "connect_link_make": (TOUCH, "POST"),
     "reconnect_link_make": (TOUCH, "POST"),
     "connect_link": (TOUCH, "GET POST"),
-    "connection_card": (LOOK, "GET"),
+    "connection_states": (LOOK, "GET"),
     "panel": (LOOK, "GET"),
     "explorer": (KEEP, "GET POST"),
     "staff_explorer": (STAFF, "GET POST"),
@@ -240,7 +240,7 @@ def test_M1_a_customers_page_is_there_for_its_members_by_their_role_and_for_nobo
         elif person not in INSIDE[who_may]:
             assert answer.status_code == 403, told
         else:
-            assert answer.status_code in {200, 302}, told
+            assert answer.status_code in {200, 204, 302}, told
         if person in {"charlie", "staff"}:
             seen = answer.getvalue().decode() + str(answer.headers)
             assert [words for words in (*ACMES, values["code"], values["connection_code"]) if words in seen] == [], told
@@ -315,14 +315,7 @@ def test_M1_other_peoples_codes_mixed_with_ones_own_are_not_found(
     for address in (filled(path, these) for these in mixed):
         for method in ("GET", "POST"):
             answer = browser.generic(method, address)
-            if answer.status_code == 200:
-                # A card that is gone makes the page reload; that it ever was there, this does not tell.
-                assert (answer.content, answer["HX-Refresh"]) == (b"", "true"), address
-                made_up = browser.get(f"/c/{own.code}/connections/nosuchcode22/card/")
-                each_its_own = {"X-Request-ID": "", "Expires": ""}
-                assert {**made_up.headers, **each_its_own} == {**answer.headers, **each_its_own}
-            else:
-                assert answer.status_code in {404, 405}, address
+            assert answer.status_code in {404, 405}, address
             assert [words for words in ACMES if words in answer.getvalue().decode()] == [], address
     assert everything_kept() == before
 

@@ -1,0 +1,86 @@
+"""What pages say about a state is true, and stays true while they are open, in a real Chromium."""
+
+# Fixtures come by name.
+# ruff: noqa: F401, F811
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import Customer, User
+from integrations.models import Event, State
+from tests.browser.screens import Scene
+from tests.browser.test_main_path import CHROMIUM
+from tests.browser.test_screens import chromium, context, listen, playwright, profile, scene, sign_in
+from tests.support.clients import COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+from tests.support.many_events import make_events
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
+]
+Visit = Callable[[User], Visitor]
+SOON = 15_000  # milliseconds; pages ask every three seconds
+
+
+@pytest.fixture
+def app(live_server: LiveServer, settings: Settings) -> str:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    return f"http://localhost:{urlsplit(live_server.url).port}"
+
+
+@pytest.fixture
+def page_of_alice(context: BrowserContext, scene: Scene, app: str) -> Iterator[Callable[[str], Page]]:
+    """Opens a page of Acme's in a tab of its own; nothing may be written to any console."""
+    sign_in(context, scene.alice, app)
+    complaints: list[str] = []
+
+    def opened(path: str = "") -> Page:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{app}/c/{scene.acme.code}/{path}")
+        return page
+
+    yield opened
+    assert complaints == []
+
+
+def test_every_page_follows_the_states_it_shows_at_any_number_of_connections(
+    page_of_alice: Callable[[str], Page], scene: Scene, visit: Visit, sandbox: Sandbox
+) -> None:
+    for number in range(3):
+        scene.connection(str(8000 + number), f"Harbour {number}")
+    browser = visit(scene.alice)
+    browser.open_callback(sandbox.decide(browser.start_connect(scene.acme)))
+    new = scene.acme.connections.latest("pk")
+    (event,) = make_events(new, 1)
+    where = f"connections/{new.code}/"
+    pages = [page_of_alice(path) for path in ("", "connections/", where, f"{where}settings/", f"{where}activity/")]
+    for page in pages:
+        expect(page.locator("[data-badge]", has_text="Connecting")).to_have_count(1)
+    settings_name = pages[3].get_by_role("textbox", name="Name")
+    settings_name.fill("Half a na")
+
+    work()
+    for page in pages:
+        expect(page.locator("[data-badge]", has_text="Connecting")).to_have_count(0, timeout=SOON)
+        expect(page.get_by_text(f"Connected to company {COMPANY_OF_PAT}").first).to_be_visible()
+    expect(settings_name).to_have_value("Half a na")
+
+    others = [page_of_alice("events/"), page_of_alice(f"events/{event.code}/")]
+    new.refresh_from_db()
+    new.move_to(State.NEEDS_RECONNECT)
+    for page in [*pages, *others]:
+        expect(page.locator("#attention").get_by_text("needs your attention")).to_be_visible(timeout=SOON)
+    for page in pages:
+        expect(page.locator("[data-badge]", has_text="Needs reconnect")).to_have_count(1)
+
+    Event.objects.filter(pk=event.pk).update(state=Event.State.FAILED)
+    for page in others:
+        expect(page.locator("[data-badge]")).to_have_text("Failed", timeout=SOON)
