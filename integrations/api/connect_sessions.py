@@ -12,7 +12,7 @@ from accounts.models import Customer
 from integrations.api import customers
 from integrations.api.access import ApiKeyBearer, Caller, caller_of
 from integrations.api.problems import NOT_FOUND, Problem
-from integrations.api.values import PROBLEMS, Asked, Code, CustomerReference, Words
+from integrations.api.values import Asked, Code, CustomerReference, Words
 from integrations.connecting import sessions
 from integrations.models import ConnectSession, Scope
 
@@ -42,7 +42,7 @@ class SessionOut(Schema):
     connection: str | None
 
 
-@router.post("", auth=WRITE, response={201: SessionOut, **PROBLEMS}, url_name="connect_sessions")
+@router.post("", auth=WRITE, response={201: SessionOut}, url_name="connect_sessions")
 def create_session(request: HttpRequest, body: NewSession) -> Status[dict[str, Any]]:
     """Makes an address at which one person connects once. Hand it to your own signed-in user only."""
     caller = caller_of(request)
@@ -62,7 +62,7 @@ def create_session(request: HttpRequest, body: NewSession) -> Status[dict[str, A
     return Status(201, _described(session, url=url))
 
 
-@router.get("/{slug:code}", auth=READ, response={200: SessionOut, **PROBLEMS}, url_name="connect_session")
+@router.get("/{slug:code}", auth=READ, response=SessionOut, url_name="connect_session")
 def read_session(request: HttpRequest, code: str) -> dict[str, Any]:
     """What became of a session. Ask this, and do not believe the address that your user comes back to."""
     reached = ConnectSession.objects.filter(customer__in=caller_of(request).customers)

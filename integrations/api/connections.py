@@ -13,7 +13,7 @@ from integrations import wording
 from integrations.api.access import ApiKeyBearer, caller_of
 from integrations.api.paging import page
 from integrations.api.problems import NOT_FOUND, Problem
-from integrations.api.values import PROBLEMS, After, Asked, Code, CustomerReference, Limit, Text, Words
+from integrations.api.values import After, Asked, Code, CustomerReference, Limit, Text, Words
 from integrations.calls import health_check
 from integrations.connecting import disconnection
 from integrations.models import Connection, Event, Scope, State
@@ -91,7 +91,7 @@ class Disconnected(Schema):
     ended_at_snapinspect: bool = Field(description="Whether SnapInspect has confirmed that the access ended there too.")
 
 
-@router.get("", auth=READ, response={200: ConnectionPage, **PROBLEMS}, url_name="connections")
+@router.get("", auth=READ, response=ConnectionPage, url_name="connections")
 def list_connections(
     request: HttpRequest,
     *,
@@ -113,7 +113,7 @@ def list_connections(
     return {"items": items, "next": following}
 
 
-@router.get("/{slug:code}", auth=READ, response={200: ConnectionOut, **PROBLEMS}, url_name="connection")
+@router.get("/{slug:code}", auth=READ, response=ConnectionOut, url_name="connection")
 def read_connection(request: HttpRequest, code: str) -> Connection:
     """One connection."""
     found = _shown(caller_of(request).connections).filter(code=code).first()
@@ -122,7 +122,7 @@ def read_connection(request: HttpRequest, code: str) -> Connection:
     return found
 
 
-@router.patch("/{slug:code}", auth=WRITE, response={200: ConnectionOut, **PROBLEMS}, url_name="connection")
+@router.patch("/{slug:code}", auth=WRITE, response=ConnectionOut, url_name="connection")
 def change_connection(request: HttpRequest, code: str, body: ConnectionChange) -> Connection:
     """Replaces the metadata."""
     caller = caller_of(request)
@@ -135,7 +135,7 @@ def change_connection(request: HttpRequest, code: str, body: ConnectionChange) -
     return read_connection(request, code)
 
 
-@router.post("/{slug:code}/test", auth=WRITE, response={200: TestResult, **PROBLEMS}, url_name="connection_test")
+@router.post("/{slug:code}/test", auth=WRITE, response=TestResult, url_name="connection_test")
 def test_connection(request: HttpRequest, code: str) -> dict[str, object]:
     """Calls SnapInspect at once, and says what it answered."""
     caller = caller_of(request)
@@ -159,9 +159,7 @@ def test_connection(request: HttpRequest, code: str) -> dict[str, object]:
     }
 
 
-@router.post(
-    "/{slug:code}/disconnect", auth=WRITE, response={200: Disconnected, **PROBLEMS}, url_name="connection_disconnect"
-)
+@router.post("/{slug:code}/disconnect", auth=WRITE, response=Disconnected, url_name="connection_disconnect")
 def disconnect_connection(request: HttpRequest, code: str) -> dict[str, object]:
     """Ends the access at SnapInspect, if it answers, and erases it here in any case."""
     caller = caller_of(request)

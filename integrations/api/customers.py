@@ -13,7 +13,7 @@ from accounts.models import Customer
 from integrations.api.access import ApiKeyBearer, Caller, caller_of
 from integrations.api.paging import page
 from integrations.api.problems import Problem
-from integrations.api.values import PROBLEMS, After, Asked, Limit, Text, Words
+from integrations.api.values import After, Asked, Limit, Text, Words
 from integrations.models import Scope
 
 router = Router(tags=["customers"], auth=ApiKeyBearer(Scope.CUSTOMERS))
@@ -45,7 +45,7 @@ class CustomerChange(Asked):
     external_id: Words | None = Field(None, description="null takes it away.")
 
 
-@router.get("", response={200: CustomerPage, **PROBLEMS}, url_name="customers")
+@router.get("", response=CustomerPage, url_name="customers")
 def list_customers(
     request: HttpRequest, external_id: Text = "", after: After = "", limit: Limit = 50
 ) -> dict[str, object]:
@@ -57,19 +57,19 @@ def list_customers(
     return {"items": items, "next": following}
 
 
-@router.post("", response={201: CustomerOut, **PROBLEMS}, url_name="customers")
+@router.post("", response={201: CustomerOut}, url_name="customers")
 def create_customer(request: HttpRequest, body: NewCustomer) -> Status[Customer]:
     """Makes a customer. Nobody belongs to it until somebody is invited here."""
     return Status(201, create(caller_of(request), name=body.name, external_id=body.external_id or ""))
 
 
-@router.get("/{slug:code}", response={200: CustomerOut, **PROBLEMS}, url_name="customer")
+@router.get("/{slug:code}", response=CustomerOut, url_name="customer")
 def read_customer(request: HttpRequest, code: str) -> Customer:
     """One customer."""
     return caller_of(request).customer(code)
 
 
-@router.patch("/{slug:code}", response={200: CustomerOut, **PROBLEMS}, url_name="customer")
+@router.patch("/{slug:code}", response=CustomerOut, url_name="customer")
 def change_customer(request: HttpRequest, code: str, body: CustomerChange) -> Customer:
     """Changes the members that are sent, and no others."""
     caller = caller_of(request)

@@ -14,7 +14,7 @@ from ninja import Field, Router, Schema
 from integrations.api.access import ApiKeyBearer, caller_of
 from integrations.api.paging import cursor_after, page
 from integrations.api.problems import Problem
-from integrations.api.values import PROBLEMS, After, Code, Limit, Text
+from integrations.api.values import After, Code, Limit, Text
 from integrations.events import event_actions
 from integrations.events.public_types import OTHER, RAW_TYPES, public_type
 from integrations.models import Event, Scope, State
@@ -84,7 +84,7 @@ class EventPage(Schema):
     cursor: str | None = Field(description="The `after` of what comes later, at the end of the list, too.")
 
 
-@router.get("", auth=READ, response={200: EventPage, **PROBLEMS}, url_name="events")
+@router.get("", auth=READ, response=EventPage, url_name="events")
 def list_events(
     request: HttpRequest,
     *,
@@ -114,13 +114,13 @@ def list_events(
     return {"items": items, "next": following, "cursor": cursor_after(items) if items else after or None}
 
 
-@router.get("/{slug:code}", auth=READ, response={200: WholeEvent, **PROBLEMS}, url_name="event")
+@router.get("/{slug:code}", auth=READ, response=WholeEvent, url_name="event")
 def read_event(request: HttpRequest, code: str) -> Event:
     """One event, with what SnapInspect answered about its inspection."""
     return caller_of(request).event(code)
 
 
-@router.post("/{slug:code}/replay", auth=WRITE, response={200: WholeEvent, **PROBLEMS}, url_name="event_replay")
+@router.post("/{slug:code}/replay", auth=WRITE, response=WholeEvent, url_name="event_replay")
 def replay_event(request: HttpRequest, code: str) -> Event:
     """Has a finished event processed again."""
     caller = caller_of(request)

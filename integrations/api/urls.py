@@ -15,11 +15,11 @@ from django.urls import URLPattern, re_path
 from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from integrations.api import connect_sessions, connections, customers, events, keys, problems, proxy
 from integrations.api.access import Caller, rate_limit_headers
+from integrations.api.description import DescribedAPI
 from integrations.api.problems import Problem
 
 # Django's own logger of crashes: the operator is mailed what it gets.
@@ -27,7 +27,7 @@ logger = logging.getLogger("django.request")
 
 MOST_BYTES = 64 * 1024
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Connect",
     version="1",
     description="SnapInspect on behalf of your customers. Times are in RFC 3339, UTC.",

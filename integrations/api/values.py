@@ -1,6 +1,6 @@
 """The kinds of text that requests hold, and schemas that several resources share."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict, StringConstraints
@@ -39,19 +39,3 @@ class Asked(Schema):
 class CustomerReference(Schema):
     code: str
     external_id: str | None
-
-
-class ProblemOut(Schema):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-
-
-# What every operation may answer beside its own.
-PROBLEMS: dict[int | frozenset[int], Any] = {
-    frozenset({400, 401, 403, 404, 405, 409, 411, 413, 415, 422, 429, 500, 502, 503, 504}): ProblemOut
-}

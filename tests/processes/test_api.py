@@ -1,5 +1,8 @@
 """The API under gunicorn: what its test client does not send, and what gunicorn refuses in an answer."""
 
+import re
+import socket
+
 import pytest
 import requests
 
@@ -43,3 +46,57 @@ def test_calls_are_forwarded_and_events_followed_with_a_key_alone(running_app: R
     assert session.get(f"{api}events?limit=100", timeout=30).status_code == 200
     assert SENTINEL not in user.text + str(user.headers) + made.text
     assert key not in running_app.log("web")
+
+
+def exchange(port: int, raw: bytes) -> bytes:
+    """What the server answers to these bytes, until it closes the connection; empty if it says nothing."""
+    with socket.create_connection(("localhost", port), timeout=30) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+        except ConnectionResetError:
+            return b""
+
+
+def test_what_no_client_would_send_is_refused_or_answered_and_never_a_crash(running_app: RunningApp) -> None:
+    key = running_app.manage("create_api_key", "--name", "tests", "--scope", "customers").strip().encode()
+    end, address = b"\r\n", b"/api/v1/customers"
+    head = b"Host: localhost\r\nConnection: close\r\nAuthorization: Bearer " + key + end
+    get = b"GET " + address + b" HTTP/1.1\r\n" + head
+    post = b"POST " + address + b" HTTP/1.1\r\n" + head + b"Content-Type: application/json\r\n"
+    odd_headers = (
+        *(b"X-Odd: a\0b", b"X-Odd: \xff\xfe", b"X-Odd : a", b": a", b"X-Odd: a\r\n b", b"X-Odd: " + b"x" * 100_000),
+        *(b"X: a\r\n" * 500 + b"X: b", b"Authorization: Bearer two", b"Cookie: sessionid=\0; csrftoken=\xff"),
+        *(b"Content-Length: 5", b"Content-Length: +5\r\n\r\nhello", b"Expect: 100-continue", b"Content-Type: \xff"),
+    )
+    odd_bodies = (
+        *(b'Content-Length: 900\r\n\r\n{"name":', b"Content-Length: 2\r\n\r\n{}trailing", b"\r\n{}"),
+        *(b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    )
+    odd_addresses = (
+        *(
+            b"/api/v1/customers/\xff\xfe",
+            b"/api/v1/customers?\xff=\xfe",
+            b"/api/v1/customers/%00%ff/../..",
+            b"*",
+            b"x:0",
+        ),
+        *(b"//api/v1/customers", b"http://evil.example/api/v1/customers", b"/api/v1/customers?after=" + b"a" * 50_000),
+    )
+    odd_lines = (b"get / HTTP/1.1", b"GET / HTTP/9.9", b"GET /", b"\0" * 500, b"", b"GET " * 5000)
+    for raw in (
+        *(get + odd + end + end for odd in odd_headers),
+        *(post + odd for odd in odd_bodies),
+        *(get.replace(address, odd) + end for odd in odd_addresses),
+        *(odd + end + head + end for odd in odd_lines),
+        get.replace(b"localhost", b"evil.example") + end,
+        get.replace(b"Host: localhost\r\n", b"") + end,
+    ):
+        answer = exchange(running_app.port, raw)
+        status = re.match(rb"HTTP/1\.[01] (\d+)", answer)
+        assert status is None or int(status[1]) in {100, 200, *range(400, 500)}, (raw[:300], answer[:300])
+        assert key not in answer
+    assert exchange(running_app.port, get + end).startswith(b"HTTP/1.1 200")
+    assert key.decode() not in running_app.log("web")
