@@ -26,7 +26,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Greatest, Now
 
-from integrations.events import attempts
+from integrations.events import attempts, outbox
 from integrations.events.attempts import Outcome
 from integrations.metrics import counters
 from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, EventQueue, HandlerRun, State, leases
@@ -242,6 +242,8 @@ class LeasedQueue:
                 # Only while it is being processed: somebody may have ignored it.
                 self.events.filter(pk=event.pk, state=Event.State.PROCESSING).update(**attempts.changes_of(outcome))
             HandlerRun.objects.insert("event", "handler", rows=attempts.runs_of(event, outcome))
+            if outcome.state in {Event.State.DONE, Event.State.FAILED} and outcome.joins is None:
+                outbox.write(self.connection, [event.pk])
             if outcome.pause is not None:
                 self._paused = True
                 outage = outcome.error_kind != "too_many_misses"
@@ -280,6 +282,7 @@ class LeasedQueue:
                 "handler",
                 rows=(run for event, outcome, _ in finished for run in attempts.runs_of(event, outcome)),
             )
+            outbox.write(self.connection, [event.pk for event, _, _ in finished])
         counters.count_event_attempts(Event.State.DONE, len(finished))
 
     def _join(self, event: Event, target: Event) -> None:

@@ -1,16 +1,19 @@
 """Connections."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from accounts.models import AuditEntry, Customer, User, new_code
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State, incident_changes
+from integrations.models.outgoing import ConnectionType, OutgoingMessage
 from integrations.models.token_pairs import TokenPair
+from integrations.models.webhook_endpoints import WebhookEndpoint
 
 # How often *Test connection* may call SnapInspect for a connection.
 MOST_TESTS = 6
@@ -219,5 +222,48 @@ class Connection(models.Model):
             rows = rows.exclude(state=State.DISCONNECTED)
         if only_from is not None:
             rows = rows.filter(state=only_from)
-        rows.update(**changes)
+        if endpoints := WebhookEndpoint.objects.hearing_of(self.customer_id):
+            self._move_and_tell(rows, changes, endpoints)
+        else:
+            rows.update(**changes)
         self.refresh_from_db()
+
+    def _move_and_tell(
+        self, rows: ConnectionQuerySet, changes: dict[str, Any], endpoints: list[WebhookEndpoint]
+    ) -> None:
+        """Makes the changes, and writes the message that goes with them for these endpoints."""
+        with transaction.atomic():
+            # Locked: what another process has written decides which change this is.
+            before = rows.select_for_update().only("state", "incident_since", "connected_at").first()
+            if before is None:
+                return
+            rows.update(**changes)
+            type = _message_type(before, changes["state"])
+            if type is not None:
+                self.refresh_from_db()
+                OutgoingMessage.objects.write(
+                    [(type.value, json.dumps(self._data()))], customer_id=self.customer_id, endpoints=endpoints
+                )
+
+    def _data(self) -> dict[str, Any]:
+        """What a message says about it; the members have the names that they have in the API."""
+        return {
+            "customer": {"code": self.customer.code, "external_id": self.customer.external_id or None},
+            "connection": self.code,
+            "company_id": self.company_id or None,
+            "name": self.label,
+            "since": self.state_since.isoformat(),
+        }
+
+
+def _message_type(before: Connection, state: State) -> ConnectionType | None:
+    """The message that this change of state is worth; an outage that passes by itself is worth none."""
+    if state == State.NEEDS_RECONNECT and before.incident_since is None:
+        return ConnectionType.NEEDS_RECONNECT
+    if state == State.DISCONNECTED and before.state != state:
+        return ConnectionType.DISCONNECTED
+    if state == State.CONNECTED and before.connected_at is not None and before.incident_since is not None:
+        return ConnectionType.WORKING_AGAIN
+    if state == State.CONNECTED and (before.connected_at is None or before.state == State.DISCONNECTED):
+        return ConnectionType.CONNECTED
+    return None

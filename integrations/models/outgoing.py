@@ -6,15 +6,62 @@ DeliveryTry       one request to the endpoint
 Resend            deliveries of an endpoint since a moment, sent again by a person
 """
 
-from datetime import timedelta
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.models import Customer, User, new_code
 from integrations.models.webhook_endpoints import WebhookEndpoint
+
+
+class ConnectionType(models.TextChoices):
+    """The types of messages about a connection."""
+
+    CONNECTED = "connection.connected"
+    NEEDS_RECONNECT = "connection.needs_reconnect"
+    WORKING_AGAIN = "connection.working_again"
+    DISCONNECTED = "connection.disconnected"
+
+
+class OutgoingMessageQuerySet(models.QuerySet["OutgoingMessage"]):
+    def write(
+        self, messages: Sequence[tuple[str, str]], *, customer_id: int | None, endpoints: Sequence[WebhookEndpoint]
+    ) -> None:
+        """Writes messages, as (type, data in JSON), for those of the endpoints that have asked for the type.
+
+        Call it in the transaction in which it happened: so no message is lost, and none tells what was rolled back.
+        """
+        wanted = {type: [endpoint for endpoint in endpoints if endpoint.wants(type)] for type, _ in messages}
+        at = timezone.now()
+        made = self.bulk_create(
+            OutgoingMessage(customer_id=customer_id, type=type, body=_body(type, at, data), created_at=at)
+            for type, data in messages
+            if wanted[type]
+        )
+        OutgoingDelivery.objects.queue([(message, endpoint) for message in made for endpoint in wanted[message.type]])
+
+    def write_to(self, endpoint: WebhookEndpoint, type: str, data: str) -> "OutgoingDelivery":
+        """Writes a message for this endpoint alone, whatever it has asked for."""
+        at = timezone.now()
+        message = self.create(customer_id=endpoint.customer_id, type=type, body=_body(type, at, data), created_at=at)
+        (delivery,) = OutgoingDelivery.objects.queue([(message, endpoint)])
+        return delivery
+
+
+def _wake(endpoint_ids: set[int]) -> None:
+    """Makes the endpoints due after the commit: in it, everybody who has something for one would wait for its row."""
+    transaction.on_commit(WebhookEndpoint.objects.filter(pk__in=endpoint_ids).wake)
+
+
+def _body(type: str, at: datetime, data: str) -> str:
+    """The body of a message, as the Standard Webhooks specification has it."""
+    return f'{{"type": {json.dumps(type)}, "timestamp": {json.dumps(at.isoformat())}, "data": {data}}}'
 
 
 class OutgoingMessage(models.Model):
@@ -31,6 +78,8 @@ class OutgoingMessage(models.Model):
     body = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
 
+    objects = OutgoingMessageQuerySet.as_manager()
+
     class Meta:
         ordering = ["-pk"]
 
@@ -43,6 +92,25 @@ class OutgoingMessage(models.Model):
 
 
 class OutgoingDeliveryQuerySet(models.QuerySet["OutgoingDelivery"]):
+    def queue(self, pairs: "Sequence[tuple[OutgoingMessage, WebhookEndpoint]]") -> "list[OutgoingDelivery]":
+        """Queues these messages for these endpoints, in the caller's transaction."""
+        State = OutgoingDelivery.State
+        made = self.bulk_create(
+            OutgoingDelivery(message=message, endpoint=endpoint, state=State.HELD if endpoint.is_off else State.WAITING)
+            for message, endpoint in pairs
+        )
+        _wake({endpoint.pk for _, endpoint in pairs})
+        return made
+
+    def reset(self) -> int:
+        """Has those of these that do not wait sent again, in the caller's transaction; returns how many those were."""
+        endpoints = set(self.values_list("endpoint", flat=True).distinct())
+        reset = self.exclude(state=OutgoingDelivery.State.WAITING).update(
+            state=OutgoingDelivery.State.WAITING, tries=0, next_try_at=Now()
+        )
+        _wake(endpoints)
+        return reset
+
     def waiting(self) -> Self:
         return self.filter(state=OutgoingDelivery.State.WAITING)
 

@@ -15,13 +15,17 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     def on(self) -> Self:
         return self.filter(state=WebhookEndpoint.State.ON)
 
-    def hearing_of(self, customer_id: int) -> Self:
+    def hearing_of(self, customer_id: int) -> "list[WebhookEndpoint]":
         """Those that may get messages about this customer, in whatever state: its own and the deployment's."""
-        return self.filter(Q(customer=customer_id) | Q(customer=None))
+        return list(self.filter(Q(customer=customer_id) | Q(customer=None)).only("types", "state"))
 
     def due(self) -> Self:
         """Those with something to send, or whose worker has died; no worker holds them."""
         return self.on().filter(Q(due_at__lte=Now()) | Q(lease_until__lt=Now())).filter(UNLEASED)
+
+    def wake(self) -> None:
+        """Makes them due now. Whoever holds one looks at its deliveries again before letting it go."""
+        self.filter(Q(due_at=None) | Q(due_at__gt=Now())).update(due_at=Now())
 
     def failing(self) -> Self:
         """Those at which nothing has arrived since `failing_since`, and those switched off for that."""
@@ -107,6 +111,10 @@ class WebhookEndpoint(models.Model):
 
     def __str__(self) -> str:
         return self.description or self.url
+
+    @property
+    def is_off(self) -> bool:
+        return self.state == self.State.OFF
 
     def wants(self, type: str) -> bool:
         """Whether it has asked for messages of this type."""

@@ -101,6 +101,7 @@ def erase_sealed_by(key_id: str) -> int:
         state=WebhookEndpoint.State.OFF,
         off_reason=WebhookEndpoint.OffReason.SECRET_LOST,
         state_since=Now(),
+        notice_at=Now(),
         key_id="",
         sealed_secret=b"",
         sealed_old_secret=b"",
