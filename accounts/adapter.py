@@ -8,7 +8,7 @@ from django.core.mail import EmailMessage
 from django.core.validators import MaxLengthValidator
 from django.http import HttpRequest
 
-from accounts import branded_mail
+from accounts import branded_mail, known_browsers
 from accounts.models import MAX_EMAIL_LENGTH
 
 
@@ -20,6 +20,11 @@ class AccountAdapter(DefaultAccountAdapter):
         # allauth's forms allow 320 characters: SQLite would keep them, PostgreSQL would answer with an error page.
         MaxLengthValidator(MAX_EMAIL_LENGTH)(email)
         return str(super().clean_email(email))
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """What failed sign-ins are counted by: the address; in a browser that this person knows, that browser."""
+        key = str(super()._get_login_attempts_cache_key(request, **credentials))
+        return f"{key}:{known_browsers.identify(request, credentials.get('email', ''))}"
 
     def render_mail(
         self,

@@ -7,4 +7,5 @@ class AccountsConfig(AppConfig):
     verbose_name = "People and customers"
 
     def ready(self) -> None:
-        import_string("accounts.account_trail.connect")()  # by name: models are loaded only now
+        for module in ("account_trail", "known_browsers"):
+            import_string(f"accounts.{module}.connect")()  # by name: models are loaded only now

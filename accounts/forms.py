@@ -1,10 +1,11 @@
+import secrets
 import unicodedata
 from typing import Any
 
 from allauth.account import forms as allauth_forms
 from django import forms
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from accounts import invitations
 from accounts.models import MAX_EMAIL_LENGTH, Customer, Invitation, Role, User
@@ -67,6 +68,25 @@ class SignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
 
     company = company_name_field()
     field_order = ["company", "email", "password1"]
+
+    def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
+        """The new user, or allauth's answer to an address that has an account already, after as much work."""
+        if self.account_already_exists:
+            self._create_and_undo(request)
+        saved: tuple[User | None, HttpResponse | None] = super().try_save(request)
+        return saved
+
+    def _create_and_undo(self, request: HttpRequest) -> None:
+        """Takes as long as a sign-up: a quicker answer would tell a stranger that the address has an account."""
+        known = self.cleaned_data["email"]
+        self.cleaned_data["email"], self.account_already_exists = f"{secrets.token_hex(8)}@example.invalid", False
+        try:
+            # The outer transaction is committed, as that of a sign-up is.
+            with transaction.atomic(), transaction.atomic():
+                self.save(request)
+                transaction.set_rollback(True)
+        finally:
+            self.cleaned_data["email"], self.account_already_exists = known, True
 
     def save(self, request: HttpRequest) -> User:
         # allauth's sign-up is not atomic: without this a failure here would leave a user without a customer.
