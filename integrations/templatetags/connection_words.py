@@ -12,6 +12,8 @@ from integrations.snapinspect import json_text
 register = template.Library()
 register.filter(wording.trouble)
 register.filter(wording.panel_trouble)
+register.simple_tag(wording.company)
+register.simple_tag(wording.company_in_short)
 
 LONGEST_ANSWER = 50_000  # characters
 

@@ -9,6 +9,8 @@ from integrations.wording.endings import (
     NOT_LINKED,
     NOT_RECONNECTED,
     NOT_SIGNED_IN,
+    company,
+    company_in_short,
     connected,
 )
 from integrations.wording.errors import (
@@ -38,6 +40,8 @@ __all__ = [
     "TROUBLE",
     "activity",
     "activity_choices",
+    "company",
+    "company_in_short",
     "connected",
     "event_sentence",
     "event_summary",

@@ -129,6 +129,17 @@ NOT_RECONNECTED = "SnapInspect refused the new access. This connection works as 
 CONNECTED_BEFORE = "This company is already connected. We renewed its existing connection."
 
 
+def company(name: str, company_id: str) -> str:
+    """A company as a sentence names it: by the name that SnapInspect gave, with its ID."""
+    named = name or "a company whose name SnapInspect did not tell"
+    return f"{named} (company {company_id})" if company_id else named
+
+
+def company_in_short(name: str, company_id: str) -> str:
+    """The same on a button."""
+    return name or (f"company {company_id}" if company_id else "the other company")
+
+
 def connected(company_id: str, *, has_events: bool) -> str:
     """The message when a connection has been connected."""
     told = f"Connected to company {company_id}." if company_id else "Connected."

@@ -164,8 +164,10 @@ def test_C10_reconnecting_to_another_company_asks_first_and_names_both(
     assert connection.company_id == COMPANY_OF_PAT
     assert TokenPair.objects.current().get(connection=connection).fingerprint == in_use
     page = browser.get(f"/c/{acme.code}/").text
-    assert f"Keep company {COMPANY_OF_PAT}" in page
-    assert f"Add company {COMPANY_OF_OTHER} as well" in page
+    assert "Keep only Harbour Property" in page
+    assert f"(company {COMPANY_OF_PAT})" in page
+    assert "Add Meadow Lettings as well" in page
+    assert f"(company {COMPANY_OF_OTHER})" in page
 
 
 def test_C10_keeping_drops_the_other_companys_access(

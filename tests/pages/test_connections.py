@@ -273,21 +273,44 @@ def test_a_company_that_was_connected_before_is_renewed_and_the_page_says_so(
     assert "is already connected" in answer.text
 
 
+NAMELESS = "701"  # an account of the stand-in whose `/user` names no company
+
+
 @pytest.mark.django_db(transaction=True)
-def test_another_company_than_before_waits_for_an_answer_under_the_banner(
-    visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
+@pytest.mark.parametrize(
+    ("account", "told", "button"),
+    [
+        (OTHER, "for Meadow Lettings (company 7001) , but", "Add Meadow Lettings as well"),
+        (NAMELESS, "for a company whose name SnapInspect did not tell , but", "Add the other company as well"),
+    ],
+)
+def test_another_company_than_before_is_one_question_and_the_connection_stays_connected(
+    account: str, told: str, button: str, visit: Visit, alice: User, acme: Customer, sandbox: Sandbox
 ) -> None:
     browser = visit(alice)
     connection = browser.connect(acme, sandbox)
-    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=OTHER))
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account=account))
+    states = followed(browser.get(f"/c/{acme.code}/").text)
     work()
     assert TokenPair.objects.candidates().get().asks
-    page = browser.get(page_of(connection)).text
-    assert "needs your attention" in page
-    assert f"Keep company {COMPANY_OF_PAT}" in page
+    assert "Connected to company" not in browser.get(states).text
+
+    for where in (f"/c/{acme.code}/", page_of(connection)):
+        page = browser.get(where).text
+        assert re.findall(r"data-badge[^>]*>([^<]*)<", page) == ["Connected"]
+        page = words(page)
+        assert "was reconnected with another company. Everything works as before until you choose." in page
+        assert told in page
+        assert f"this connection is for Harbour Property (company {COMPANY_OF_PAT}) . It works as before." in page
+        assert "Keep only Harbour Property" in page
+        assert button in page
+        for contradiction in ("are stored", "needs your attention", "last checked"):
+            assert contradiction not in page
+
     browser.post(page_of(connection, "answer/"), {"answer": "add"})
-    assert set(acme.connections.values_list("company_id", flat=True)) == {COMPANY_OF_PAT, COMPANY_OF_OTHER}
-    assert "needs your attention" not in browser.get(page_of(connection)).text
+    added = COMPANY_OF_OTHER if account == OTHER else ""
+    assert set(acme.connections.values_list("company_id", flat=True)) == {COMPANY_OF_PAT, added}
+    assert "another company" not in words(browser.get(page_of(connection)).text)
 
 
 def test_the_settings_name_those_who_are_mailed(visit: Visit, alice: User, bob: User, acme: Customer) -> None:

@@ -71,7 +71,7 @@ class MixedLoad:
         who, code = self._owner, self._owner.code
         connection = f"connections/{self._connection}/"
         pages = ["", "events/", "events/?state=done", "connections/", connection, f"{connection}activity/",
-                 f"{connection}card/", f"{connection}panels/account/", "numbers.json", "audit/"]  # fmt: skip
+                 "connection-states/", f"{connection}panels/account/", "numbers.json", "audit/"]  # fmt: skip
         self._check(who.get(f"c/{code}/{random.choice(pages)}"))
         self._check(self._reader.get(f"c/{self._reader.code}/"))
 
