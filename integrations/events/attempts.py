@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from integrations.events import handlers, verification
 from integrations.events.handlers import Happening
-from integrations.events.verification import LookupResult
+from integrations.events.verification import LookupResult, Lookups
 from integrations.models import Connection, Event, EventQueue, backoff
 
 MOST_REFUSALS = 3
@@ -58,11 +58,12 @@ def attempt(
     connection: Connection,
     *,
     done: Collection[str],
+    lookups: Lookups,
     renew_lease: Callable[[], None],
 ) -> Outcome | None:
     """Makes an attempt; None if somebody has ignored the event meanwhile. Does not change the event: `queue` does.
 
-    done: handlers that succeeded at an earlier attempt. renew_lease: called before whatever may take long.
+    done: handlers that succeeded at an earlier attempt. renew_lease: called before each handler.
     """
     target = _repeat_of(event)
     can_look_up = verification.can_look_up(event.inspection_id)
@@ -70,9 +71,8 @@ def attempt(
         return Outcome(Event.State.DONE, joins=target)
     seen = None
     if can_look_up:
-        renew_lease()
         try:
-            seen = verification.look_up(connection, event.inspection_id, renew_lease=renew_lease)
+            seen = lookups.look_up(event.inspection_id)
         except verification.LookupFailed as failure:
             return _look_up_failed(event, failure)
         if seen.company and connection.company_id and seen.company != connection.company_id:

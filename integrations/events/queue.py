@@ -28,6 +28,7 @@ from django.db.models.functions import Greatest, Now
 
 from integrations.events import attempts, outbox
 from integrations.events.attempts import Outcome
+from integrations.events.verification import Lookups
 from integrations.metrics import counters
 from integrations.models import USABLE, Attempt, Connection, Event, EventDelivery, EventQueue, HandlerRun, State, leases
 from integrations.models.event_queues import EventQueueQuerySet
@@ -125,6 +126,7 @@ class LeasedQueue:
         self._paused = False
         self._finished: list[tuple[Event, Outcome, timedelta]] = []
         self._looked_up: set[str] = set()  # inspections of these
+        self._lookups = Lookups(connection, renew_lease=self._renew_lease)
 
     @contextmanager
     def atomic(self, *, succeeded: bool = False) -> Iterator[None]:
@@ -186,6 +188,8 @@ class LeasedQueue:
         done: dict[int, list[str]] = defaultdict(list)
         for pk, handler in HandlerRun.objects.filter(event__in=batch).values_list("event_id", "handler"):
             done[pk].append(handler)
+        if settings.SNAPINSPECT_INSPECTION_PATH:
+            self._lookups.read_known(batch)
         for event in batch:
             if self._is_over():
                 break
@@ -197,7 +201,9 @@ class LeasedQueue:
             self._flush()  # it is compared with what others have seen
         begun = time.monotonic()
         try:
-            outcome = attempts.attempt(event, self.connection, done=done, renew_lease=self._renew_lease)
+            outcome = attempts.attempt(
+                event, self.connection, done=done, lookups=self._lookups, renew_lease=self._renew_lease
+            )
         except (DatabaseError, LostLease):
             raise
         except Exception:

@@ -10,12 +10,12 @@ most. Guessed IDs cost little; real inspections, outages and look-ups under way 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from integrations.calls import api_client, health_check
@@ -83,24 +83,50 @@ def can_look_up(inspection_id: str) -> bool:
     return bool(inspection_id and settings.SNAPINSPECT_INSPECTION_PATH)
 
 
-def look_up(connection: Connection, inspection_id: str, *, renew_lease: Callable[[], None]) -> LookupResult:
-    """The inspection as it is now, or the content we have where SnapInspect's answer has an older time of change.
+class Lookups:
+    """Look-ups of a connection whose queue the caller has leased. Nobody else looks its inspections up meanwhile.
 
-    renew_lease: called before `/user` is asked. Raises LookupFailed.
+    So what is known of a batch is read at once, and whether the customer's limit is reached is asked again only after
+    a look-up of this connection has failed. renew_lease: called before whatever may take long.
     """
-    path = settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id)
-    if _is_limited(connection.customer_id):
-        raise LimitReached("too_many_misses")
-    try:
-        answer = _inspection(connection, path, inspection_id)
-    except NoAnswer as no:
-        failure = _failure(connection, no, renew_lease)
-        if isinstance(failure, NotFound | Refused):
-            _count_failure(connection.customer_id)
-        raise failure from None
-    text, sha256 = inspection_content.canonical(answer.json)
-    seen = LookupResult(answer.json, text, sha256, inspection_content.company_of(answer.json), answer.status)
-    return _newer_of(seen, connection, inspection_id)
+
+    def __init__(self, connection: Connection, *, renew_lease: Callable[[], None]) -> None:
+        self._connection = connection
+        self._renew_lease = renew_lease
+        self._known: dict[str, str | None] = {}
+        self._may_ask = False
+
+    def read_known(self, events: Collection[Event]) -> None:
+        """Reads what is known of the inspections of these events, for the first look-up of each."""
+        newest = _newest_content().filter(connection=OuterRef("connection"), inspection_id=OuterRef("inspection_id"))
+        rows = Event.objects.filter(pk__in=[event.pk for event in events]).order_by()
+        self._known = dict(rows.values_list("inspection_id", Subquery(newest.values("content_sha256")[:1])))
+
+    def look_up(self, inspection_id: str) -> LookupResult:
+        """The inspection as it is now, or the content we have where SnapInspect's answer has an older time of change.
+
+        Raises LookupFailed.
+        """
+        path = settings.SNAPINSPECT_INSPECTION_PATH.format(inspection_id=inspection_id)
+        customer_id = self._connection.customer_id
+        if not self._may_ask and _is_limited(customer_id):
+            raise LimitReached("too_many_misses")
+        self._may_ask = True
+        self._renew_lease()
+        try:
+            answer = _inspection(self._connection, path, inspection_id)
+        except NoAnswer as no:
+            failure = _failure(self._connection, no, self._renew_lease)
+            if isinstance(failure, NotFound | Refused):
+                _count_failure(customer_id)
+                self._may_ask = False
+            raise failure from None
+        text, sha256 = inspection_content.canonical(answer.json)
+        seen = LookupResult(answer.json, text, sha256, inspection_content.company_of(answer.json), answer.status)
+        # Once: what is known changes with this look-up.
+        if self._known.pop(inspection_id, "") in {None, sha256}:
+            return seen
+        return _newer_of(seen, self._connection, inspection_id)
 
 
 def _inspection(connection: Connection, path: str, inspection_id: str) -> Answer:
@@ -136,8 +162,11 @@ def _failure(connection: Connection, no: NoAnswer, renew_lease: Callable[[], Non
 
 def last_known(connection_id: int, inspection_id: str) -> Event | None:
     """The event with the newest content of this inspection."""
-    found = Event.objects.with_content().filter(connection=connection_id, inspection_id=inspection_id)
-    return found.order_by("-fetched_at", "-pk").first()
+    return _newest_content().filter(connection=connection_id, inspection_id=inspection_id).first()
+
+
+def _newest_content() -> "QuerySet[Event]":
+    return Event.objects.with_content().order_by("-fetched_at", "-pk")
 
 
 def _newer_of(seen: LookupResult, connection: Connection, inspection_id: str) -> LookupResult:

@@ -95,11 +95,11 @@ def test_W6_look_ups_under_way_do_not_count_against_the_limit(
     def get_while_others_are_under_way(*_: Any) -> Any:
         if len(found) + 1 < under_way:
             found.append(INSPECTION)
-            verification.look_up(connection, INSPECTION, renew_lease=lambda: None)
+            verification.Lookups(connection, renew_lease=lambda: None).look_up(INSPECTION)
         return answer
 
     monkeypatch.setattr(api_client, "get", get_while_others_are_under_way)
-    assert verification.look_up(connection, INSPECTION, renew_lease=lambda: None).status == 200
+    assert verification.Lookups(connection, renew_lease=lambda: None).look_up(INSPECTION).status == 200
     assert len(found) + 1 == under_way
 
 
