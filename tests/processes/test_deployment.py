@@ -129,7 +129,7 @@ def test_H3_what_the_deployment_sets_belongs_to_this_host_and_https_alone(deploy
     parts = [{part.strip().lower() for part in line.split(";")[1:]} for line in lines]
     names = {line.partition("=")[0] for line in lines}
     record("H3", "cookies as set through nginx", f"{', '.join(sorted(names))}: Secure, HttpOnly, Lax, no Domain")
-    assert names == {"__Host-sessionid", "__Host-csrftoken"}
+    assert names == {"__Host-sessionid", "__Host-csrftoken", "__Host-known-browser"}
     for line, attributes in zip(lines, parts, strict=True):
         assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes, line.partition("=")[0]
         assert not any(attribute.startswith("domain") for attribute in attributes)
