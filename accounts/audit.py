@@ -1,7 +1,11 @@
 """The audit trail: who did what, for which customer, and what the system did by itself."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Customer, User
@@ -27,6 +31,11 @@ def record(
         subject=subject,
         detail=detail,
     )
+
+
+def of_kinds(beginnings: Iterable[str]) -> Q:
+    """The entries whose kind begins like one of these."""
+    return reduce(or_, (Q(kind__startswith=beginning) for beginning in beginnings))
 
 
 def person(actor: Actor) -> User | None:

@@ -134,5 +134,24 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role)
 
 
+class ProfileForm(forms.ModelForm[User]):
+    """How a user is called, for the other members of their companies."""
+
+    first_name = NameField(
+        max_length=User._meta.get_field("first_name").max_length,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "given-name"}),
+    )
+    last_name = NameField(
+        max_length=User._meta.get_field("last_name").max_length,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "family-name"}),
+    )
+
+    class Meta:
+        model = User
+        fields = ("first_name", "last_name")
+
+
 class CompanyForm(forms.Form):
     company = company_name_field()

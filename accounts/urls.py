@@ -9,6 +9,7 @@ urlpatterns = [
     path("accounts/signup/", sign_up.SignupView.as_view(), name="account_signup"),
     path("accounts/invitations/<str:token>/", invitations.invitation, name="invitation"),
     path("accounts/invitations/<str:token>/signup/", invitations.InvitedSignupView.as_view(), name="invited_signup"),
+    path("accounts/profile/", account.profile, name="profile"),
     path("accounts/notifications/", account.notifications, name="notifications"),
     path("accounts/notifications/stop/<str:signed>/", account.stop_mails, name="stop_mails"),
     path("accounts/close/", account.close, name="close_account"),

@@ -31,3 +31,8 @@ class AuditEntry(models.Model):
     def who(self) -> str:
         """The actor in words."""
         return self.actor_name or "the system"
+
+    @property
+    def who_by_name(self) -> str:
+        """The actor by the name that they gave, while their account exists."""
+        return self.actor.display_name if self.actor else self.actor_name or "The system"

@@ -65,6 +65,11 @@ class User(AbstractUser):
         return self.email
 
     @property
+    def display_name(self) -> str:
+        """The name that they gave; without one, their address."""
+        return self.get_full_name() or self.email
+
+    @property
     def has_confirmed_email(self) -> bool:
         """Whether they have proven that mail to this address reaches them."""
         return self.emailaddress_set.filter(email__iexact=self.email, verified=True).exists()
@@ -119,6 +124,10 @@ class Customer(models.Model):
     def has_other_owner(self, user: User) -> bool:
         """Whether another owner of this customer can sign in."""
         return self.memberships.active().owners().exclude(user=user).exists()
+
+    def names(self) -> dict[str, str]:
+        """The members' addresses, each with the name to show for it."""
+        return {user.email: user.display_name for user in self.members.all()}
 
     @property
     def is_owner(self) -> bool:

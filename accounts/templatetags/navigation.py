@@ -61,6 +61,7 @@ class Menus(NamedTuple):
     """All that the menus of the header depend on: whoever sees something else has another one."""
 
     email: str
+    name: str
     is_staff: bool
     companies: tuple[Company, ...]
     company: Company | None
@@ -75,6 +76,7 @@ def header_menus(context: Context) -> SafeString:
     return _written(
         Menus(
             email=user.email,
+            name=user.display_name,
             is_staff=user.is_staff,
             companies=tuple(Company(one.customer.code, one.customer.name) for one in context["memberships"]),
             company=Company(customer.code, customer.name) if customer else None,

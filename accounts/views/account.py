@@ -1,4 +1,4 @@
-"""A user's own account, beside allauth's pages: which mails they get, and closing the account."""
+"""A user's own account, beside allauth's pages: their name, which mails they get, and closing the account."""
 
 from allauth.account.decorators import reauthentication_required
 from allauth.usersessions.models import UserSession
@@ -14,7 +14,20 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import audit, mail_preferences
 from accounts.access import current_user
+from accounts.forms import ProfileForm
 from accounts.models import LastOwner, Membership, User
+
+
+@require_http_methods(["GET", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """The name that other members see."""
+    user = current_user(request)
+    form = ProfileForm(request.POST or None, instance=user)
+    if request.method == "GET" or not form.is_valid():
+        return render(request, "accounts/profile.html", {"form": form})
+    User.objects.filter(pk=user.pk).update(**form.cleaned_data)
+    messages.success(request, "Saved.")
+    return redirect("profile")
 
 
 @require_http_methods(["GET", "POST"])

@@ -8,8 +8,7 @@ from django.views.decorators.http import require_GET
 
 from accounts import audit
 from accounts.access import OWNERS, current_user, customer_for
-from accounts.models import Customer
-from integrations import wording
+from accounts.models import AuditEntry, Customer
 from integrations.views import activity, csv_response
 from integrations.views.forms import AuditFilter
 
@@ -25,12 +24,12 @@ def audit_log(request: HttpRequest, code: str) -> HttpResponse:
     before = request.GET.get("before", "")
     if before.isdecimal() and len(before) < 19:
         entries = entries.filter(pk__lt=int(before))
-    found = list(entries[: PAGE_SIZE + 1])
+    found = list(entries.select_related("actor")[: PAGE_SIZE + 1])
     query = request.GET.copy()
     query.pop("before", None)
     context = {
         "form": form,
-        "entries": [(entry, wording.activity(entry.kind)) for entry in found[:PAGE_SIZE]],
+        "entries": activity.in_words(found[:PAGE_SIZE], customer, _connections(customer, found)),
         "older": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None,
         "query": query.urlencode(),
         "filtered": any(form.cleaned_data.values()) or bool(form.errors),
@@ -46,6 +45,12 @@ def export(request: HttpRequest, code: str) -> HttpResponseBase:
     record = partial(audit.record, "audit.exported", customer=customer, actor=current_user(request))
     name, found = f"audit-{customer.code}.csv", activity.rows(entries)
     return csv_response.download(request, customer, name, activity.HEADER, found, record=record)
+
+
+def _connections(customer: Customer, entries: list[AuditEntry]) -> dict[str, str]:
+    """The names of the connections that these entries concern, by code."""
+    concerned = customer.connections.filter(code__in={entry.subject for entry in entries})
+    return {connection.code: connection.label for connection in concerned}
 
 
 def _filter(request: HttpRequest, customer: Customer) -> AuditFilter:

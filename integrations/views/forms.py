@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 
+from accounts import audit
 from accounts.forms import NameField
 from accounts.models import MAX_EMAIL_LENGTH, AuditEntry, Customer
 from integrations import wording
@@ -179,27 +180,31 @@ class AuditFilter(forms.Form):
 
     SYSTEM = "system"
 
-    kind = forms.ChoiceField(label="What", required=False, choices=[("", "Everything"), *wording.activity_choices()])
+    about = forms.ChoiceField(
+        label="About",
+        required=False,
+        choices=[("", "Everything"), *((code, label) for code, (label, _) in sorted(wording.GROUPS.items()))],
+    )
     person = forms.ChoiceField(label="Who", required=False)
     since = _day("From (UTC)")
     until = _day("To (UTC)")
 
     def __init__(self, data: QueryDict, customer: Customer) -> None:
         super().__init__(data)
-        names = set(customer.memberships.values_list("user__email", flat=True))
+        choices = customer.names()
         # People who have left can still be looked for by their address.
         asked = data.get("person", "")
         if asked not in {"", self.SYSTEM} and len(asked) <= MAX_EMAIL_LENGTH and "\0" not in asked:
-            names.add(asked)
+            choices.setdefault(asked, asked)
         everybody = [("", "Everybody"), (self.SYSTEM, "The system")]
-        _set_choices(self, "person", [*everybody, *((name, name) for name in sorted(names))])
+        _set_choices(self, "person", [*everybody, *sorted(choices.items(), key=lambda choice: choice[1].lower())])
 
     def entries(self, customer: Customer) -> "QuerySet[AuditEntry]":
         """The customer's entries that match, newest first. The form has been validated, with errors or without."""
         chosen = self.cleaned_data
         entries = AuditEntry.objects.filter(customer=customer).order_by("-pk")
-        if chosen.get("kind"):
-            entries = entries.filter(kind=chosen["kind"])
+        if chosen.get("about"):
+            entries = entries.filter(audit.of_kinds(wording.GROUPS[chosen["about"]][1]))
         if chosen.get("person"):
             entries = entries.filter(actor_name="" if chosen["person"] == self.SYSTEM else chosen["person"])
         if chosen.get("since"):

@@ -1,6 +1,6 @@
 """What people read when something did not go as they wished: one calm sentence each, no jargon, no error text."""
 
-from integrations.wording.audit_trail import ACTIVITY, activity, activity_choices
+from integrations.wording.audit_trail import ACTIVITY, GROUPS, activity
 from integrations.wording.endings import (
     CONNECTED_BEFORE,
     ENDINGS,
@@ -31,6 +31,7 @@ __all__ = [
     "ENDINGS",
     "EVENT_TROUBLE",
     "EVENT_TYPES",
+    "GROUPS",
     "LINK_ENDINGS",
     "LINK_LIFETIME",
     "NOT_A_PATH",
@@ -39,7 +40,6 @@ __all__ = [
     "NOT_SIGNED_IN",
     "TROUBLE",
     "activity",
-    "activity_choices",
     "company",
     "company_in_short",
     "connected",

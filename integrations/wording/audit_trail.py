@@ -134,32 +134,24 @@ ACTIVITY |= {
     }.items()
 }
 
-# What the kinds are about, by their first word, for choosing one of them.
-SUBJECTS = {
-    "connect": "Connecting",
-    "connect_session": "Connecting",
-    "personal": "Connecting",
-    "connection": "Connections",
-    "tokens": "Connections",
-    "webhook_address": "Connections",
-    "event": "Events",
-    "delivery": "Events",
-    "recovery": "Events",
-    "member": "People",
-    "invitation": "People",
-    "account": "People",
-    "customer": "People",
-    "notifications": "People",
-    "api_key": "API",
+# Groups of kinds, to choose from: a code for addresses, a label, and how the kinds of the group begin.
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "connecting": ("Connecting", ("connect.", "personal.", "connect_link.", "connect_session.")),
+    "connections": ("Connections", ("connection.",)),
+    "access": ("Stored access", ("tokens.", "exchanges.", "breaker.")),
+    "webhooks": ("Webhooks", ("webhook_address.", "webhook_endpoint.")),
+    "events": ("Events", ("event.", "delivery.", "recovery.")),
+    "replays": ("Replays", ("replay.",)),
+    "downloads": ("Downloads", ("events.exported", "activity.exported", "audit.exported", "customer.exported")),
+    "people": ("People and invitations", ("member.", "invitation.", "person.")),
+    "accounts": ("Account security", ("account.",)),
+    "logins": ("SnapInspect logins", ("link.", "sign_in.")),
+    "company": ("Company", tuple(f"customer.{what}" for what in ("started", "made", "renamed", "changed", "deleted"))),
+    "notifications": ("Notifications", ("notifications.",)),
+    "api": ("API keys", ("api_key.",)),
+    "explorer": ("Explorer", ("explorer.",)),
+    "panels": ("Panels", ("panel.",)),
 }
-
-
-def activity_choices() -> list[tuple[str, list[tuple[str, str]]]]:
-    """The kinds of the audit trail with their words, under headings, for a select field."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for kind, words in ACTIVITY.items():
-        groups.setdefault(SUBJECTS.get(kind.partition(".")[0], "Other"), []).append((kind, words))
-    return sorted(groups.items())
 
 
 def activity(kind: str) -> str:

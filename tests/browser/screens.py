@@ -87,6 +87,7 @@ PLAIN = {
     "company": "/c/{code}/company/",
     "leave": "/c/{code}/people/leave/",
     "start-company": "/accounts/companies/",
+    "profile": "/accounts/profile/",
     "notifications": "/accounts/notifications/",
     "sessions": "/accounts/sessions/",
     "email-addresses": "/accounts/email/",

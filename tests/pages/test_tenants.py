@@ -119,6 +119,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "invited_signup": (ANYBODY, "GET POST"),
     # asks for a signature in its path
     "stop_mails": (ANYBODY, "GET POST"),
+    "profile": (OWN, "GET POST"),
     "notifications": (OWN, "GET POST"),
     "close_account": (OWN, "GET POST"),
     "start_company": (OWN, "GET POST"),
