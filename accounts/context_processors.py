@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts import brand
-from accounts.models import Membership, User
+from accounts.models import Customer, Membership, User
 
 
 def page_header(request: HttpRequest) -> dict[str, Any]:
@@ -19,9 +19,21 @@ def page_header(request: HttpRequest) -> dict[str, Any]:
             return []
         return list(user.memberships.select_related("customer").order_by("customer__name"))
 
+    def last_used() -> Customer | None:
+        """For the navigation on pages of the visitor's own account."""
+        if not isinstance(user, User):
+            return None
+        own = sorted(mine, key=lambda one: one.customer_id != user.last_customer_id)
+        if not own:
+            return None
+        own[0].customer.role = own[0].role
+        return own[0].customer
+
+    is_account_page = request.path.startswith("/accounts/")
+    mine: list[Membership] = SimpleLazyObject(memberships)  # type: ignore[assignment]
     return {
         **brand.context(),
         "signup_open": settings.SIGNUP_OPEN,
-        "customer": getattr(request, "customer", None),
-        "memberships": SimpleLazyObject(memberships),
+        "customer": SimpleLazyObject(last_used) if is_account_page else getattr(request, "customer", None),
+        "memberships": mine,
     }

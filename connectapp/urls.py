@@ -15,4 +15,5 @@ urlpatterns = [
 ]
 
 handler400 = "connectapp.error_pages.bad_request"
+handler404 = "connectapp.error_pages.not_found"
 handler500 = "connectapp.error_pages.server_error"

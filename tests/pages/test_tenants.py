@@ -1,5 +1,6 @@
 """Row M1: nobody sees or moves what is another customer's, on any address."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib.metadata import version
@@ -244,6 +245,9 @@ def test_M1_a_customers_page_is_there_for_its_members_by_their_role_and_for_nobo
             assert answer.status_code in {200, 204, 302}, told
         if person in {"charlie", "staff"}:
             seen = answer.getvalue().decode() + str(answer.headers)
+            if person == "staff":
+                # The way to the admin repeats the code that they asked for, whether it exists or not.
+                seen = re.sub(r'href="/admin/[a-z/]+\?q=[^"]+"', "", seen)
             assert [words for words in (*ACMES, values["code"], values["connection_code"]) if words in seen] == [], told
 
 
