@@ -54,7 +54,7 @@ class Run:
     """Sends `request` over so many connections for so many seconds, the next one as soon as an answer has arrived.
 
     With a `rate` (per second) requests are sent at that rate instead, and an answer's time counts from when its request
-    was due.
+    was due. `durations`: the seconds until each answer.
     """
 
     def __init__(self, *, port: int, request: str, connections: int, seconds: float, rate: float = 0) -> None:
@@ -68,16 +68,21 @@ class Run:
             self._idle.append(Connection(opened))
             self._selector.register(opened, selectors.EVENT_READ, self._idle[-1])
         self._seconds, self._rate = seconds, rate
-        self._durations: list[float] = []
+        self.durations: list[float] = []
         self._statuses: Counter[int] = Counter()
 
     def run(self) -> dict[str, Any]:
         started = time.perf_counter()
-        if self._rate:
-            self._at_rate(started)
-        else:
-            self._as_fast_as_answered(started)
-        return {**throughput(self._durations, time.perf_counter() - started), "statuses": self._statuses}
+        try:
+            if self._rate:
+                self._at_rate(started)
+            else:
+                self._as_fast_as_answered(started)
+        finally:
+            for key in list(self._selector.get_map().values()):
+                key.data.socket.close()
+            self._selector.close()
+        return {**throughput(self.durations, time.perf_counter() - started), "statuses": self._statuses}
 
     def _as_fast_as_answered(self, started: float) -> None:
         while self._idle:
@@ -111,7 +116,7 @@ class Run:
         for key, _ in self._selector.select(wait):
             status = key.data.receive()
             if status is not None:
-                self._durations.append(time.perf_counter() - key.data.started_at)
+                self.durations.append(time.perf_counter() - key.data.started_at)
                 self._statuses[status] += 1
                 completed.append(key.data)
         return completed

@@ -86,7 +86,7 @@ def get_raw(connection: Connection, path: str) -> RawAnswer:
     def call(client: Client) -> RawAnswer:
         return client.get_raw(path, deadline=PERSON_WAITS_SECONDS, max_bytes=PERSON_WAITS_BYTES)
 
-    with _as_no_answer(connection), limits.slot(connection.pk):
+    with _as_no_answer(connection), limits.slot(connection.code):
         return _renewing(connection, call, refused=_is_refused, proved=_is_proof)
 
 
@@ -97,7 +97,7 @@ def forward(connection: Connection, request: Forward) -> tuple[ForwardedAnswer, 
     broke before an answer came; any other is not, since it may have had its effect. Raises NoAnswer (at once, and of
     the kind "busy", when too many calls are under way), BadPath.
     """
-    with _as_no_answer(connection), limits.slot(connection.pk):
+    with _as_no_answer(connection), limits.slot(connection.code):
         client, in_use = custody.client_and_pair(connection)
         answer, sent = _send(client, request)
         if answer.status == 401 or (request.is_safe and answer.reports_refusal):
@@ -133,7 +133,7 @@ def _send(client: Client, request: Forward) -> tuple[ForwardedAnswer, int]:
 
 def peek(connection: Connection, path: str) -> Answer:
     """Like `get`, for a person who only looks: bounded like `get_raw`, and a refused token is left to a worker."""
-    with _as_no_answer(connection), limits.slot(connection.pk):
+    with _as_no_answer(connection), limits.slot(connection.code):
         try:
             return custody.client_for(connection).get(path, deadline=PERSON_WAITS_SECONDS, max_bytes=PERSON_WAITS_BYTES)
         except TokenRefused:
@@ -155,7 +155,7 @@ def ask_user(connection: Connection) -> Verdict:
 
 def peek_user(connection: Connection) -> Verdict:
     """Like `ask_user`, for a person who only looks: nothing is renewed. Raises Busy, NoTokens, CannotUnseal."""
-    with limits.slot(connection.pk):
+    with limits.slot(connection.code):
         return proof.check(custody.client_for(connection), company_id=connection.company_id)
 
 

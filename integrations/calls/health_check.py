@@ -74,7 +74,7 @@ def replace_tokens(connection: Connection, *, by: User) -> str:
     """Exchanges the current pair because this person asked; returns the kind of error, empty when it worked."""
 
     def replace_and_ask(connection: Connection) -> Verdict:
-        with limits.slot(connection.pk):
+        with limits.slot(connection.code):
             audit.record("tokens.replacing", customer=connection.customer, actor=by, subject=connection.code)
             renewal.replace(connection)
             return api_client.ask_user(connection)
@@ -83,7 +83,7 @@ def replace_tokens(connection: Connection, *, by: User) -> str:
 
 
 def _ask_in_slot(connection: Connection) -> Verdict:
-    with limits.slot(connection.pk):
+    with limits.slot(connection.code):
         return api_client.ask_user(connection)
 
 

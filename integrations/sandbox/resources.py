@@ -1,8 +1,9 @@
-"""The API at the root. Documented: `/user` and the Bearer header. Assumed: `/inspections` and every refusal.
+"""The API at the root. Documented: `/user` and the Bearer header. Assumed: `/inspections`, POST to it, every refusal.
 
 A token sees the inspections of its own company; others do not exist for it.
 """
 
+import json
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -18,7 +19,8 @@ def resource(provider: Provider, request: Request) -> Answer:
     name, _, inspection_id = request.path[1:].partition("/")
     if name != "inspections" and request.path != "/user":
         return error(404, "not_found", "There is nothing at this address.")
-    if not request.is_read:
+    makes = request.method == "POST" and request.path == "/inspections"
+    if not request.is_read and not makes:
         return error(405, "method_not_allowed", "Only GET is possible here.", {"Allow": "GET, HEAD"})
     token = provider.tokens.valid(request.bearer)
     account = provider.accounts.find(token.account) if token else None
@@ -27,12 +29,26 @@ def resource(provider: Provider, request: Request) -> Answer:
         return error(401, "invalid_token", "The token is missing or revoked.", {"WWW-Authenticate": "Bearer"})
     if name == "user":
         return JSONResponse(account.as_user())
+    if makes:
+        return make_inspection(provider, account, request)
     if not inspection_id:
         return list_inspections(provider, account, request)
     inspection = provider.inspections.find(inspection_id)
     if inspection is None or inspection["iCompanyID"] != account.company_id:
         return error(404, "not_found", "There is no such inspection.")
     return JSONResponse(inspection)
+
+
+def make_inspection(provider: Provider, account: Account, request: Request) -> Answer:
+    """The new inspection, with the title that the JSON of the body has under `sTitle`."""
+    try:
+        asked = json.loads(request.body)
+    except ValueError:
+        asked = None
+    title = asked.get("sTitle") if isinstance(asked, dict) else None
+    if not isinstance(title, str) or not title:
+        return error(400, "invalid_request", "The body must be a JSON object with sTitle.")
+    return JSONResponse(provider.inspections.upload(account.company_id, title), 201)
 
 
 def list_inspections(provider: Provider, account: Account, request: Request) -> Answer:

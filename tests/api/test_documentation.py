@@ -40,4 +40,5 @@ def test_the_bounds_of_a_forwarded_call_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
     assert f"has {api_client.FORWARD_BYTES // 2**20} MiB at most" in text
     assert f"at most {limits.MAX_CALLS} calls at a time, {limits.MAX_CALLS_PER_CONNECTION} of one connection" in text
+    assert f"waits for its turn, up to {limits.MAX_WAIT:.0f} seconds" in text
     assert f"none within {api_client.FORWARD_SECONDS:.0f} seconds for each try" in text

@@ -137,7 +137,7 @@ def test_a_query_that_was_hidden_because_it_names_a_token_is_refused(
 def test_a_refused_token_is_renewed_once_for_all_and_every_call_is_answered(
     api: Keys, connection: Connection, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "_calls", limits.Limit(100, each=100))
+    monkeypatch.setattr(limits, "calls", limits.Limit(100, each=100))
     client = api()
     sandbox.control("POST", "revoke_all", {"kind": "access"})
     together = threading.Barrier(8)
@@ -213,7 +213,7 @@ def test_what_we_have_to_say_is_a_problem_of_ours(
     monkeypatch.setattr(api_client, "FORWARD_BYTES", 10)
     assert said() == (502, "no-answer", "too_large")
     monkeypatch.setattr(api_client, "FORWARD_BYTES", 10_000_000)
-    with limits.slot(connection.pk), limits.slot(connection.pk):
+    with limits.slot(connection.code), limits.slot(connection.code):
         assert said() == (503, "unavailable", "busy")
     sandbox.control("POST", "revoke_all")
     assert said() == (409, "conflict", "grant_refused")

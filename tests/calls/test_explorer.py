@@ -145,7 +145,7 @@ def test_no_answer_at_all_is_told_in_a_sentence(
 def test_when_too_enough_waiting_the_page_says_so_at_once(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection
 ) -> None:
-    with limits.slot(connection.pk), limits.slot(connection.pk):
+    with limits.slot(connection.code), limits.slot(connection.code):
         assert "A request to SnapInspect is already running" in ask(visit(alice), connection)
     assert sandbox.calls() == []
 
@@ -155,7 +155,7 @@ def test_pressing_test_or_replace_while_too_enough_waiting_asks_nothing_and_says
 ) -> None:
     browser = visit(alice)
     sentence = "A request to SnapInspect is already running"
-    with limits.slot(connection.pk), limits.slot(connection.pk):
+    with limits.slot(connection.code), limits.slot(connection.code):
         for press in ("test", "replace-tokens"):
             path = f"/c/{connection.customer.code}/connections/{connection.code}/{press}/"
             assert sentence in browser.post(path, follow=True).text, press
@@ -285,7 +285,7 @@ def test_staff_without_the_permission_and_other_people_do_not_get_in(
 def test_pressed_several_times_at_once_every_press_is_answered_and_one_answer_stays(
     sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "_calls", limits.Limit(100, each=100))
+    monkeypatch.setattr(limits, "calls", limits.Limit(100, each=100))
     together = Barrier(4)
 
     def press() -> list[int | None]:

@@ -108,7 +108,7 @@ def test_a_panel_that_waits_is_asked_for_again_soon_and_then_less_and_less_often
     where = f"/c/{acme.code}/connections/{connection.code}/panels/{panel.code}/"
     with ExitStack() as taken:
         for _ in range(limits.MAX_CALLS_PER_CONNECTION):
-            taken.enter_context(limits.slot(connection.pk))
+            taken.enter_context(limits.slot(connection.code))
         waits = []
         for asked in ("", "?retries=1", "?retries=2", "?retries=9", "?retries=99999999", "?retries=-1", "?retries=²"):
             part = browser.get(where + asked, headers={"HX-Request": "true"}).text

@@ -51,6 +51,7 @@ def test_a_colleague_is_told_how_long_a_link_is_good() -> None:
         ("SECURITY.md", f"good for {STATE} and one use"),
         (ARCHITECTURE, f"{NUMBERS[limits.MAX_CALLS]} in a process, "),
         (ARCHITECTURE, f"{NUMBERS[limits.MAX_CALLS_PER_CONNECTION]} for a connection."),
+        (ARCHITECTURE, f"connections in turn, up to {limits.MAX_WAIT:.0f} seconds."),
         ("templates/integrations/partials/other_company.html", f"within {completion.QUESTION_LIFETIME.days} days"),
         ("templates/integrations/connection_test.html", f"more than {ConnectionTest.MOST_KEPT // 1024} KiB"),
         ("templates/integrations/explorer.html", f"Only you can see this response, for {ANSWER_KEPT}."),

@@ -48,3 +48,14 @@ def test_inspections_are_paged_and_can_be_limited_to_changes_since_a_moment(clie
 def test_other_addresses_and_methods_are_refused(client: SandboxClient) -> None:
     assert client.get("nowhere").json()["error"] == "not_found"
     assert client.http.delete(f"{client.url}user", timeout=DEADLINE).status_code == 405
+
+
+def test_an_inspection_is_made_by_a_post_with_a_live_token(client: SandboxClient) -> None:
+    token = client.grant(601)["access_token"]
+    address, headers = f"{client.url}inspections", {"Authorization": f"Bearer {token}"}
+    made = client.http.post(address, json={"sTitle": "Made"}, headers=headers, timeout=DEADLINE)
+    assert (made.status_code, made.json()["iCompanyID"]) == (201, 7001)
+    assert client.get(f"inspections/{made.json()['iInspectionID']}", token).json()["sTitle"] == "Made"
+    assert client.http.post(address, json={"sTitle": "Made"}, timeout=DEADLINE).status_code == 401
+    for body in ("x", "{}", '{"sTitle": 1}', "[]"):
+        assert client.http.post(address, data=body, headers=headers, timeout=DEADLINE).status_code == 400
