@@ -10,7 +10,7 @@ from ninja.security import HttpBearer
 from accounts.models import Customer
 from integrations.api import keys
 from integrations.api.problems import NOT_FOUND, Problem
-from integrations.models import ApiKey, Connection, Event, Scope
+from integrations.models import ApiKey, Connection, Event, Scope, WebhookEndpoint
 
 MINUTE = 60
 
@@ -40,6 +40,11 @@ class Caller:
         mine = {"connection__customer": self.key.customer_id} if self.key.customer_id else {}
         return Event.objects.filter(**mine).select_related("connection").order_by("pk")
 
+    @property
+    def webhook_endpoints(self) -> "QuerySet[WebhookEndpoint]":
+        mine = {"customer": self.key.customer_id} if self.key.customer_id else {}
+        return WebhookEndpoint.objects.filter(**mine).select_related("customer").order_by("pk")
+
     def customer(self, code: str) -> Customer:
         """The customer with this code. Raises Problem (404)."""
         found = self.customers.filter(code=code).first()
@@ -50,6 +55,13 @@ class Caller:
     def connection(self, code: str) -> Connection:
         """The connection with this code. Raises Problem (404)."""
         found = self.connections.filter(code=code).first()
+        if found is None:
+            raise Problem("not-found", NOT_FOUND)
+        return found
+
+    def webhook_endpoint(self, code: str) -> WebhookEndpoint:
+        """The endpoint with this code. Raises Problem (404)."""
+        found = self.webhook_endpoints.filter(code=code).first()
         if found is None:
             raise Problem("not-found", NOT_FOUND)
         return found

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja.errors import HttpError, ValidationError
 
-from integrations.api import connect_sessions, connections, customers, events, keys, problems, proxy
+from integrations.api import connect_sessions, connections, customers, events, keys, problems, proxy, webhook_endpoints
 from integrations.api.access import Caller, rate_limit_headers
 from integrations.api.description import DescribedAPI
 from integrations.api.problems import Problem
@@ -39,6 +39,8 @@ api.add_router("/connect-sessions", connect_sessions.router)
 api.add_router("/connections", connections.router)
 api.add_router("/connections", proxy.router)
 api.add_router("/events", events.router)
+api.add_router("/webhook-endpoints", webhook_endpoints.router)
+api.add_router("/deliveries", webhook_endpoints.deliveries)
 
 
 @api.exception_handler(Problem)

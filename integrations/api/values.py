@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints
 LONGEST = 100
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """The text, if a database can store it. Raises ValueError."""
     if "\0" in text:
         raise ValueError("This holds a NUL character.")
@@ -19,8 +19,8 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_storable)]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_storable)]
+Text = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(storable)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(storable)]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,16}$")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many, at most.")]
 After = Annotated[

@@ -15,8 +15,8 @@ class Scope(models.TextChoices):
     CUSTOMERS = "customers", "list, read, create and change customers"
     CONNECTIONS_READ = "connections:read", "list and read connections and connect sessions"
     CONNECTIONS_WRITE = "connections:write", "connect, test and disconnect; change metadata"
-    EVENTS_READ = "events:read", "list and read events"
-    EVENTS_WRITE = "events:write", "replay events"
+    EVENTS_READ = "events:read", "list and read events, webhook endpoints and deliveries"
+    EVENTS_WRITE = "events:write", "replay events; manage webhook endpoints, test and resend"
     PROXY_READ = "proxy:read", "call SnapInspect's API by GET and HEAD"
     PROXY_WRITE = "proxy:write", "call SnapInspect's API by the other methods"
 

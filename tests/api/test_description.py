@@ -22,7 +22,8 @@ from pytest_django import Settings
 from accounts.models import Customer, User
 from integrations.api.urls import MOST_BYTES
 from integrations.connecting import sessions
-from integrations.models import ApiKey, Connection, Event, Scope
+from integrations.models import ApiKey, Connection, Event, OutgoingDelivery, Scope
+from integrations.outgoing import delivery_actions, endpoints
 from tests.api.conftest import ApiClient, Keys
 from tests.api.described import BACK, BODIES, DESCRIPTION, OPERATIONS, Operation, check, escaped, send, valid
 from tests.support.clients import Sandbox, quick_connect
@@ -42,11 +43,18 @@ class World:
         self.session, secret = sessions.issue(
             customer=self.customer, connection=connection, return_to=f"{BACK}?{word}", by=None
         )
+        endpoint, _ = endpoints.create(
+            url=f"https://hooks.example/{word}", types=["*"], customer=self.customer, description=word, by=None
+        )
+        self.delivery = delivery_actions.send_test(endpoint, by=None)
+        OutgoingDelivery.objects.filter(pk=self.delivery.pk).update(state=OutgoingDelivery.State.DELIVERED)
         self.codes = {
             "customers": self.customer.code,
             "connections": connection.code,
             "connect-sessions": self.session.code,
             "events": event.code,
+            "webhook-endpoints": self.delivery.endpoint.code,
+            "deliveries": self.delivery.code,
         }
         # What no answer to somebody else may hold.
         self.words = [
@@ -145,7 +153,7 @@ def test_what_belongs_to_others_is_not_there(operation: Operation, api: Keys, ow
             answer = send(client, operation, own.codes[operation.resource], data=json.dumps(body).encode())
             refused(answer, sent=word)
     for world in (own, other):
-        for row in (world.customer, world.connection, world.event, world.session):
+        for row in (world.customer, world.connection, world.event, world.session, world.delivery):
             row.refresh_from_db()
     assert (other.customer.name, other.connection.metadata) == ("Globex Lettings", None)
 
