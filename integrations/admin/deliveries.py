@@ -108,7 +108,7 @@ class EventAdmin(ByExactWords):
     @confirmed("Replay", warning="These events are processed again. Completed events run again.")
     def replay(self, event: Event, *, by: User) -> str:
         if not event_actions.replay(event, by=by):
-            return "is being worked on already."
+            return "is being processed already, or its connection is disconnected."
         return ""
 
     @confirmed("Ignore", warning="These events are no longer processed. You can replay them later.")

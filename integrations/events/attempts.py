@@ -5,7 +5,7 @@ What a look-up shows decides:
     the inspection    the event is verified, and its content kept
     another company   the event is unmatched: the API says whose an inspection is, not a webhook's body
     the same again    an event that may be a repetition (see `routing`) joins the one it repeats
-    not found         counts as an attempt; after MOST_REFUSALS the event fails: guessed IDs must cost little
+    not found         counts as an attempt; after Event.MOST_REFUSALS the event fails: guessed IDs must cost little
     another refusal   counts as an attempt, if SnapInspect accepts the token; else it is an outage
     no answer         an outage: it counts as no attempt, and the queue pauses. But if other events of the queue have
                       succeeded since this one failed like this, the event itself is the cause, and the attempt counts
@@ -24,7 +24,6 @@ from integrations.events.handlers import Happening
 from integrations.events.verification import LookupResult, Lookups
 from integrations.models import Connection, Event, EventQueue, backoff
 
-MOST_REFUSALS = 3
 # Kinds of error that an event itself never causes.
 NEVER_BY_EVENT = frozenset({"too_many_requests"})
 PAUSE_WITHOUT_ACCESS = timedelta(seconds=30)
@@ -166,7 +165,9 @@ def _look_up_failed(event: Event, failure: verification.LookupFailed) -> Outcome
     if outcome.pause is not None:
         outcome.retry_in = outcome.pause
         return outcome
-    _retry_or_fail(event, outcome, MOST_REFUSALS if isinstance(failure, verification.NotFound) else Event.MOST_ATTEMPTS)
+    _retry_or_fail(
+        event, outcome, Event.MOST_REFUSALS if isinstance(failure, verification.NotFound) else Event.MOST_ATTEMPTS
+    )
     return outcome
 
 

@@ -8,16 +8,18 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.models import Connection, Event, EventQueue, HandlerRun
+from integrations.models import Connection, Event, EventQueue, HandlerRun, State
 
 
 def replay(event: Event, *, by: audit.Actor) -> bool:
-    """Has a finished event processed again; whether it was finished.
+    """Has a finished event processed again; False, without a change, if it is open or its connection disconnected.
 
     After a failure, handlers that succeeded are not run again. An event that was done starts from the beginning: all
     handlers run, with a new idempotency key.
     """
     with transaction.atomic():
+        if Connection.objects.filter(pk=event.connection_id, state=State.DISCONNECTED).exists():
+            return False
         changed = reset([event])
         if changed:
             _audit("event.replayed", event, by)

@@ -27,6 +27,12 @@ def count(customer: Customer, chosen: Selection) -> int:
     return chosen.of(customer, to_replay=True).count(MOST_COUNTED)
 
 
+def counts(customer: Customer, chosen: Selection) -> dict[str, int]:
+    """`count`; without any, `excluded`: how many events match and cannot be replayed, counted alike."""
+    found = count(customer, chosen)
+    return {"count": found, "excluded": 0 if found else chosen.of(customer).count(MOST_COUNTED)}
+
+
 def start(customer: Customer, chosen: Selection, *, by: User) -> Replay | None:
     """Starts a replay of these events; None if another one of this customer is running."""
     last = Event.objects.order_by("-pk").values_list("pk", flat=True).first()

@@ -20,6 +20,7 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
 from accounts.models import new_code
+from integrations.models.connection_states import State as ConnectionState
 from integrations.models.connections import Connection
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH, Delivery
 
@@ -81,6 +82,8 @@ class Event(models.Model):
 
     OPEN = (State.RECEIVED, State.PROCESSING, State.RETRYING)
     MOST_ATTEMPTS = 8
+    # Of an event whose inspection SnapInspect does not know.
+    MOST_REFUSALS = 3
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="events", db_index=False)
@@ -156,6 +159,16 @@ class Event(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in self.OPEN
+
+    @property
+    def most_attempts(self) -> int:
+        """After how many attempts it fails, if they end as the last one did."""
+        return self.MOST_REFUSALS if self.last_error_kind == "not_found" else self.MOST_ATTEMPTS
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether it is finished and its connection may be used again. Reads the connection's row."""
+        return not self.is_open and self.connection.state != ConnectionState.DISCONNECTED
 
     @property
     def place(self) -> tuple[datetime, int]:

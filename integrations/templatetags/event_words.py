@@ -54,7 +54,12 @@ def event_summary(event: Event, deliveries: Sequence[Delivery]) -> str:
 
 @register.filter
 def event_sentence(event: Event) -> str:
-    return wording.event_sentence(event.state, attempts=event.attempts, most=event.MOST_ATTEMPTS)
+    return wording.event_sentence(
+        event.state,
+        attempts=event.attempts,
+        most=event.most_attempts,
+        waits_for="" if event.connection.is_usable else event.connection.label,
+    )
 
 
 @register.filter

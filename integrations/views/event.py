@@ -52,8 +52,8 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     found = _event(customer, event_code)
     if event_actions.replay(found, by=current_user(request)):
         messages.success(request, "Replay started.")
-    else:
-        messages.info(request, "This event is already being processed.")
+    elif not found.is_open:
+        messages.warning(request, "This event's connection is disconnected. Reconnect it to replay the event.")
     return redirect("event", customer.code, found.code)
 
 

@@ -23,7 +23,7 @@ def start(request: HttpRequest, code: str) -> HttpResponse:
     if request.method == "GET" or not form.is_valid():
         context = {"form": form, "most": replays.MOST_COUNTED}
         if form.is_valid():
-            context |= {"count": replays.count(customer, form.selection), "query": form.selection.query}
+            context |= replays.counts(customer, form.selection) | {"query": form.selection.query}
         return render(request, "integrations/replay_confirm.html", context)
     started = replays.start(customer, form.selection, by=current_user(request))
     if started is None:  # another one was started a moment ago

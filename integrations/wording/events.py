@@ -36,6 +36,10 @@ EVENT_STATES = {
     "received": "This event will be processed in a moment.",
     "processing": "This event is being processed.",
     "retrying": "Attempt {attempts} of {most} failed. We will try again automatically.",
+    "retrying uncounted": (
+        "SnapInspect could not be asked. We will try again automatically. This does not count as an attempt."
+    ),
+    "waiting": "This event will be processed after you reconnect {waits_for}.",
     "done": "This event was processed.",
     "failed": "Processing failed after {tried}. Replay the event to try again.",
     "unmatched": "No connection matches this company.",
@@ -43,7 +47,14 @@ EVENT_STATES = {
 }
 
 
-def event_sentence(state: str, *, attempts: int, most: int) -> str:
-    """What an event's state means for who reads it."""
+def event_sentence(state: str, *, attempts: int, most: int, waits_for: str) -> str:
+    """What an event's state means for who reads it.
+
+    waits_for: the connection that has to be reconnected before it can be processed; empty if none has.
+    """
+    if state in {"received", "retrying"} and waits_for:
+        state = "waiting"
+    elif state == "retrying" and not attempts:
+        state = "retrying uncounted"
     tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    return EVENT_STATES[state].format(attempts=attempts, most=most, tried=tried)
+    return EVENT_STATES[state].format(attempts=attempts, most=most, tried=tried, waits_for=waits_for)

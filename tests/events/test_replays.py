@@ -231,10 +231,21 @@ def test_the_open_page_asks_for_itself_until_it_is_over(
 
 def test_nothing_to_replay_offers_nothing(visit: Visit, alice: User, acme: Customer, connection: Connection) -> None:
     page = visit(alice).get(f"/c/{acme.code}/events/replay/?state=failed").text
-    assert "0 failed events match." in " ".join(page.split())
+    assert "No events match." in " ".join(page.split())
     assert "Replay</button>" not in " ".join(page.split()).replace(" </button>", "</button>")
     wrong = visit(alice).post(f"/c/{acme.code}/events/replay/?state=nothing")
     assert (wrong.status_code, Replay.objects.count()) == (200, 0)
+
+
+def test_what_matches_and_cannot_be_replayed_is_told_with_the_reason(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    failed(connection, 2)
+    connection.move_to(State.DISCONNECTED)
+    page = " ".join(visit(alice).get(f"/c/{acme.code}/events/replay/?state=failed").text.split())
+    assert "None of the matching events can be replayed." in page
+    assert "2 events match, but they belong to a disconnected connection or were ignored." in page
+    assert "Replay?" not in page
 
 
 def test_very_many_are_not_counted_to_the_end(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from integrations.events import attempts, verification
+from integrations.events import verification
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, LookupLimit, State
 from integrations.tokens import proof
@@ -97,7 +97,7 @@ def test_an_answer_about_one_inspection_is_that_event_s_and_is_tried_for_hours(
 
 def test_not_found_is_final_after_a_few_tries_and_asks_nothing_else(sandbox: Sandbox, connection: Connection) -> None:
     deliver(payload(inspection=9_000_001))
-    for _ in range(attempts.MOST_REFUSALS - 1):
+    for _ in range(Event.MOST_REFUSALS - 1):
         later(minutes=5)
     assert event_of("9000001").state == Event.State.FAILED
     assert sandbox.calls("/user") == []

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from accounts.models import Customer, User
-from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
+from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery, State
 from tests.support.clients import Sandbox, Visitor, work
 from tests.support.many_events import make_events
 
@@ -101,6 +101,62 @@ def test_what_snapinspect_has_not_confirmed_is_not_told_as_its_word(
     page = " ".join(visit(alice).get(f"/c/{acme.code}/events/{event.code}/").text.split())
     assert "We received an unverified notice: inspection" in page and "SnapInspect told us" not in page
     assert "Processing failed after 3 attempts." in page
+
+
+def test_attempts_are_counted_as_the_table_and_the_limit_have_them(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    def page(**fields: Any) -> str:
+        (event,) = make_events(connection, 1, **fields)
+        for _ in range(3):
+            Attempt.objects.create(event=event, error_kind=fields["last_error_kind"], duration=timedelta(seconds=1))
+        return " ".join(visit(alice).get(f"/c/{acme.code}/events/{event.code}/").text.split())
+
+    unknown = page(state=Event.State.RETRYING, attempts=2, last_error_kind="not_found")
+    assert "Attempt 2 of 3 failed." in unknown and "Attempt 2 of 3, next" in unknown
+    outage = page(state=Event.State.RETRYING, attempts=0, last_error_kind="timeout")
+    assert "does not count as an attempt" in outage and "Next try" in outage and "Attempt 0" not in outage
+    assert "could not be asked, are not counted." in outage
+    assert "are not counted" not in page(state=Event.State.FAILED, attempts=3, last_error_kind="not_found")
+
+
+def test_nothing_is_replayed_for_a_disconnected_connection(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    (event,) = make_events(connection, 1, state=Event.State.FAILED)
+    connection.move_to(State.DISCONNECTED)
+    browser, where = visit(alice), f"/c/{acme.code}/events/{event.code}/"
+    page = browser.get(where).text
+    assert f"{where}replay/" not in page
+    assert "To replay this event, reconnect" in page
+
+    page = browser.post(f"{where}replay/", follow=True).text
+    assert "connection is disconnected. Reconnect it to replay the event." in page
+    assert "Replay started." not in page
+    event.refresh_from_db()
+    assert event.state == Event.State.FAILED
+
+
+def test_a_replay_waits_for_a_reconnect_and_says_so(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    (event,) = make_events(connection, 1, state=Event.State.FAILED)
+    connection.move_to(State.NEEDS_RECONNECT)
+    page = visit(alice).post(f"/c/{acme.code}/events/{event.code}/replay/", follow=True).text
+    assert f"will be processed after you reconnect {connection.label}." in page
+    assert "in a moment" not in page
+
+
+def test_pressing_replay_twice_gives_one_message(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    (event,) = make_events(connection, 1, state=Event.State.FAILED)
+    browser, where = visit(alice), f"/c/{acme.code}/events/{event.code}/"
+    for _ in range(2):
+        browser.post(f"{where}replay/")
+    messages = re.search(r'id="messages".*?<div id="live"', browser.get(where).text, re.S)
+    assert messages and messages[0].count('role="status"') == 1
+    assert "Replay started." in messages[0]
 
 
 def test_neighbours_are_those_of_the_filtered_list(
