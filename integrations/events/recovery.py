@@ -165,7 +165,10 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
             return
         read.add(path)
         try:
-            page = api_client.get(connection, path).json
+            answer = api_client.get(connection, path)
+            page = answer.json
+            if not inspection_content.is_listing(page):
+                raise api_client.NoAnswer("wrong_shape", is_outage=False, status=answer.status)
         except BadPath:
             report.flag = "its next page leads elsewhere"
             return

@@ -53,6 +53,18 @@ def inspection_ids(page: Json) -> list[str]:
     return list(dict.fromkeys(_inspections(page)))
 
 
+def is_listing(page: Json) -> bool:
+    """Returns whether a page has a list, which may be empty, or names inspections: else it says nothing about them."""
+    waiting = [page]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            return True
+        if isinstance(item, dict):
+            waiting += item.values()
+    return bool(inspection_ids(page))
+
+
 def next_link(page: Json) -> str:
     """Returns the address of the next page; empty on the last one."""
     link = page.get("next") if isinstance(page, dict) else None

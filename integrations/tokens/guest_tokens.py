@@ -15,7 +15,7 @@ from integrations.models import ConnectAttempt, Connection, GuestTokenPair, leas
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.errors import Unreachable
 from integrations.snapinspect.exchange_call import Exchanged
-from integrations.tokens import custody, lease, storage
+from integrations.tokens import custody, diagnosis, lease, storage
 
 
 def receive(attempt: ConnectAttempt, received: token_pair.TokenPair) -> None:
@@ -95,8 +95,10 @@ class LeasedGuestPair(lease.Leased[GuestTokenPair]):
         refresh_token = storage.refresh_token(self.pair)
         self.write(exchange_sent_at=Now(), lease_until=Now() + leases.LEASE)
         try:
-            return lease.send_exchange(refresh_token)
+            answer = lease.send_exchange(refresh_token)
         except Unreachable as error:
             if lease.never_arrived(error):
                 self.write(exchange_sent_at=None)
             raise
+        diagnosis.note_accepted_exchange()
+        return answer

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from integrations import wording
-from integrations.models import GuestTokenPair, LinkedUser, SignInOutcome
+from integrations.models import ExchangeStatus, GuestTokenPair, LinkedUser, SignInOutcome
 from tests.support.clients import Sandbox, Visitor, work
 from tests.support.sign_in import WAITING, leave_to_sign_in, link, sign_in_with_snapinspect, who
 
@@ -81,6 +81,15 @@ def test_a_lost_answer_is_not_sent_for_again(sandbox: Sandbox) -> None:
 
     assert sandbox.exchanges() == 1
     assert GuestTokenPair.objects.get().outcome == SignInOutcome.UNREACHABLE
+
+
+def test_an_exchange_of_a_sign_in_shows_that_the_client_secret_is_accepted(sandbox: Sandbox) -> None:
+    browser = Visitor()
+    browser.open_callback(sandbox.decide(leave_to_sign_in(browser)))
+
+    work()
+
+    assert ExchangeStatus.objects.get().accepted_secret
 
 
 def test_keys_that_do_not_open_the_pair_are_a_setup_problem(sandbox: Sandbox) -> None:

@@ -285,6 +285,20 @@ def test_a_list_that_fails_delays_no_event_and_is_asked_for_with_growing_pauses(
     assert EventQueue.objects.with_gap().count() == 1
 
 
+@pytest.mark.parametrize("body", ["{}", "null", '{"status": "ok"}', "7"])
+def test_an_answer_without_a_list_leaves_the_gap_open(body: str, sandbox: Sandbox, connection: Connection) -> None:
+    EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
+    missed = upload(sandbox)
+    sandbox.fault("/inspections", "status", times=1, status=200, body=body)
+    work()
+    assert EventQueue.objects.with_gap().exists()
+
+    EventQueue.objects.update(gap_retry_at=Now())
+    work()
+    assert not EventQueue.objects.with_gap().exists()
+    assert Event.objects.get(inspection_id=missed).recovered
+
+
 @pytest.mark.parametrize("link", ["../inspections?page=2", "//evil.example/2", "?page=2", "a b", "inspections/none"])
 def test_an_odd_next_link_ends_the_list_with_a_flag(link: str, sandbox: Sandbox, connection: Connection) -> None:
     EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
