@@ -6,7 +6,7 @@ NEXT := .venv-next
 NEXT_DJANGO := django[argon2]>=6.1,<6.2
 NEXT_PYTHON ?= $(shell for python in python3.13 $$(pyenv whence --path python3.13 2>/dev/null); do \
 	"$$python" -c "" 2>/dev/null && echo "$$python" && break; done)
-SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations bench tests
+SOURCES := manage.py gunicorn.conf.py connectapp accounts integrations bench tests docs/examples
 
 .PHONY: help install run test test-slow test-next bench growth soak pictures check lock sbom
 
@@ -24,7 +24,7 @@ $(VENV)/installed: requirements-dev.txt requirements.txt
 	$(PY) -m pip install --disable-pip-version-check --progress-bar on --no-compile --require-hashes -r requirements-dev.txt
 	@touch $@
 
-run: install ## stand-in SnapInspect, web app and worker, with demo data; Ctrl-C stops all of it
+run: install ## stand-in SnapInspect, web app, worker and a sample product, with demo data; Ctrl-C stops all of it
 	@exec $(PY) -m connectapp.development
 
 test: install ## the test suite, on SQLite and on PostgreSQL at the same time

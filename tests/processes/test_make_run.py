@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import requests
 
 from tests.support.clients import Sandbox
 from tests.support.http_visitor import Visitor
@@ -72,6 +73,19 @@ class Checkout:
         return found
 
 
+def product_page(checkout: Checkout) -> str:
+    (address,) = re.findall(r"A product that uses it is (\S+)", checkout.said.read_text())
+    wait_until(lambda: answers(address))
+    return requests.get(address, timeout=30).text
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(address, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
 def test_one_command_runs_it_all_ctrl_c_ends_it_all_and_a_second_run_keeps_the_data(tmp_path: Path) -> None:
     checkout: Any = Checkout(tmp_path)
     visitor = Visitor(cast(RunningApp, checkout))
@@ -79,7 +93,9 @@ def test_one_command_runs_it_all_ctrl_c_ends_it_all_and_a_second_run_keeps_the_d
     with checkout.running():
         visitor.sign_up().connect()
         seconds = time.monotonic() - began
-        assert len(checkout.processes()) >= 5  # make's child, the stand-in, gunicorn and its child, the worker
+        # make's child, the stand-in, gunicorn and its child, the worker, the product
+        assert len(checkout.processes()) >= 6
+        assert "Sign in as Ana" in product_page(checkout)
     assert checkout.processes() == []
     said = checkout.said.read_text()
     assert [words for words in said.splitlines() if words.endswith(" ...")] == [
@@ -93,6 +109,7 @@ def test_one_command_runs_it_all_ctrl_c_ends_it_all_and_a_second_run_keeps_the_d
 
     with checkout.running():
         assert visitor.badges() == ["Connected"], "sessions, keys and the connection are those of the first run"
+        assert "Sign in as Ana" in product_page(checkout)
     assert checkout.processes() == []
     kept = {path.relative_to(checkout.root).parts[0] for path in checkout.root.rglob("*") if path.is_file()}
     tracked = {path.name for path in ROOT.iterdir()}

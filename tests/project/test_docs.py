@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from accounts.models import Customer, User
+from connectapp import development
 from integrations.events import handlers
 from tests.commands import settings_page
 from tests.pages.test_event import announce, upload
@@ -74,6 +76,11 @@ def test_paths_and_names_of_code_in_the_documents_exist() -> None:
 def test_the_page_of_settings_says_what_env_example_says() -> None:
     written = settings_page.PAGE.read_text()
     assert written == settings_page.page(), "write it anew: python -m tests.commands.settings_page"
+
+
+def test_the_sample_needs_the_scopes_that_make_run_gives_its_key() -> None:
+    sample = runpy.run_path(str(ROOT / "docs" / "examples" / "product.py"))
+    assert sample["SCOPES"] == development.PRODUCT_SCOPES
 
 
 def test_every_system_check_is_listed_with_its_hint() -> None:
