@@ -192,6 +192,14 @@ def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
         raise ImproperlyConfigured(f"{name} must name networks like 10.1.0.0/16, comma-separated.") from None
 
 
+def member(name: str, *, like: str) -> str:
+    """The name of a member of a JSON answer; may be empty. like: an example."""
+    value = text(name).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", value):
+        raise ImproperlyConfigured(f"{name} is the name of one member of SnapInspect's answer, like {like}.")
+    return value
+
+
 def web_page(name: str) -> str:
     """The absolute https address of a page, or a mailto: address; may be empty."""
     value = text(name).strip()

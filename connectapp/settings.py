@@ -5,7 +5,6 @@ A value that is missing or unsafe raises ImproperlyConfigured with the name of t
 """
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from connectapp.environment import (
     form_origins,
     image_address,
     mail_settings,
+    member,
     networks,
     origins,
     parsed,
@@ -273,9 +273,8 @@ if not SNAPINSPECT_WEBHOOK_SECRETS:
     raise ImproperlyConfigured("SNAPINSPECT_WEBHOOK_SECRETS is required in production. See .env.example.")
 SNAPINSPECT_INSPECTION_PATH = api_path("SNAPINSPECT_INSPECTION_PATH", "inspection_id")
 SNAPINSPECT_CHANGES_PATH = api_path("SNAPINSPECT_CHANGES_PATH", "since")
-SNAPINSPECT_SIGN_IN_FIELD = text("SNAPINSPECT_SIGN_IN_FIELD").strip()
-if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", SNAPINSPECT_SIGN_IN_FIELD):
-    raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD is the name of one member of /user's answer, like iUserID.")
+SNAPINSPECT_TITLE_FIELD = member("SNAPINSPECT_TITLE_FIELD", like="sTitle")
+SNAPINSPECT_SIGN_IN_FIELD = member("SNAPINSPECT_SIGN_IN_FIELD", like="iUserID")
 if SNAPINSPECT_SIGN_IN_FIELD and not SNAPINSPECT_EXCHANGE_ON_CONNECT:
     # Tokens in a browser's history would stay valid, and who finds them could sign in with them.
     raise ImproperlyConfigured("SNAPINSPECT_SIGN_IN_FIELD needs SNAPINSPECT_EXCHANGE_ON_CONNECT.")

@@ -114,11 +114,7 @@ def changes_of(outcome: Outcome) -> dict[str, Any]:
     if outcome.seen is not None:
         changes["proof"] = Event.Proof.VERIFIED
         if not outcome.keeps_content:
-            changes |= {
-                "content": outcome.seen.text,
-                "content_sha256": outcome.seen.sha256,
-                "fetched_at": Now(),
-            }
+            changes |= {**outcome.seen.columns, "fetched_at": Now()}
     elif outcome.state == Event.State.DONE:
         changes["proof"] = Event.Proof.NOT_CHECKED
     if outcome.seen is not None or outcome.state != Event.State.RETRYING:

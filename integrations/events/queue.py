@@ -268,9 +268,7 @@ class LeasedQueue:
         self._looked_up.clear()
         if not finished:
             return
-        looked_up = [
-            (outcome.seen.text, outcome.seen.sha256, event.pk) for event, outcome, _ in finished if outcome.seen
-        ]
+        looked_up = [(event.pk, outcome.seen.columns) for event, outcome, _ in finished if outcome.seen]
         others = [event.pk for event, outcome, _ in finished if outcome.seen is None]
         # Where others are looked up, those that are not say nothing about whether SnapInspect answers.
         with self.atomic(succeeded=bool(looked_up) or not settings.SNAPINSPECT_INSPECTION_PATH):

@@ -11,7 +11,7 @@ most. Guessed IDs cost little; real inspections, outages and look-ups under way 
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -35,13 +35,31 @@ _GARBLED = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """An inspection. company: that its content names, empty if none. text: canonical JSON. status: HTTP."""
+    """An inspection. company: that its content names, empty if none. text: canonical JSON. status: HTTP.
+
+    title, inspection_status: the inspection's own, empty if it has none. previous_status: the one that we knew
+    before, if it was another.
+    """
 
     content: Json = field(repr=False)
     text: str = field(repr=False)
     sha256: str
     company: str
     status: int
+    title: str
+    inspection_status: str
+    previous_status: str = ""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What is stored of it in an event, see models.events.LOOKED_UP."""
+        return {
+            "content": self.text,
+            "content_sha256": self.sha256,
+            "inspection_title": self.title,
+            "inspection_status": self.inspection_status,
+            "previous_status": self.previous_status,
+        }
 
 
 class LookupFailed(Exception):
@@ -122,11 +140,23 @@ class Lookups:
                 self._may_ask = False
             raise failure from None
         text, sha256 = inspection_content.canonical(answer.json)
-        seen = LookupResult(answer.json, text, sha256, inspection_content.company_of(answer.json), answer.status)
+        seen = _result(answer.json, text, sha256, answer.status)
         # Once: what is known changes with this look-up.
-        if self._known.pop(inspection_id, "") in {None, sha256}:
+        if self._known.pop(inspection_id, "") is None:
             return seen
         return _newer_of(seen, self._connection, inspection_id)
+
+
+def _result(content: Json, text: str, sha256: str, status: int) -> LookupResult:
+    return LookupResult(
+        content=content,
+        text=text,
+        sha256=sha256,
+        company=inspection_content.company_of(content),
+        status=status,
+        title=inspection_content.title_of(content, settings.SNAPINSPECT_TITLE_FIELD)[: Event.TITLE_LENGTH].rstrip(),
+        inspection_status=inspection_content.status_of(content)[: Event.STATUS_LENGTH].rstrip(),
+    )
 
 
 def _inspection(connection: Connection, path: str, inspection_id: str) -> Answer:
@@ -171,15 +201,17 @@ def _newest_content() -> "QuerySet[Event]":
 
 def _newer_of(seen: LookupResult, connection: Connection, inspection_id: str) -> LookupResult:
     known = last_known(connection.pk, inspection_id)
-    if known is None or known.content_sha256 == seen.sha256:
+    if known is None:
         return seen
+    if known.content_sha256 == seen.sha256:
+        return replace(seen, previous_status=known.previous_status)
     content = json.loads(known.content)
     before, now = inspection_content.changed_at(content), inspection_content.changed_at(seen.content)
     if before is None or now is None or now >= before:
-        return seen
-    return LookupResult(
-        content, known.content, known.content_sha256, inspection_content.company_of(content), seen.status
-    )
+        old = known.inspection_status
+        return replace(seen, previous_status=old if old != seen.inspection_status else "")
+    newer = _result(content, known.content, known.content_sha256, seen.status)
+    return replace(newer, previous_status=known.previous_status)
 
 
 def _is_limited(customer_id: int) -> bool:

@@ -8,7 +8,7 @@
 One delivery makes one event for each connection of its company.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -23,6 +23,9 @@ from accounts.models import new_code
 from integrations.models.connection_states import State as ConnectionState
 from integrations.models.connections import Connection
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH, Delivery
+
+# What a look-up writes.
+LOOKED_UP = ("content", "content_sha256", "inspection_title", "inspection_status", "previous_status")
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -40,26 +43,28 @@ class EventQuerySet(models.QuerySet["Event"]):
     def with_content(self) -> Self:
         return self.exclude(content_sha256="")
 
-    def finish_looked_up(self, rows: Sequence[tuple[str, str, int]]) -> None:
-        """Ends events that were looked up: (content, its SHA-256, id). Skips those that are not *Processing*."""
+    def finish_looked_up(self, found: Sequence[tuple[int, Mapping[str, str]]]) -> None:
+        """Ends events that were looked up: their ids, and the columns in LOOKED_UP. Skips those not *Processing*."""
+        rows: list[tuple[str | int, ...]] = [(*(columns[name] for name in LOOKED_UP), pk) for pk, columns in found]
         table = self.model._meta.db_table
         changes = (
             "state = 'done', proof = 'verified', last_error_kind = '', attempts = attempts + 1, repeat_of_id = NULL,"
-            " finished_at = {now}, fetched_at = {now}, content = {content}, content_sha256 = {sha256}"
+            " finished_at = {now}, fetched_at = {now}, "
         )
         with database.cursor() as cursor:
             if database.vendor == "postgresql":
                 # A list for each column, see `DeliveryQuerySet.settle`.
-                values = changes.format(now="statement_timestamp()", content="seen.content", sha256="seen.sha256")
+                values = changes.format(now="statement_timestamp()")
+                values += ", ".join(f"{column} = seen.{column}" for column in LOOKED_UP)
                 cursor.execute(
-                    f"UPDATE {table} SET {values}"  # noqa: S608
-                    " FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS seen (content, sha256, id)"
+                    f"UPDATE {table} SET {values} FROM unnest({'%s::text[], ' * len(LOOKED_UP)}%s::bigint[])"  # noqa: S608
+                    f" AS seen ({', '.join(LOOKED_UP)}, id)"
                     f" WHERE {table}.id = seen.id AND {table}.state = 'processing'",
                     [list(column) for column in zip(*rows, strict=True)],
                 )
             else:
                 now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-                values = changes.format(now=now, content="%s", sha256="%s")
+                values = changes.format(now=now) + ", ".join(f"{column} = %s" for column in LOOKED_UP)
                 cursor.executemany(f"UPDATE {table} SET {values} WHERE id = %s AND state = 'processing'", rows)  # noqa: S608
 
 
@@ -84,6 +89,7 @@ class Event(models.Model):
     MOST_ATTEMPTS = 8
     # Of an event whose inspection SnapInspect does not know.
     MOST_REFUSALS = 3
+    TITLE_LENGTH, STATUS_LENGTH = 200, 60
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="events", db_index=False)
@@ -108,6 +114,10 @@ class Event(models.Model):
     content = models.TextField(blank=True)
     content_sha256 = models.CharField(max_length=64, blank=True)
     fetched_at = models.DateTimeField(null=True)
+    # What the inspection is called there, its status then, and the status that we knew before, if it was another.
+    inspection_title = models.CharField(max_length=TITLE_LENGTH, blank=True, default="", db_default="")
+    inspection_status = models.CharField(max_length=STATUS_LENGTH, blank=True, default="", db_default="")
+    previous_status = models.CharField(max_length=STATUS_LENGTH, blank=True, default="", db_default="")
 
     # Found by asking SnapInspect what had changed, not announced by a delivery.
     recovered = models.BooleanField(default=False)

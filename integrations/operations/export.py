@@ -178,7 +178,8 @@ KINDS = [
 
 EVENT = _fields(
     "code", "state", "type", "inspection_id", "review_id", "company_id", "received_at", "finished_at", "attempts",
-    "last_error_kind", "proof", "fetched_at", "recovered", "replays",
+    "last_error_kind", "proof", "fetched_at", "inspection_title", "inspection_status",
+    "previous_status", "recovered", "replays",
     connection="connection__code", repeats="repeat_of__code",
 )  # fmt: skip
 DELIVERY = _fields(

@@ -6,11 +6,18 @@ Neither is documented: the vendor page names `iInspectionID` and `iCompanyID` on
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from integrations.snapinspect.json_answers import Json, canonical_id
 
+LONGEST_LINE = 1000  # characters that are read of a title or a status
+# Spellings, without type prefix, case and separators, of a record's name and of its status; the better one first.
+_TITLES = (
+    "title", "inspectiontitle", "institle", "name", "inspectionname", "insname", "displayname", "subject", "address",
+    "propertyaddress", "assetname", "propertyname",
+)  # fmt: skip
+_STATUSES = ("status", "inspectionstatus", "insstatus", "statusname")
 # Spellings, without type prefix, case and separators, under which a record may say when it was last changed.
 _CHANGED = ("updated", "updatedat", "lastupdated", "modified", "modifiedat", "lastmodified", "dateupdated", "changedat")
 
@@ -30,6 +37,38 @@ def company_of(content: Json) -> str:
 def inspections_of(content: Json) -> set[str]:
     """Returns which inspections the content says that it is: one, none, or several where it contradicts itself."""
     return _named(content)["iinspectionid"]
+
+
+def title_of(content: Json, field: str = "") -> str:
+    """Returns the inspection's name on one line; empty if it has none.
+
+    field: the member that holds it, in any case, at any depth; empty for the usual spellings beside the ID.
+    Further below, a name is that of a person or a property.
+    """
+    if field:
+        values = (value for key, value in _members(content) if key.lower() == field.lower())
+        return next(filter(None, map(_line, values)), "")
+    return _first(_record(content), _TITLES)
+
+
+def status_of(content: Json) -> str:
+    """Returns the inspection's status on one line; empty if it has none."""
+    return _first(_record(content), _STATUSES)
+
+
+def facts_of(content: Json) -> list[tuple[str, Json]]:
+    """Returns what else the record says of itself, for people: words for the member, and a text, number, true or false.
+
+    Without title, status, what is empty, and IDs, which mean nothing to them.
+    """
+    return [
+        (_words(key), value)
+        for key, value in _record(content).items()
+        if isinstance(value, str | int | float)
+        and value != ""
+        and not _plain(key).endswith("id")
+        and _plain(key) not in {*_TITLES[:1], *_STATUSES}
+    ]
 
 
 def changed_at(content: Json) -> datetime | None:
@@ -91,6 +130,44 @@ def _named(content: Json) -> dict[str, set[str]]:
     return {"icompanyid": set(), "iinspectionid": set()}
 
 
+def _levels(content: Json) -> Iterator[list[dict[str, Json]]]:
+    """Yields the objects of the content, the outermost first, those of one depth together."""
+    level = [content]
+    while level:
+        objects = [item for item in level if isinstance(item, dict)]
+        yield objects
+        lists = [item for item in level if isinstance(item, list)]
+        level = [value for item in objects for value in item.values()] + [value for item in lists for value in item]
+
+
+def _record(content: Json) -> dict[str, Json]:
+    """Returns the outermost object that names an inspection; without one the content itself, if it is an object."""
+    for level in _levels(content):
+        for item in level:
+            if any(key.lower() == "iinspectionid" and canonical_id(value) for key, value in item.items()):
+                return item
+    return content if isinstance(content, dict) else {}
+
+
+def _members(content: Json) -> Iterator[tuple[str, Json]]:
+    for level in _levels(content):
+        for item in level:
+            yield from item.items()
+
+
+def _first(record: dict[str, Json], spellings: Iterable[str]) -> str:
+    plain = {_plain(key): value for key, value in record.items()}
+    return next(filter(None, (_line(plain.get(name)) for name in spellings)), "")
+
+
+def _line(value: Json) -> str:
+    """Returns text or a number on one line, without characters that are not for reading; anything else is empty."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    readable = "".join(character if character.isprintable() else " " for character in str(value)[:LONGEST_LINE])
+    return " ".join(readable.split())
+
+
 def _inspections(value: Json) -> Iterator[str]:
     """Yields IDs from a loop: no depth exhausts the stack."""
     waiting = [value]
@@ -103,6 +180,13 @@ def _inspections(value: Json) -> Iterator[str]:
             waiting += reversed(item.values())
         elif isinstance(item, list):
             waiting += reversed(item)
+
+
+def _words(key: str) -> str:
+    """Returns "Due date" for dtDueDate, due_date and DueDate."""
+    bare = re.sub(r"^(?:dt|[a-z])(?=[A-Z])", "", key)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", bare).replace("_", " ").replace("-", " ")
+    return words.strip()[:60].capitalize()
 
 
 def _plain(key: str) -> str:

@@ -40,12 +40,20 @@ def event_type(value: str) -> str:
     return wording.EVENT_TYPES.get(value, value or "Inspection event")
 
 
+@register.filter
+def status_change(event: Event) -> str:
+    """From which status to which, for an event that is about it."""
+    return wording.status_change(event.type, before=event.previous_status, now=event.inspection_status)
+
+
 @register.simple_tag
 def event_summary(event: Event, deliveries: Sequence[Delivery]) -> str:
     """What has happened, as one sentence."""
     return wording.event_summary(
         event.type,
         event.inspection_id,
+        title=event.inspection_title,
+        change=status_change(event),
         whose=event.connection.label,
         times=len(deliveries),
         is_verified=event.proof == Event.Proof.VERIFIED,

@@ -1,5 +1,7 @@
 """One event: what it is, its attempts, its deliveries, the details of its inspection."""
 
+import json
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -8,15 +10,18 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import MAY_CONNECT, current_user, customer_for
 from accounts.models import Customer
-from integrations.calls import explorer
+from integrations.calls import explorer, tables
+from integrations.calls.tables import Cell
 from integrations.events import event_actions
 from integrations.events.selection import Selection, fingerprint
 from integrations.models import Event
+from integrations.snapinspect import inspection_content
 from integrations.snapinspect.errors import BadPath
 from integrations.views.forms import EventFilter
 from integrations.views.htmx import is_htmx, page_or_part
 
 MOST_DELIVERIES = 20
+MOST_FACTS = 12
 
 
 @require_GET
@@ -35,6 +40,7 @@ def event(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
         "deliveries": deliveries[:MOST_DELIVERIES],
         "more_deliveries": len(deliveries) > MOST_DELIVERIES,
         "query": chosen.query,
+        "facts": _facts(found),
         "curl": _as_curl(found.inspection_id),
         "version": version,
     }
@@ -55,6 +61,15 @@ def replay(request: HttpRequest, code: str, event_code: str) -> HttpResponse:
     elif not found.is_open:
         messages.warning(request, "This event's connection is disconnected. Reconnect it to replay the event.")
     return redirect("event", customer.code, found.code)
+
+
+def _facts(event: Event) -> list[tuple[str, Cell]]:
+    """What the inspection's record says, beside its title and status."""
+    if not event.content:
+        return []
+    found = inspection_content.facts_of(json.loads(event.content))
+    told = [(label, tables.to_cell(value)) for label, value in found if value != event.inspection_title]
+    return told[:MOST_FACTS]
 
 
 def _as_curl(inspection_id: str) -> str:

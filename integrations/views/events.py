@@ -24,8 +24,8 @@ from integrations.views.htmx import page_or_part
 
 PAGE_SIZE = 50
 HEADER = [
-    "received (UTC)", "what", "type", "inspection", "review", "company", "connection", "state", "attempts", "problem",
-    "checked at SnapInspect", "finished (UTC)", "event",
+    "received (UTC)", "what", "type", "inspection", "title", "status before", "status", "review", "company",
+    "connection", "state", "attempts", "problem", "checked at SnapInspect", "finished (UTC)", "event",
 ]  # fmt: skip
 
 
@@ -109,6 +109,9 @@ def csv_rows(matching: Matching) -> Iterator[list[object]]:
             wording.EVENT_TYPES.get(event.type, event.type),
             event.type,
             event.inspection_id,
+            event.inspection_title,
+            event.previous_status,
+            event.inspection_status,
             event.review_id,
             event.company_id,
             event.connection.label,

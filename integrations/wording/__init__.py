@@ -22,7 +22,7 @@ from integrations.wording.errors import (
     panel_trouble,
     trouble,
 )
-from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary
+from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary, status_change
 
 __all__ = [
     "ACTIVITY",
@@ -47,5 +47,6 @@ __all__ = [
     "event_summary",
     "event_trouble",
     "panel_trouble",
+    "status_change",
     "trouble",
 ]

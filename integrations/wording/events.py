@@ -7,23 +7,37 @@ EVENT_TYPES = {
     "Review_Signed": "Review signed",
 }
 
+CHANGES_STATUS = "Update_Inspection_Status"
+
 # The same as a sentence goes on.
 EVENT_CLAUSES = {
     "Create_Inspection": "{inspection} was uploaded",
-    "Update_Inspection_Status": "the status of {inspection} changed",
+    CHANGES_STATUS: "the status of {inspection} changed{change}",
     "Create_Review": "a review of {inspection} was created",
     "Review_Signed": "a review of {inspection} was signed",
 }
 
 
-def event_summary(type_: str, inspection_id: str, *, whose: str, times: int, is_verified: bool) -> str:
+def status_change(type_: str, *, before: str, now: str) -> str:
+    """From which status to which, for an event that is about it; empty where neither is known."""
+    if type_ != CHANGES_STATUS or not now:
+        return ""
+    return f"from {before} to {now}" if before else f"to {now}"
+
+
+def event_summary(
+    type_: str, inspection_id: str, *, title: str, change: str, whose: str, times: int, is_verified: bool
+) -> str:
     """What has happened, as one sentence.
 
+    title: of the inspection, empty if not known. change: as `status_change` says it.
     times: how often it was delivered; 0 if we found it by asking. is_verified: whether SnapInspect confirmed it; a
     webhook alone is not signed, so anyone with the address could have sent it.
     """
     inspection = f"inspection {inspection_id}" if inspection_id else "an inspection"
-    what = EVENT_CLAUSES.get(type_, "something happened to {inspection}").format(inspection=inspection)
+    what = EVENT_CLAUSES.get(type_, "something happened to {inspection}").format(
+        inspection=f"“{title}” ({inspection})" if title else inspection, change=f" {change}" if change else ""
+    )
     if not times:
         return f"We asked SnapInspect for changes at {whose} and found that {what}."
     often = "" if times == 1 else f" {times} times"

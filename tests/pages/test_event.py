@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
 from django.conf import settings
 from django.core.management import call_command
 
@@ -57,6 +58,38 @@ def test_an_upload_appears_verified_with_what_snapinspect_says(
         assert words in page
 
 
+def test_an_inspection_is_called_by_its_title_and_a_change_of_status_says_from_what_to_what(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection, stranger: Visitor
+) -> None:
+    inspection = upload(sandbox, title="Routine inspection, Flat 4")
+    announce(stranger, inspection)
+    change = {"action": "status", "inspection": inspection, "status": "Completed"}
+    assert requests.post(f"{sandbox.url}sandbox/inspections", data=change, timeout=10).ok
+    deliver(stranger, sType="Update_Inspection_Status", iInspectionID=int(inspection), iCompanyID=6847)
+
+    uploaded, changed = Event.objects.order_by("pk")
+    assert (uploaded.inspection_status, uploaded.previous_status) == ("Uploaded", "")
+    assert (changed.inspection_status, changed.previous_status) == ("Completed", "Uploaded")
+    browser = visit(alice)
+    where = f"/c/{acme.code}/events"
+    listed = " ".join(browser.get(f"{where}/").text.split())
+    assert listed.count("<bdi>Routine inspection, Flat 4</bdi>") == 2
+    assert listed.count("from Uploaded to Completed") == 1
+    page = " ".join(browser.get(f"{where}/{changed.code}/").text.split())
+    assert "<title>Routine inspection, Flat 4 ·" in page
+    assert re.search(r"<h1[^>]*> ?<bdi>Routine inspection, Flat 4</bdi>", page)
+    told = f"“Routine inspection, Flat 4” (inspection {inspection}) changed from Uploaded to Completed"
+    assert f"SnapInspect told us that the status of {told}" in page
+    assert "Completed, before: Uploaded" in page
+    replayed = browser.post(f"{where}/{changed.code}/replay/")
+    assert replayed.status_code == 302
+    work()
+    changed.refresh_from_db()
+    assert (changed.state, changed.previous_status) == (Event.State.DONE, "Uploaded"), "a replay changes no history"
+    export = browser.get(f"{where}.csv").getvalue().decode().splitlines()
+    assert f'"{inspection}","Routine inspection, Flat 4","Uploaded","Completed"' in export[1]
+
+
 def test_replay_processes_a_finished_event_again(
     sandbox: Sandbox, visit: Visit, bob: User, victor: User, acme: Customer, connection: Connection, stranger: Visitor
 ) -> None:
@@ -85,7 +118,7 @@ def test_the_page_tells_in_words_what_happened_how_often_it_was_said_and_what_wa
     Attempt.objects.create(event=event, error_kind="handler_failed", duration=timedelta(seconds=2), handler="crm.tell")
 
     page = " ".join(visit(alice).get(f"/c/{acme.code}/events/{event.code}/").text.split())
-    assert f"SnapInspect told us 2 times that inspection {inspection} was uploaded" in page
+    assert f"SnapInspect told us 2 times that “Flat 2” (inspection {inspection}) was uploaded" in page
     assert page.count("Same content as above.") == 1
     assert "crm.tell" in page and "2000 ms" in page
     assert f"$SNAPINSPECT_TOKEN&quot; {sandbox.url}inspections/{inspection}" in page
