@@ -205,7 +205,7 @@ def test_the_open_page_is_sent_anew_only_when_something_has_changed(
     browser = visit(alice)
 
     def asks(page: str) -> str:
-        found = re.search(r'data-live\s+hx-get="([^"]+)"', page)
+        found = re.search(r'id="events"\s+data-live\s+hx-get="([^"]+)"', page)
         assert found
         return found[1].replace("&amp;", "&")
 
