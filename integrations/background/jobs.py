@@ -25,6 +25,7 @@ from integrations.models import (
     Worker,
 )
 from integrations.notifications import digest, incidents, mail
+from integrations.outgoing import dispatcher
 from integrations.tokens import renewal, spool_recovery
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ JOBS = [
     Job(lambda: TokenPair.objects.due().order_by("next_try_at"), completion.finish),
     Job(lambda: Connection.objects.due_for_check().order_by("next_check_at"), health_check.routine_check),
     Job(recovery.due, recovery.close_gap),
+    Job(dispatcher.off_with_waiting, dispatcher.hold),
 ]
 INBOX = [
     Job(lambda: Delivery.objects.received().order_by("pk"), _route, whole=True, at_once=True),
@@ -76,6 +78,8 @@ INBOX = [
 ]
 # The inbox has its turn between any two of the others.
 ORDER = [job for other in JOBS for job in (other, *INBOX)]
+# In a thread of its own, see `outgoing.dispatcher`: the others may be taken up for seconds.
+OUTGOING = [Job(dispatcher.rows, dispatcher.turn, whole=True, at_once=True)]
 
 
 def work_off(order: list[Job] = ORDER) -> None:
@@ -102,6 +106,7 @@ def sweep(*, by: str = "") -> None:
     parked.delete_surplus()
     parked.release_matched()
     queue.wake_due()
+    dispatcher.wake_forgotten()
     recovery.note_outage(recovery.WORKER)
     _delete_outdated_answers()
     sign_in.delete_old_attempts()

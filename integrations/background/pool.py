@@ -6,11 +6,12 @@ may take as long as calls may take. At most MOST_SLOW calls of a process are pas
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from integrations.background import jobs
-from integrations.background.agenda import POLL_SECONDS, Agenda
+from integrations.background.agenda import POLL_SECONDS, Agenda, Job
 from integrations.snapinspect import transport
 
 logger = logging.getLogger(__name__)
@@ -23,15 +24,15 @@ WAIT_FOR_DATABASE = 2.0
 
 
 class Pool:
-    """Threads that do what is due, until `jobs.stop_requested`. threads: how many work at a time.
+    """Threads that do what is due, until `jobs.stop_requested`. threads: how many work at a time. order: the kinds.
 
     is_broken: a thread has ended by an error, so that the process has to end, too.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, order: Sequence[Job]) -> None:
         self.is_broken = False
         self._size = threads
-        self._agenda = Agenda(jobs.ORDER)
+        self._agenda = Agenda(order)
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._named = 0

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 OUTCOMES = sorted({"ok", *SENTENCES} - {"outside_base", "insecure", "reported_failure", "no_account", "other_account"})
 TRIES = ("done", "failed", "joined", "retrying", "unmatched")
+WEBHOOKS = ("delivered", "no_answer", "refused")
 DOOR = ("200", "400", "404", "405", "413", "503")
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 FILE_BYTES = 64 * 1024  # bytes of a file: several times what all our labels take
@@ -72,6 +73,12 @@ def count_event_attempts(outcome: str, times: int = 1) -> None:
 def count_webhook_answer(status: int) -> None:
     """Counts one answer to SnapInspect's server."""
     _count(lambda here: here.door_answers.labels(str(status)).inc())
+
+
+def count_webhook(status: int | None, *, is_delivered: bool) -> None:
+    """Counts one try to deliver to a webhook endpoint, once it is committed."""
+    outcome = "delivered" if is_delivered else "no_answer" if status is None else "refused"
+    _count(lambda here: here.webhooks.labels(outcome).inc())
 
 
 def is_enabled() -> bool:
@@ -149,6 +156,7 @@ class Meters:
         self.api_seconds = Histogram("connect_api_seconds", "What those requests took", buckets=SECONDS, registry=None)
         self.exchanges = _counter("connect_exchanges", "Exchanges of tokens", "outcome", OUTCOMES)
         self.event_tries = _counter("connect_event_tries", "Tries to process an event", "state", TRIES)
+        self.webhooks = _counter("connect_webhooks", "Tries to deliver to endpoints", "outcome", WEBHOOKS)
         self.door_answers = _counter("connect_door_answers", "Answers to SnapInspect's deliveries", "status", DOOR)
 
     def counted(self) -> "Iterator[Metric]":

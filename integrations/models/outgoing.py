@@ -56,7 +56,13 @@ class OutgoingMessageQuerySet(models.QuerySet["OutgoingMessage"]):
 
 def _wake(endpoint_ids: set[int]) -> None:
     """Makes the endpoints due after the commit: in it, everybody who has something for one would wait for its row."""
-    transaction.on_commit(WebhookEndpoint.objects.filter(pk__in=endpoint_ids).wake)
+
+    def wake() -> None:
+        for pk in sorted(endpoint_ids):
+            WebhookEndpoint.objects.filter(pk=pk).wake()
+
+    # What this does not reach is found by the sweep.
+    transaction.on_commit(wake, robust=True)
 
 
 def _body(type: str, at: datetime, data: str) -> str:
@@ -105,9 +111,9 @@ class OutgoingDeliveryQuerySet(models.QuerySet["OutgoingDelivery"]):
     def reset(self) -> int:
         """Has those of these that do not wait sent again, in the caller's transaction; returns how many those were."""
         endpoints = set(self.values_list("endpoint", flat=True).distinct())
-        reset = self.exclude(state=OutgoingDelivery.State.WAITING).update(
-            state=OutgoingDelivery.State.WAITING, tries=0, next_try_at=Now()
-        )
+        # While an endpoint is off, what waits for it would be held again.
+        finished = self.exclude(state=OutgoingDelivery.State.WAITING).exclude(endpoint__state=WebhookEndpoint.State.OFF)
+        reset = finished.update(state=OutgoingDelivery.State.WAITING, tries=0, next_try_at=Now())
         _wake(endpoints)
         return reset
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User, new_code
@@ -21,7 +21,14 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
 
     def due(self) -> Self:
         """Those with something to send, or whose worker has died; no worker holds them."""
-        return self.on().filter(Q(due_at__lte=Now()) | Q(lease_until__lt=Now())).filter(UNLEASED)
+        due = Q(due_at__lte=Now()) | Q(lease_until__lt=Now())
+        may_be_sent_to = Q(wait_until=None) | Q(wait_until__lte=Now())
+        return self.on().filter(due, may_be_sent_to, UNLEASED)
+
+    def with_must_wait(self) -> Self:
+        """With `must_wait`: whether nothing may be sent at the moment, by the database's clock."""
+        waits = Q(wait_until__isnull=False, wait_until__gt=Now())
+        return self.annotate(must_wait=ExpressionWrapper(waits, output_field=models.BooleanField()))
 
     def wake(self) -> None:
         """Makes them due now. Whoever holds one looks at its deliveries again before letting it go."""
@@ -95,6 +102,9 @@ class WebhookEndpoint(models.Model):
     notice_at = models.DateTimeField(null=True)
 
     objects = WebhookEndpointQuerySet.as_manager()
+
+    # Annotated by `with_must_wait`.
+    must_wait: bool
 
     class Meta:
         ordering = ["pk"]

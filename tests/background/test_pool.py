@@ -32,7 +32,7 @@ def no_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
 def running(threads: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     """A pool at work in this process."""
     monkeypatch.setattr(jobs, "stop_requested", threading.Event())
-    at_work = Pool(threads)
+    at_work = Pool(threads, jobs.ORDER)
 
     def look() -> None:
         while not jobs.stop_requested.wait(pool.LOOK_SECONDS):

@@ -32,7 +32,7 @@ ARROWS = {
     "connecting": "accounts models snapinspect tokens events",
     "notifications": "accounts models",
     "operations": "accounts models metrics tokens events",
-    "background": "accounts models snapinspect tokens calls events connecting notifications",
+    "background": "accounts models snapinspect tokens calls events outgoing connecting notifications",
     # What Django, people and SnapInspect's server call.
     "apps": "checks events",
     "checks": "tokens calls metrics",
@@ -42,7 +42,7 @@ ARROWS = {
     "api": "accounts models snapinspect wording tokens calls events connecting outgoing",
     "views": "accounts models snapinspect wording tokens calls events connecting operations api outgoing",
     "admin": "accounts models snapinspect wording templatetags calls events connecting outgoing",
-    "management": "accounts models tokens calls events operations background api",
+    "management": "accounts models tokens calls events outgoing operations background api",
     "urls": "views webhooks",
     # The project. Nobody imports it.
     "connectapp": "snapinspect models metrics tokens calls operations background",

@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from integrations.background import jobs
 from integrations.background.pool import LOOK_SECONDS, Pool
+from integrations.outgoing import dispatcher
 from integrations.tokens import keys
 
 logger = logging.getLogger(__name__)
@@ -33,22 +34,34 @@ class Command(BaseCommand):
         self.name = f"{socket.gethostname()[:40]}, process {os.getpid()}"
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
-        pool, sweeping = Pool(threads), threading.Thread(target=self._sweep_until_stopped, name="sweep")
+        pool, outgoing = Pool(threads, jobs.ORDER), Pool(1, jobs.OUTGOING)
+        sweeping = threading.Thread(target=self._sweep_until_stopped, name="sweep")
         sweeping.start()
         logger.info("Worker started: %s threads, a sweep every %s s.", threads, SWEEP_SECONDS)
         pool.look()
+        outgoing.look()
         # A worker whose threads have ended would still sweep, and count as alive: the process ends instead.
-        while not jobs.stop_requested.is_set() and sweeping.is_alive() and not pool.is_broken:
+        while not jobs.stop_requested.is_set() and sweeping.is_alive() and not (pool.is_broken or outgoing.is_broken):
             # Not Event.wait(): a signal that comes while it takes the event's lock would wait for that for ever.
             time.sleep(LOOK_SECONDS)
             pool.look()
+            outgoing.look()
         is_broken = not jobs.stop_requested.is_set()
         jobs.stop_requested.set()
         sweeping.join()
+        outgoing.join()
+        self._finish_sending()
         pool.join()
         if is_broken:
             raise CommandError("A thread of this worker ended by an error, see the log. Start the worker again.")
         logger.info("Worker stopped.")
+
+    def _finish_sending(self) -> None:
+        """So that the next worker repeats no webhook."""
+        try:
+            dispatcher.of_this_process().finish()
+        except (DatabaseError, InterfaceError) as problem:
+            logger.warning("What was sent could not be written (%s); it is sent again.", type(problem).__name__)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         jobs.stop_requested.set()
