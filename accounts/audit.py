@@ -43,6 +43,11 @@ def person(actor: Actor) -> User | None:
     return actor if isinstance(actor, User) else None
 
 
+def counted_lately(customer: Customer, kind: str, *, within: timedelta) -> int:
+    """How many entries of this kind this customer got within this time."""
+    return AuditEntry.objects.filter(customer=customer, kind=kind, at__gt=timezone.now() - within).count()
+
+
 def record_at_most(
     limit: int,
     kind: str,

@@ -10,12 +10,14 @@ from accounts import audit
 from accounts.models import User
 from integrations.calls import api_client, limits, verdicts
 from integrations.models import Connection, ConnectionTest, TokenPair
-from integrations.tokens import custody, renewal
+from integrations.tokens import custody, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.proof import Verdict
 
 # For so long after one worker has begun a check, no other worker begins one of the same connection.
 CHECK_CLAIM = timedelta(seconds=50)
+# In place of a connection's code, for calls with tokens that no connection has yet.
+NO_CONNECTION = "none"
 
 
 def check(connection: Connection) -> Verdict:
@@ -29,6 +31,15 @@ def peek(connection: Connection) -> Verdict:
     if verdict.refused:
         connection.check_soon()
     return verdict
+
+
+def check_personal_token(token: str) -> Verdict:
+    """The verdict on a token that somebody has typed, and that is stored nowhere. Its kind may be "busy"."""
+    try:
+        with limits.slot(NO_CONNECTION):
+            return proof.check(custody.client_of_token(token))
+    except limits.Busy:
+        return Verdict(error_kind="busy")
 
 
 def routine_check(pk: int) -> None:

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from integrations.events import parked, transfer, webhook_addresses
 from integrations.models import SETUP_ERRORS, Connection, ConnectSession, Kind, State, TokenPair, backoff
+from integrations.snapinspect.profile import Profile
 from integrations.tokens import exchange, exchange_limit, lease, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
 from integrations.tokens.exchange import Outcome
@@ -73,6 +74,16 @@ def answer_question(connection: Connection, *, add: bool, by: audit.Actor) -> Co
         return existing
 
 
+def told_by(profile: Profile) -> dict[str, str]:
+    """What `TokenPair.profile` keeps of `/user`'s answer."""
+    return {
+        "company_id": profile.company_id or "",
+        "company_name": profile.company_name or "",
+        "account_name": profile.name or "",
+        "account_email": profile.email or "",
+    }
+
+
 def expired_questions() -> "QuerySet[TokenPair]":
     """Candidates of another company that nobody has decided about within QUESTION_LIFETIME."""
     return TokenPair.objects.candidates().filter(asks=True, received_at__lt=Now() - QUESTION_LIFETIME)
@@ -120,16 +131,7 @@ def _prove(held: lease.LeasedPair) -> bool:
         return _fail(held, verdict.error_kind)
     if verdict.profile is None:
         return _retry_later(held, verdict.error_kind, verdict.retry_after)
-    profile = verdict.profile
-    held.write(
-        proved_at=Now(),
-        profile={
-            "company_id": profile.company_id or "",
-            "company_name": profile.company_name or "",
-            "account_name": profile.name or "",
-            "account_email": profile.email or "",
-        },
-    )
+    held.write(proved_at=Now(), profile=told_by(verdict.profile))
     return True
 
 

@@ -43,9 +43,19 @@ def receive_exchanged(connection: Connection, sealed: storage.Columns, *, by: Us
     _set_candidate(connection, by=by, exchanged_at=Now(), **sealed)
 
 
-def receive_personal(connection: Connection, token: str, *, by: User) -> None:
-    """Makes a personal access token this connection's candidate, in the caller's transaction."""
-    _set_candidate(connection, by=by, sealed_refresh=b"", **storage.access_columns(token, connection))
+def receive_personal(connection: Connection, token: str, *, by: User, profile: dict[str, str] | None = None) -> int:
+    """Makes a personal access token this connection's candidate, in the caller's transaction; returns the pair's ID.
+
+    profile: what `/user` has answered to it, as `TokenPair.profile` has it; None if it is not proved yet.
+    """
+    proved: dict[str, Any] = {} if profile is None else {"proved_at": Now(), "profile": profile}
+    sealed = storage.access_columns(token, connection)
+    return _set_candidate(connection, by=by, sealed_refresh=b"", **sealed, **proved)
+
+
+def client_of_token(token: str) -> Client:
+    """Returns an API client with a token that is stored nowhere."""
+    return storage.client_of_token(token)
 
 
 def client_and_pair(connection: Connection) -> tuple[Client, PairVersion]:
@@ -109,8 +119,9 @@ def scrub_files() -> None:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _set_candidate(connection: Connection, *, by: User | None, **columns: Any) -> None:
+def _set_candidate(connection: Connection, *, by: User | None, **columns: Any) -> int:
     """Replaces the connection's candidate: the newest answer of SnapInspect counts."""
     lease.lock_connection(connection)  # two callbacks at once replace it one after the other
     TokenPair.objects.candidates().filter(connection=connection).delete()
-    TokenPair.objects.create(connection=connection, brought_by=by, **columns)
+    pk: int = TokenPair.objects.create(connection=connection, brought_by=by, **columns).pk
+    return pk

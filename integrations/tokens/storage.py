@@ -72,10 +72,15 @@ def client(sealed_access: bytes | memoryview, sealed_refresh: bytes | memoryview
         refresh = encryption.unseal(sealed_refresh, _context(owner, "refresh"))
     except encryption.CannotUnseal:
         refresh = ""  # none, or damaged: calls do not need it
+    return client_of_token(encryption.unseal(sealed_access, _context(owner, "access")), refresh_token=refresh)
+
+
+def client_of_token(token: str, *, refresh_token: str = "") -> Client:
+    """Returns an API client with this access token. The refresh token is only removed from answers that repeat it."""
     return Client(
         settings.SNAPINSPECT_API_URL,
-        token=encryption.unseal(sealed_access, _context(owner, "access")),
-        refresh_token=refresh,
+        token=token,
+        refresh_token=refresh_token,
         client_id=settings.SNAPINSPECT_CLIENT_ID,
         allow_loopback_http=settings.ALLOW_INSECURE_LOOPBACK,
         on_answer=counters.count_api_call,

@@ -20,6 +20,10 @@ from integrations.snapinspect.token_pair import LONGEST_TOKEN, is_token
 
 
 class PersonalTokenForm(forms.Form):
+    # How many tokens may be refused for a customer within a minute: strangers' tokens are not guessed here.
+    MOST_REFUSED = 6
+    COUNTED_FOR = timedelta(minutes=1)
+
     # A password field: the page that refuses a token does not show it again.
     token = forms.CharField(
         label="Personal access token",

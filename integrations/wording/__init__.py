@@ -20,6 +20,7 @@ from integrations.wording.errors import (
     TROUBLE,
     event_trouble,
     panel_trouble,
+    personal_token_trouble,
     trouble,
 )
 from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary, status_change
@@ -47,6 +48,7 @@ __all__ = [
     "event_summary",
     "event_trouble",
     "panel_trouble",
+    "personal_token_trouble",
     "status_change",
     "trouble",
 ]

@@ -34,6 +34,7 @@ ACTIVITY = {
     "sign_in.declined": "Did not allow access",
     "personal.started": "Started using a personal access token",
     "personal.received": "Entered a personal access token",
+    "personal.refused": "Entered a personal access token that SnapInspect refused",
     "connect_link.made": "Created a link for a colleague",
     "connect_link.used": "Used a colleague's link",
     "connection.renamed": "Renamed the connection",

@@ -29,6 +29,13 @@ def trouble(error_kind: str) -> str:
     return TROUBLE.get(error_kind, "")
 
 
+def personal_token_trouble(error_kind: str, *, is_refused: bool) -> str:
+    """Why a personal access token was not taken. Whoever typed it can do something about a refusal."""
+    if is_refused:
+        return "SnapInspect does not accept this token. Copy all of it from the email and try again. Nothing was saved."
+    return f"{trouble(error_kind)} We could not check this token, so nothing was saved. Try again in a moment."
+
+
 # What customers need not know more about than that it is not their doing.
 PANEL_TROUBLE = {
     "not_found": "SnapInspect does not offer this for your account.",

@@ -22,7 +22,7 @@ from integrations.models import Connection, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, encryption
 from tests.settings import SENTINEL
-from tests.support.clients import Sandbox, Visitor, callback
+from tests.support.clients import PAT, Sandbox, Visitor, callback
 from tests.support.measurements import record
 from tests.support.secret_scan import spellings
 from tests.support.startup import start
@@ -170,18 +170,18 @@ def test_T4_the_callback_over_plain_http_repeats_no_token(settings: Settings, op
 
 
 def test_the_debug_page_shows_no_personal_token_that_was_posted_nor_any_cookie(
-    visit: Visit, alice: User, acme: Customer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise ValueError
 
     browser = visit(alice)
     browser.raise_request_exception = False
-    path = browser.post(f"/c/{acme.code}/personal/").headers["Location"]
+    token = sandbox.control("POST", "personal", {"account": PAT})["token"]
     monkeypatch.setattr(custody, "receive_personal", broken)
     settings.DEBUG = True
 
-    answer = browser.post(path, {"token": f"{SENTINEL}-personal"})
+    answer = browser.post(f"/c/{acme.code}/personal/", {"token": token})
 
     page = answer.content.decode()
     assert answer.status_code == 500

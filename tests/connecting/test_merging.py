@@ -62,7 +62,6 @@ def test_what_came_to_the_address_of_a_provisional_connection_moves_to_the_one_i
     )
     post(payload("Just_In"), secret=address)
     paste(visit(alice), provisional, sandbox)
-    completion.finish(TokenPair.objects.candidates().get().pk)
     work()
 
     assert list(acme.connections.values_list("pk", "state")) == [(twin.pk, State.CONNECTED)]
@@ -109,14 +108,14 @@ def test_an_address_that_no_key_opens_any_more_moves_and_works(
 
 def test_a_candidate_that_no_key_opens_any_more_is_a_setup_problem_and_tried_slowly(
     sandbox: Sandbox,
-    visit: Visit,
     alice: User,
     twin: Connection,
     provisional: Connection,
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    paste(visit(alice), provisional, sandbox)
+    with transaction.atomic():
+        custody.receive_personal(provisional, sandbox.grant()["access_token"], by=alice)
     TokenPair.objects.candidates().update(proved_at=Now(), exchanged_at=Now(), profile={"company_id": twin.company_id})
     keys = settings.TOKEN_ENCRYPTION_KEYS
     settings.TOKEN_ENCRYPTION_KEYS = OTHER_KEYS

@@ -100,7 +100,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "connection_answer": (TOUCH, "POST"),
     "replace_tokens": (TOUCH, "POST"),
     "disconnect": (TOUCH, "GET POST"),
-    "personal_token_start": (TOUCH, "POST"),
+    "personal_token_start": (TOUCH, "GET POST"),
     "personal_token": (TOUCH, "GET POST"),
     "webhook_address": (KEEP, "GET"),
     "webhook_address_replace": (KEEP, "POST"),
