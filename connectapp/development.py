@@ -25,7 +25,7 @@ PYTHON = sys.executable
 START_SECONDS = 60
 TOO_SHORT_SECONDS = 5  # a process that ends sooner after its start is not restarted
 STOP_SECONDS = 15
-PRODUCT_SCOPES = ("customers", "connections:read", "connections:write", "proxy:read")
+PRODUCT_SCOPES = ("customers", "connections:read", "connections:write", "events:read", "events:write", "proxy:read")
 PREPARATIONS = {
     "migrate --verbosity 0": "Preparing the database",
     "createcachetable --verbosity 0": "Preparing the cache",

@@ -1,4 +1,4 @@
-"""A tiny product of a company that runs Connect: two users, the button, the way back, and live inspections.
+"""A tiny product of a company that runs Connect: two users, the button, the way back, live inspections, and webhooks.
 
     CONNECT_URL=http://localhost:8000 CONNECT_API_KEY=cok_… PORT=8002 python docs/examples/product.py
 
@@ -6,12 +6,15 @@
 http://127.0.0.1:8002. Only the standard library; what your product does in its own way is marked with "Yours".
 """
 
+import base64
 import hmac
 import json
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from html import escape
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -21,12 +24,16 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
-SCOPES = ("customers", "connections:read", "connections:write", "proxy:read")
+SCOPES = ("customers", "connections:read", "connections:write", "events:read", "events:write", "proxy:read")
 CONNECT_URL = os.environ.get("CONNECT_URL", "http://localhost:8000").rstrip("/")
 PORT = int(os.environ.get("PORT", "8002"))
 # Not `localhost`, where Connect is: cookies do not know ports.
 OWN_URL = f"http://127.0.0.1:{PORT}"
+HOOK_URL = f"{OWN_URL}/webhooks"
 COOKIE = "product"
+OLDEST_WEBHOOK = 300  # seconds
+MOST_SHOWN = 10
+MOST_BYTES = 200_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def connect(method: str, path: str, body: Any = None, **query: str) -> Any:
     )
     try:
         with urlopen(request, timeout=60) as answer:  # noqa: S310
-            return json.load(answer)
+            return None if answer.status == HTTPStatus.NO_CONTENT else json.load(answer)
     except HTTPError as problem:
         is_ours = problem.headers.get_content_type() == "application/problem+json"
         raise Refused(json.load(problem)["detail"] if is_ours else f"SnapInspect answered {problem.code}.") from None
@@ -108,6 +115,45 @@ def inspections_of(connection: str) -> list[dict[str, Any]]:
     return list(connect("GET", f"connections/{connection}/proxy/inspections", sort="newest")["inspections"])
 
 
+class Webhooks:
+    """What Connect has posted here. Yours: a table, with `webhook-id` as its key."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, dict[str, Any]] = {}
+        self.secret = b""
+
+    def subscribe(self) -> None:
+        """Has Connect post here. The endpoint of the last start goes: its secret was shown then, and not kept."""
+        for endpoint in connect("GET", "webhook-endpoints", limit="100")["items"]:
+            if endpoint["url"] == HOOK_URL:
+                connect("DELETE", f"webhook-endpoints/{endpoint['code']}")
+        made = connect("POST", "webhook-endpoints", {"url": HOOK_URL, "types": ["*"], "description": "Lettings Desk"})
+        self.secret = base64.b64decode(made["secret"].removeprefix("whsec_"))
+
+    def receive(self, headers: Message, body: bytes) -> bool:
+        """Keeps a message, once; whether Connect has signed it lately (Standard Webhooks 1.0)."""
+        number, sent_at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+        signed = hmac.digest(self.secret, f"{number}.{sent_at}.".encode() + body, "sha256")
+        expected = b"v1," + base64.b64encode(signed)
+        # Two while one secret replaces another.
+        given = headers.get("webhook-signature", "").encode().split()
+        is_ours = bool(self.secret) and any(hmac.compare_digest(expected, one) for one in given)
+        if not is_ours or abs(time.time() - int(sent_at)) > OLDEST_WEBHOOK:
+            return False
+        self.messages.setdefault(number, json.loads(body))  # it may come twice
+        return True
+
+    def about(self, user: User) -> list[dict[str, Any]]:
+        """The latest messages about this user's company, newest first."""
+        mine = [
+            message
+            for message in self.messages.values()
+            if (message["data"].get("customer") or {}).get("external_id") == user.company_id
+        ]
+        return mine[: -MOST_SHOWN - 1 : -1]
+
+
+WEBHOOKS = Webhooks()
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -151,6 +197,7 @@ def page_of(session: Session) -> str:
     if not connections:
         content += form(session, "/connect", ("", "Connect with SnapInspect"))
         content += form(session, "/connect?popup=1", ("", "Connect in a small window"), more=POPUP) + RELOAD
+    content += news_of(user)
     return content + "<hr>" + form(session, "/sign-out", ("", "Sign out"))
 
 
@@ -167,6 +214,15 @@ def table_of(connection: str) -> str:
         return f"<p>{escape(str(problem))}</p>"
     rows = (f"<tr><td>{escape(one['sTitle'])}</td><td>{escape(one['sStatus'])}</td></tr>" for one in found)
     return f"<table><tr><th>Inspection</th><th>Status</th></tr>{''.join(rows)}</table>"
+
+
+def news_of(user: User) -> str:
+    """What Connect has posted about the user's company."""
+    items = ""
+    for message in WEBHOOKS.about(user):
+        title = (message["data"].get("content") or {}).get("sTitle", "")
+        items += f"<li>{escape(message['timestamp'])} {escape(message['type'])} {escape(title)}</li>"
+    return f"<h2>Lately</h2><ul>{items}</ul>" if items else ""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -193,9 +249,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
+        body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), MOST_BYTES))
+        if self.path == "/webhooks":
+            is_ours = WEBHOOKS.receive(self.headers, body)
+            self.send_response(HTTPStatus.NO_CONTENT if is_ours else HTTPStatus.UNAUTHORIZED)
+            self.end_headers()
+            return
         session, address = self.session(), urlsplit(self.path)
-        length = int(self.headers.get("Content-Length") or 0)
-        sent = {name: values[0] for name, values in parse_qs(self.rfile.read(min(length, 10_000)).decode()).items()}
+        sent = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         if not hmac.compare_digest(sent.get("form_token", "").encode(), session.form_token.encode()):
             self.send_error(HTTPStatus.FORBIDDEN)  # another site's form
         elif address.path == "/sign-in":
@@ -252,5 +313,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
     with suppress(KeyboardInterrupt):
-        ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+        try:
+            WEBHOOKS.subscribe()
+        except Refused as problem:
+            print(f"No webhooks: {problem}")  # noqa: T201
+        server.serve_forever()

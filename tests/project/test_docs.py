@@ -1,17 +1,22 @@
 """The documents say what is true: their commands exist, their links lead somewhere, their example runs."""
 
+import base64
 import importlib.util
 import re
 import runpy
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email.message import Message
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.utils import timezone
 
 from accounts.models import Customer, User
 from connectapp import development
 from integrations.events import handlers
+from integrations.outgoing import signatures
 from tests.commands import settings_page
 from tests.pages.test_event import announce, upload
 from tests.support.clients import Sandbox, Visitor
@@ -81,6 +86,29 @@ def test_the_page_of_settings_says_what_env_example_says() -> None:
 def test_the_sample_needs_the_scopes_that_make_run_gives_its_key() -> None:
     sample = runpy.run_path(str(ROOT / "docs" / "examples" / "product.py"))
     assert sample["SCOPES"] == development.PRODUCT_SCOPES
+
+
+def test_the_sample_keeps_what_is_signed_once_and_refuses_the_rest() -> None:
+    sample = runpy.run_path(str(ROOT / "docs" / "examples" / "product.py"))
+    hooks, secret, now = sample["Webhooks"](), signatures.new_secret(), timezone.now()
+    hooks.secret = base64.b64decode(secret.removeprefix(signatures.PREFIX))
+    body = b'{"type": "review.signed", "data": {"customer": {"external_id": "company-1"}}}'
+
+    def signed(by: str = secret, *, at: datetime = now) -> Message:
+        headers = Message()
+        for name, value in signatures.signed_headers([by], message_id="msg_1", at=at, body=body).items():
+            headers[name] = value
+        return headers
+
+    assert hooks.receive(signed(), body) and hooks.receive(signed(), body)
+    ana, ben = sample["USERS"]["ana"], sample["USERS"]["ben"]
+    assert [message["type"] for message in hooks.about(ana)] == ["review.signed"]
+    assert hooks.about(ben) == []
+    assert not hooks.receive(signed(), body + b" ")
+    assert not hooks.receive(signed(signatures.new_secret()), body)
+    assert not hooks.receive(signed(at=now - timedelta(seconds=sample["OLDEST_WEBHOOK"] + 60)), body)
+    assert not hooks.receive(Message(), body)
+    assert not sample["Webhooks"]().receive(signed(), body), "before it has a secret"
 
 
 def test_every_system_check_is_listed_with_its_hint() -> None:
