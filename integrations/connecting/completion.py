@@ -19,7 +19,16 @@ from django.db.models.functions import Now
 
 from accounts import audit
 from integrations.events import parked, transfer, webhook_addresses
-from integrations.models import SETUP_ERRORS, Connection, ConnectSession, Kind, State, TokenPair, backoff
+from integrations.models import (
+    SETUP_ERRORS,
+    Connection,
+    ConnectSession,
+    Kind,
+    PanelAnswer,
+    State,
+    TokenPair,
+    backoff,
+)
 from integrations.snapinspect.profile import Profile
 from integrations.tokens import exchange, exchange_limit, lease, proof, renewal
 from integrations.tokens.encryption import CannotUnseal
@@ -203,6 +212,8 @@ def _activate(held: lease.LeasedPair) -> None:
     row = held.pair
     again = connection.connected_at is not None
     told = {name: value for name, value in row.profile.items() if value}
+    # Whose access it is now: a former user's name must not stay.
+    told |= {name: row.profile.get(name, "") for name in ("account_name", "account_email")}
     told["kind"] = Kind.CONNECT if row.sealed_refresh else Kind.PERSONAL
     # The new grant may have ended an older one of the same company, in any customer. Row by row, and outside of the
     # transaction: two connections of one company that are activated at once would wait for each other's row.
@@ -232,6 +243,8 @@ def _activate(held: lease.LeasedPair) -> None:
             company=connection.company_id,
             fingerprint=row.fingerprint,
         )
+        # What panels have stored was told to the access before.
+        PanelAnswer.objects.filter(connection=connection).delete()
         parked.resume_connection(connection)
         exchange_limit.note_accepted(connection)
 

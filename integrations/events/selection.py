@@ -7,9 +7,10 @@ is an event, not a number: new events do not shift it.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
@@ -26,7 +27,8 @@ Place = tuple[datetime, int]
 class Selection:
     """The parameters of an address, by their names there; empty means any.
 
-    q: inspection ID. connection: its code. since, until: days in UTC, both included.
+    q: inspection ID. connection: its code. since, until: days in `zone`, both included. zone: the visitor's own, no
+    parameter of an address; empty means UTC.
     """
 
     q: str = ""
@@ -35,6 +37,7 @@ class Selection:
     connection: str = ""
     since: date | None = None
     until: date | None = None
+    zone: str = ""
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Selection":
@@ -50,7 +53,7 @@ class Selection:
     @property
     def query(self) -> str:
         """The query of an address."""
-        return urlencode(self.plain)
+        return urlencode({name: value for name, value in self.plain.items() if name != "zone"})
 
     def of(self, customer: Customer, *, to_replay: bool = False) -> "Matching":
         """This customer's events that match.
@@ -72,10 +75,11 @@ class Selection:
             events = events.exclude(state=Event.State.IGNORED)
         if self.type:
             events = events.filter(type=self.type)
+        zone = ZoneInfo(self.zone or "UTC")
         if self.since:
-            events = events.filter(received_at__gte=datetime.combine(self.since, time.min, UTC))
+            events = events.filter(received_at__gte=datetime.combine(self.since, time.min, zone))
         if self.until:
-            events = events.filter(received_at__lte=datetime.combine(self.until, time.max, UTC))
+            events = events.filter(received_at__lt=datetime.combine(self.until + timedelta(days=1), time.min, zone))
         return Matching(events, list(connections.values_list("pk", flat=True)))
 
 

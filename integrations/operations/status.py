@@ -95,6 +95,11 @@ def read() -> Status:
     mails, mails_since = _mails()
     exchanges_limited = exchange_limit.is_limiting()
     unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
+    events = {
+        **_states(Event.objects.open(), Event.OPEN),
+        **_states(Event.objects.filter(state__in=STUCK_EVENTS), STUCK_EVENTS),
+    }
+    paused = _paused_queues()
     missing_keys = ", ".join(sorted(set(used) - set(configured)))
     signals = [
         _signal(
@@ -103,6 +108,7 @@ def read() -> Status:
             "" if alive else "No worker has run for a minute, so nothing is processed. Start `manage.py worker`.",
         ),
         _queue_signal([since for since in (delivery_since, event_since) if since], now),
+        _signal("Events", "No event is retried.", _retries(events[Event.State.RETRYING], paused), tone="warning"),
         _signal(
             "Tokens",
             "Requests to SnapInspect: normal.",
@@ -143,14 +149,11 @@ def read() -> Status:
             **_states(Delivery.objects.received(), [Delivery.State.RECEIVED]),
             **_states(Delivery.objects.parked(), Delivery.PARKED),
         },
-        events={
-            **_states(Event.objects.open(), Event.OPEN),
-            **_states(Event.objects.filter(state__in=STUCK_EVENTS), STUCK_EVENTS),
-        },
+        events=events,
         event_troubles=_recent_troubles(),
         delivery_waiting_since=delivery_since,
         event_waiting_since=event_since,
-        paused_queues=_paused_queues(),
+        paused_queues=paused,
         exchanges_limited=exchanges_limited,
         exchanges_unanswered=unanswered,
         setup_problems=setup_problems,
@@ -234,6 +237,15 @@ def _versions() -> dict[str, str]:
 def _signal(name: str, fine: str, problem: str, *, tone: str = "danger") -> Signal:
     """What is wrong, in this tone; `fine` when `problem` is empty."""
     return Signal(name, tone, problem) if problem else Signal(name, "success", fine)
+
+
+def _retries(retrying: int, paused: int) -> str:
+    """What to say while events are retried; empty while none is."""
+    if not retrying:
+        return ""
+    more = " or more" if retrying >= COUNT_LIMIT else ""
+    told = "1 event is being retried." if retrying == 1 else f"{retrying}{more} events are being retried."
+    return f"{told} SnapInspect does not answer {paused} of the connections." if paused else told
 
 
 def _queue_signal(waiting: list[datetime], now: datetime) -> Signal:

@@ -1,12 +1,13 @@
 """What people type and what addresses ask for, checked, with a sentence for each mistake."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 
 from accounts import audit
 from accounts.forms import NameField
@@ -134,8 +135,8 @@ class EventFilter(forms.Form):
         required=False,
         error_messages={"invalid_choice": "No connection has this code."},
     )
-    since = _day("From (UTC day)")
-    until = _day("To (UTC day)")
+    since = _day("From")
+    until = _day("To")
 
     def __init__(self, data: QueryDict, customer: Customer) -> None:
         super().__init__(data)
@@ -161,7 +162,9 @@ class EventFilter(forms.Form):
     @property
     def selection(self) -> Selection:
         """What was asked for. The form has to be valid."""
-        return Selection(**{name: value for name, value in self.cleaned_data.items() if value})
+        chosen = {name: value for name, value in self.cleaned_data.items() if value}
+        has_days = "since" in chosen or "until" in chosen
+        return Selection(**chosen, zone=timezone.get_current_timezone_name() if has_days else "")
 
     @property
     def in_words(self) -> list[tuple[str, str]]:
@@ -190,8 +193,8 @@ class AuditFilter(forms.Form):
         choices=[("", "Everything"), *((code, label) for code, (label, _) in sorted(wording.GROUPS.items()))],
     )
     person = forms.ChoiceField(label="Who", required=False)
-    since = _day("From (UTC)")
-    until = _day("To (UTC)")
+    since = _day("From")
+    until = _day("To")
 
     def __init__(self, data: QueryDict, customer: Customer) -> None:
         super().__init__(data)
@@ -214,7 +217,7 @@ class AuditFilter(forms.Form):
         if chosen.get("since"):
             entries = entries.filter(at__gte=_midnight(chosen["since"]))
         if chosen.get("until"):
-            entries = entries.filter(at__lt=_midnight(chosen["until"]) + timedelta(days=1))
+            entries = entries.filter(at__lt=_midnight(chosen["until"] + timedelta(days=1)))
         return entries
 
 
@@ -225,4 +228,5 @@ def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) ->
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+    """The begin of this day in the visitor's time zone."""
+    return datetime.combine(day, time(), timezone.get_current_timezone())

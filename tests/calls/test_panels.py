@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Customer, User
 from integrations.background import jobs
 from integrations.models import Connection, Panel, PanelAnswer
-from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect
+from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect, work
 from tests.support.panels import address, answers, define, grow_old, part
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,6 +24,20 @@ def test_the_built_in_panel_shows_whose_account_it_is(visit: Visit, victor: User
 
     for words in ("Pat Harbour", "pat@harbour.example", "6847", "Full response"):
         assert words in page
+
+
+def test_after_a_reconnect_as_another_user_no_name_of_the_former_one_stays(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    browser = visit(alice)
+    assert "Pat Harbour" in part(browser, connection, Panel.built_in())
+    browser.open_callback(sandbox.decide(browser.start_connect(acme, connection=connection), account="502"))
+    work()
+    assert "Robin Quay" in part(browser, connection, Panel.built_in())
+    for page in (f"/c/{acme.code}/", f"/c/{acme.code}/connections/{connection.code}/"):
+        assert "Pat Harbour" not in browser.get(page).text
+    connection.refresh_from_db()
+    assert (connection.account_name, connection.account_email) == ("Robin Quay", "robin@harbour.example")
 
 
 def test_an_operators_panel_shows_rows_in_its_columns(

@@ -31,6 +31,7 @@ from integrations.operations import status
 from tests.pages.test_admin_pages import make_rows
 from tests.pages.test_event import announce, upload
 from tests.support.clients import Sandbox, Visitor, quick_connect
+from tests.support.many_events import make_events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -90,6 +91,16 @@ def test_what_waits_is_told_with_how_long(staff: Visitor, acme: Customer) -> Non
     Event.objects.create(connection=connection, received_at=timezone.now())
     EventQueue.objects.create(connection=connection, due_at=timezone.now() - timedelta(hours=3))
     assert "The oldest item has waited for 3 hours." in staff.get(PAGE).text
+
+
+def test_events_that_are_retried_are_no_good_news(staff: Visitor, acme: Customer) -> None:
+    connection = Connection.objects.create(customer=acme, state=State.TROUBLE)
+    make_events(connection, 136, state=Event.State.RETRYING, next_attempt_at=timezone.now() + timedelta(hours=1))
+    EventQueue.objects.create(connection=connection, paused_until=timezone.now() + timedelta(hours=1))
+    (signal,) = [signal for signal in told(staff)["signals"] if signal["name"] == "Events"]
+    assert signal["tone"] == "warning"
+    assert signal["words"] == "136 events are being retried. SnapInspect does not answer 1 of the connections."
+    assert "text-nowrap flex-shrink-0" in staff.get("/staff/operations/").text
 
 
 def test_without_a_worker_it_says_that_nothing_is_processed(staff: Visitor) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Customer, User
 from integrations.models import Connection, Event, Kind, State
-from tests.support.clients import Visitor
+from tests.support.clients import Visitor, work
 from tests.support.many_events import LAST, make_events
 from tests.support.measurements import record
 from tests.support.query_plans import rows_read
@@ -115,6 +115,23 @@ def test_each_filter_and_all_of_them_together(
     assert found == expected
     assert "Clear filter" in page
     assert ("No events match" in page) is (not expected)
+
+
+def test_days_are_the_visitors_in_list_and_replay_and_the_page_names_their_zone_once(
+    visit: Visit, alice: User, acme: Customer, where: str, connection: Connection
+) -> None:
+    make_events(connection, 1, received_at=datetime(2026, 11, 20, 18, tzinfo=UTC))  # the 21st in Auckland
+    browser = visit(alice)
+    assert inspections(browser.get(f"{where}?since=2026-11-20&until=2026-11-20").text) == ["1000"]
+
+    browser.cookies["timezone"] = "Pacific/Auckland"
+    page = browser.get(f"{where}?since=2026-11-21&until=2026-11-21").text
+    assert inspections(page) == ["1000"]
+    assert page.count("Pacific/Auckland") == 1
+    assert inspections(browser.get(f"{where}?until=2026-11-20").text) == []
+    browser.post(f"{where}replay/?since=2026-11-21")
+    work()
+    assert acme.replays.get().replayed == 1
 
 
 def test_the_connection_is_a_filter_where_there_are_several(
