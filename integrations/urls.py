@@ -1,3 +1,6 @@
+from collections.abc import Callable
+
+from django.http import HttpResponse
 from django.urls import path, re_path
 
 from integrations import webhooks
@@ -22,11 +25,33 @@ from integrations.views import (
     snapinspect_user,
     states,
     webhook_addresses,
+    webhook_endpoints,
+    webhook_resends,
 )
 
 CONNECTION = "c/<slug:code>/connections/<slug:connection_code>/"
 
+ENDPOINT = "<slug:endpoint_code>/"
+# Below a customer for its owners, and below staff/ for all customers, see `webhook_endpoints`.
+WEBHOOKS: list[tuple[str, Callable[..., HttpResponse], str]] = [
+    ("", webhook_endpoints.endpoint_list, "webhooks"),
+    (ENDPOINT, webhook_endpoints.endpoint, "webhook_endpoint"),
+    (ENDPOINT + "settings/", webhook_endpoints.settings, "webhook_settings"),
+    (ENDPOINT + "secret/", webhook_endpoints.replace_secret, "webhook_secret"),
+    (ENDPOINT + "pause/", webhook_endpoints.pause, "webhook_pause"),
+    (ENDPOINT + "on/", webhook_endpoints.switch_on, "webhook_on"),
+    (ENDPOINT + "test/", webhook_endpoints.send_test, "webhook_test"),
+    (ENDPOINT + "delete/", webhook_endpoints.delete, "webhook_delete"),
+    (ENDPOINT + "deliveries/<slug:delivery_code>/", webhook_endpoints.delivery, "webhook_delivery"),
+    (ENDPOINT + "deliveries/<slug:delivery_code>/resend/", webhook_endpoints.resend, "webhook_delivery_resend"),
+    (ENDPOINT + "resend/", webhook_resends.start, "webhook_resend_many"),
+    (ENDPOINT + "resends/<slug:resend_code>/", webhook_resends.resend, "webhook_resend"),
+    (ENDPOINT + "resends/<slug:resend_code>/cancel/", webhook_resends.cancel, "webhook_resend_cancel"),
+]
+
 urlpatterns = [
+    *(path(f"c/<slug:code>/webhooks/{route}", view, name=name) for route, view, name in WEBHOOKS),
+    *(path(f"staff/webhooks/{route}", view, {"code": None}, name=f"staff_{name}") for route, view, name in WEBHOOKS),
     path("c/<slug:code>/", dashboard.dashboard, name="dashboard"),
     path("c/<slug:code>/numbers.json", dashboard.figures_json, name="figures_json"),
     path("c/<slug:code>/connections/", connections.connection_list, name="connections"),

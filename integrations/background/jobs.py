@@ -21,11 +21,12 @@ from integrations.models import (
     GuestTokenPair,
     PanelAnswer,
     Replay,
+    Resend,
     TokenPair,
     Worker,
 )
 from integrations.notifications import digest, incidents, mail
-from integrations.outgoing import dispatcher
+from integrations.outgoing import dispatcher, resends
 from integrations.tokens import renewal, spool_recovery
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ JOBS = [
     _mails(digest.due, digest.send),
     Job(lambda: completion.expired_questions().order_by("received_at"), completion.erase_unanswered),
     Job(lambda: Replay.objects.running().order_by("pk"), replays.step),
+    Job(lambda: Resend.objects.running().order_by("pk"), resends.step),
     # Somebody waits for this page; and a pair that becomes a connection's candidate here is due right below.
     Job(lambda: GuestTokenPair.objects.due().order_by("next_try_at"), sign_in.process),
     Job(lambda: GuestTokenPair.objects.due_to_revoke().order_by("next_try_at"), unused_pairs.revoke),

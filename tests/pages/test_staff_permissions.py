@@ -19,6 +19,7 @@ STAFF_PAGES = {
     "/staff/operations/": "view_connection",
     "/staff/operations.json": "view_connection",
     "/staff/registration/": "view_webhookaddress",
+    "/staff/webhooks/": "change_webhookendpoint",
 }
 
 

@@ -15,6 +15,8 @@ from accounts.models import Customer, Invitation, Membership, Role, User
 from integrations.api import keys
 from integrations.connecting import links
 from integrations.models import Connection, ConnectionTest, Event, Kind, Replay, Scope
+from integrations.outgoing import delivery_actions, endpoints
+from integrations.urls import WEBHOOKS
 from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, quick_connect
 from tests.support.deliveries import deliver, payload
 from tests.support.urls import filled, routes
@@ -79,6 +81,19 @@ POLICY: dict[str, tuple[str, str]] = {
     "api:unknown": (KEY, ""),
     "api_keys": (KEEP, "GET POST"),
     "api_key_revoke": (KEEP, "POST"),
+    "webhooks": (KEEP, "GET POST"),
+    "webhook_endpoint": (KEEP, "GET"),
+    "webhook_settings": (KEEP, "GET POST"),
+    "webhook_secret": (KEEP, "POST"),
+    "webhook_pause": (KEEP, "POST"),
+    "webhook_on": (KEEP, "POST"),
+    "webhook_test": (KEEP, "POST"),
+    "webhook_delete": (KEEP, "GET POST"),
+    "webhook_delivery": (KEEP, "GET"),
+    "webhook_delivery_resend": (KEEP, "POST"),
+    "webhook_resend_many": (KEEP, "GET POST"),
+    "webhook_resend": (KEEP, "GET"),
+    "webhook_resend_cancel": (KEEP, "POST"),
     "dashboard": (LOOK, "GET"),
     "figures_json": (LOOK, "GET"),
     "connections": (LOOK, "GET"),
@@ -163,6 +178,8 @@ POLICY: dict[str, tuple[str, str]] = {
     "mfa_remove_webauthn": (OWN, "GET POST"),
     "mfa_edit_webauthn": (OWN, "GET POST"),
 }
+# The same pages for staff, across customers.
+POLICY |= {f"staff_{name}": (STAFF, POLICY[name][1]) for _, _, name in WEBHOOKS}
 if version("django-allauth") >= "65.22":  # newer than the locked one: `make test-next`
     POLICY |= {
         "account_request_reauthentication_code": (OWN, "GET POST"),
@@ -181,6 +198,8 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
     """What addresses of Acme's things are filled with; Acme is connected."""
     browser = visit(alice)
     connection = quick_connect(acme, sandbox, by=alice)
+    endpoint, _ = endpoints.create(url="https://harbour.example/", types=["*"], customer=acme, by=alice)
+    sent = delivery_actions.send_test(endpoint, by=alice)
     assert all(words in browser.get(f"/c/{acme.code}/").text for words in ("Acme Property", "Harbour"))
     check = ConnectionTest.objects.create(connection=connection, by=alice, duration=timedelta(), name="Pat Harbour")
     deliver(payload())
@@ -192,6 +211,9 @@ def values(sandbox: Sandbox, visit: Visit, alice: User, bob: User, victor: User,
         "panel_code": "account",
         "replay_code": Replay.objects.create(customer=acme, matched=1, last_event=0).code,
         "event_code": Event.objects.get(connection=connection).code,
+        "endpoint_code": endpoint.code,
+        "delivery_code": sent.code,
+        "resend_code": endpoint.resends.create(since=timezone.now(), matched=1, last_delivery=1).code,
         "ending": "used",
         "membership": Membership.objects.get(user=bob).pk,
         "invitation": Invitation.objects.create(

@@ -37,7 +37,7 @@ ARROWS = {
     "apps": "checks events",
     "checks": "tokens calls metrics",
     "context_processors": "accounts models",
-    "templatetags": "models snapinspect wording outgoing",
+    "templatetags": "accounts models snapinspect wording outgoing",
     "webhooks": "models metrics events",
     "api": "accounts models snapinspect wording tokens calls events connecting outgoing",
     "views": "accounts models snapinspect wording tokens calls events connecting operations api outgoing",
