@@ -11,6 +11,7 @@ from tests.conftest import AppFactory
 from tests.support import kill_scenarios
 from tests.support.measurements import record
 from tests.support.sizes import size
+from tests.support.wait import wait_until
 from tests.support.webhook_load import NO_SOCKET_HERE, SETTINGS, ConnectedApp
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
@@ -74,3 +75,11 @@ def test_O3_writers_contend_while_an_exchange_hangs_and_none_finds_the_database_
     assert set(statuses) <= {200, 302, 303}
     assert (locked, sockets) == (0, 0)
     assert exchanges
+
+
+def test_web_and_worker_note_that_they_run_so_that_an_outage_of_either_is_noticed(new_app: AppFactory) -> None:
+    app = new_app()
+    app.start_web()
+    wait_until(lambda: app.rows("SELECT name FROM integrations_namedlock WHERE name = 'web'") != [])
+    app.start_worker()
+    wait_until(lambda: app.rows("SELECT name FROM integrations_namedlock WHERE name = 'sweep'") != [])
