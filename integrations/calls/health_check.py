@@ -47,11 +47,9 @@ def routine_check(pk: int) -> None:
     claimed = Connection.objects.due_for_check().filter(pk=pk).update(next_check_at=Now() + CHECK_CLAIM)
     if claimed != 1:
         return
-    connection = Connection.objects.select_related("customer").get(pk=pk)
-    if custody.current_pair(connection) is None:
+    verdict = check(Connection.objects.select_related("customer").get(pk=pk))
+    if verdict.error_kind == "nothing_kept":
         Connection.objects.filter(pk=pk).exclude(pairs__role=TokenPair.Role.CURRENT).update(next_check_at=None)
-    else:
-        check(connection)
 
 
 def test(connection: Connection, *, by: audit.Actor) -> ConnectionTest | None:
