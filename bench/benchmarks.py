@@ -17,6 +17,8 @@ from tests.support.postgres import free_port
 
 HEADERS = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
 BODY = '{"sType":"Create_Inspection","iInspectionID":1000000000,"iCompanyID":7000,"sStatus":"Complete"}'
+# About as long as a message with the answer about an inspection.
+MESSAGE = json.dumps({"type": "inspection.created", "data": {"content": {"sTitle": "x" * 2000}}})
 # For the raw INSERT of bench/reference_views.py.
 REFERENCE_TABLE = {
     "PostgreSQL": "CREATE TABLE bench_inbox (id bigserial PRIMARY KEY, at timestamptz DEFAULT now(), body bytea)",
@@ -177,25 +179,49 @@ def _worked_off(deployment: Deployment, events: int) -> Sample:
             for n in range(2_000_000, 2_000_000 + events))  # fmt: skip
     deployment.sql("INSERT INTO integrations_delivery (body) VALUES (?)", rows)
     with deployment.process("worker", ["manage.py", "worker", "--threads", "1"]) as worker:
-        finished = _finish_times(deployment, events)
+        finished = _moments(deployment, "integrations_event", "done", "finished_at", events)
         used = processor_seconds(worker.pid)
-    # Without the first and the last tenth: start and end of the worker.
-    tenth = len(finished) // 10
-    seconds = finished[-tenth] - finished[tenth]
-    return {"per_second": seconds and 0.8 * len(finished) / seconds, "processor_ms": 1000 * used / events}
+    return {"per_second": _rate(finished), "processor_ms": 1000 * used / events}
 
 
-def _finish_times(deployment: Deployment, events: int) -> list[float]:
-    """When each event was finished, in seconds, once all of them are. Raises TimeoutError after five minutes."""
+def _moments(deployment: Deployment, table: str, state: str, column: str, rows: int) -> list[float]:
+    """When each row came into this state, in seconds, once so many are. Raises TimeoutError after five minutes."""
     seconds = (
-        "extract(epoch FROM finished_at)"
-        if deployment.is_on_postgresql
-        else "(julianday(finished_at) - 2440587.5) * 86400"
+        f"extract(epoch FROM {column})" if deployment.is_on_postgresql else f"(julianday({column}) - 2440587.5) * 86400"
     )
-    done = "SELECT count(*) FROM integrations_event WHERE state = 'done'"
-    wait_until(lambda: deployment.sql(done) == [(events,)], 300, every=0.25)
-    rows = deployment.sql(f"SELECT {seconds} FROM integrations_event ORDER BY finished_at, id")
-    return [float(row[0]) for row in rows]
+    done = f"SELECT count(*) FROM {table} WHERE state = '{state}'"
+    wait_until(lambda: deployment.sql(done) == [(rows,)], 300, every=0.25)
+    found = deployment.sql(f"SELECT {seconds} FROM {table} ORDER BY {column}, id")
+    return [float(row[0]) for row in found]
+
+
+def _rate(moments: list[float]) -> float:
+    """How many a second, without the first and the last tenth: start and end of the worker."""
+    tenth = len(moments) // 10
+    seconds = moments[-tenth] - moments[tenth]
+    return seconds and 0.8 * len(moments) / seconds
+
+
+def events_out(system: System) -> Result:
+    """Messages are signed and posted to one endpoint on loopback by one worker, and their outcome is written."""
+    messages = system.size.deliveries // 4
+    job = {"url": f"{system.deployment.api_url}endpoint", "body": MESSAGE, "messages": messages}
+    samples = alternate(
+        max(system.size.rounds - 2, 1),
+        lambda: dict(system.deployment.run("bench.reference_webhooks", **job)),
+        lambda: _sent(system.deployment, job),
+    )
+    by_hand, by_worker = (f"{median_of(samples[name], 'per_second'):,.0f}/s" for name in ("reference", "product"))
+    figures = {"ratio": ratio(samples), "per second": median_of(samples["product"], "per_second")}
+    targets = [at_least("ratio", 0.50), at_least("per second", 300)]
+    return Result(f"F events out, 1 worker, {system.database}", by_hand, by_worker, figures, targets)
+
+
+def _sent(deployment: Deployment, job: dict[str, Any]) -> Sample:
+    deployment.run("bench.outgoing", **job)
+    with deployment.process("worker", ["manage.py", "worker"]):
+        delivered = _moments(deployment, "integrations_outgoingdelivery", "delivered", "delivered_at", job["messages"])
+    return {"per_second": _rate(delivered)}
 
 
 def hanging_api(system: System, seconds: float) -> Result:
@@ -280,6 +306,7 @@ def on_postgresql(
     add(webhook(system, 8, [at_least("ratio", 0.65), at_most("p99 ratio", 1.5)]))
     add(drain(system))
     add(looked_up(system))
+    add(events_out(system))
     add(token_renewal(system))
     add(key_rotation(system))
     add(hanging_api(system, seconds=system.size.seconds * 4))
@@ -292,6 +319,7 @@ def on_sqlite(system: System, servers: ExitStack, add: Callable[[Result], None])
     add(webhook(system, 8, [at_least("ratio", 0.60), at_most("p99 ms", 60)]))
     add(drain(system))
     add(looked_up(system))
+    add(events_out(system))
 
 
 def serving(system: System, servers: ExitStack) -> System:

@@ -57,6 +57,7 @@ class Deployment:
     def __init__(self, folder: Path, database_url: str, api_url: str) -> None:
         self.folder = folder
         self.database_url = database_url
+        self.api_url = api_url
         self.is_on_postgresql = database_url.startswith("postgres")
         self._environment = {name: value for name, value in os.environ.items() if name in PASSED_ON} | SETTINGS
         self._environment |= {
@@ -74,7 +75,7 @@ class Deployment:
 
     def with_database(self, database_url: str) -> "Deployment":
         """The same folder and API with another database."""
-        return Deployment(self.folder, database_url, self._environment["SNAPINSPECT_API_URL"])
+        return Deployment(self.folder, database_url, self.api_url)
 
     def migrate(self) -> "Deployment":
         for command in (["migrate", "--verbosity", "0"], ["createcachetable"]):

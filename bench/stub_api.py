@@ -1,11 +1,12 @@
 """A stub of SnapInspect's API: `python -m bench.stub_api PORT [CERTIFICATE]`, over TLS with a certificate.
 
 The stand-in of `integrations.sandbox` keeps accounts and tokens and takes longer than the product; this server does
-nothing but answer. Paths below /slow/ are answered after 200 ms, paths below /hang/ never.
+nothing but answer. Paths below /slow/ are answered after 200 ms, paths below /hang/ never. /endpoint takes webhooks.
 """
 
 import asyncio
 import json
+import re
 import ssl
 import sys
 
@@ -20,6 +21,7 @@ def response(status: str, content: object) -> bytes:
 
 
 USER_RESPONSE, ROWS_RESPONSE = response("200 OK", USER), response("200 OK", ROWS)
+RECEIVED = response("200 OK", {})
 UNAUTHORIZED = response("401 Unauthorized", {})
 
 
@@ -32,12 +34,19 @@ class StubApi(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         while b"\r\n\r\n" in self._received:
-            head, _, self._received = self._received.partition(b"\r\n\r\n")
+            head, _, rest = self._received.partition(b"\r\n\r\n")
+            length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+            body = int(length[1]) if length else 0
+            if len(rest) < body:
+                return  # the rest of it is still to come
+            self._received = rest[body:]
             self._answer(head)
 
     def _answer(self, head: bytes) -> None:
         path = head.split(b" ", 2)[1]
-        if b"\r\nauthorization: bearer " not in head.lower():
+        if path == b"/endpoint":
+            self._transport.write(RECEIVED)
+        elif b"\r\nauthorization: bearer " not in head.lower():
             self._transport.write(UNAUTHORIZED)
         elif path.startswith(b"/slow/"):
             asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.write, ROWS_RESPONSE)
