@@ -10,12 +10,15 @@ from accounts.models import AuditEntry
 from integrations.events import queue
 from integrations.events.handlers import Happening, on
 from integrations.models import leases
+from integrations.outgoing import dispatcher
 from tests.support.webhook_load import NO_SOCKET_HERE
 
 if os.environ.get("LEASE_SECONDS"):
     # The short forms do not wait the product's lease for what a killed worker held.
     leases.LEASE = timedelta(seconds=float(os.environ["LEASE_SECONDS"]))
     queue.RENEW_AFTER = float(os.environ["LEASE_SECONDS"]) / 5
+    dispatcher.LEASE = leases.LEASE
+    dispatcher.RENEW_AFTER = queue.RENEW_AFTER
 
 
 def report_socket(audited: str, arguments: tuple[object, ...]) -> None:
