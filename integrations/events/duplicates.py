@@ -25,7 +25,7 @@ from datetime import timedelta
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from integrations.events import verification
+from integrations.events import quotas, verification
 from integrations.events.parsed_deliveries import ParsedDelivery
 from integrations.models import Delivery, Event, EventDelivery
 
@@ -33,8 +33,6 @@ from integrations.models import Delivery, Event, EventDelivery
 REPEATS_WITHIN = timedelta(hours=2, minutes=15)
 # A possible repetition is looked up after this: more copies may follow, and one look-up serves them all.
 REPEAT_DELAY = timedelta(seconds=3)
-# Of equal deliveries of one event no more are kept: anybody who knows the address can send them.
-MOST_COPIES = 1000
 
 Subject = tuple[int, str, str, str]  # connection, inspection, type, review
 Pair = tuple[ParsedDelivery, Event]
@@ -95,7 +93,7 @@ class NewestEvents:
 
 
 def without_surplus(pairs: list[Pair], *, new: set[int]) -> list[Pair]:
-    """Those of events with fewer than MOST_COPIES deliveries; deletes the other deliveries, which say the same.
+    """Those within `quotas.MOST_COPIES` of their event; deletes the other deliveries, which say the same.
 
     new: events just made, each of which keeps the delivery that made it.
     """
@@ -104,7 +102,9 @@ def without_surplus(pairs: list[Pair], *, new: set[int]) -> list[Pair]:
     copies = Counter(dict(linked.values_list("event", "n")))
     kept = []
     for delivery, event in pairs:
-        if copies[event.pk] + copies[event.repeat_of_id] < MOST_COPIES or (event.pk in new and not copies[event.pk]):
+        number = copies[event.pk] + copies[event.repeat_of_id] + 1
+        fits = quotas.MOST_COPIES.used(number, number * delivery.size) <= 1
+        if fits or (event.pk in new and not copies[event.pk]):
             copies[event.pk] += 1
             kept.append((delivery, event))
     if len(kept) < len(pairs):

@@ -1,25 +1,23 @@
 """Deliveries that belong to no connection (yet), or cannot be read.
 
-Unmatched and quarantined deliveries are parked: at most MOST_PARKED in all; of more, the oldest of the sender that has
-most are deleted first (how long they are kept: `operations.retention`). An unmatched one is routed again when its
-company connects or reconnects, when its connection has fewer than `routing.MOST_OPEN` unfinished events, or when staff
-assign it.
+Unmatched and quarantined deliveries are parked, as many as `quotas` allows (how long they are kept:
+`operations.retention`). An unmatched one is routed again when its company connects or reconnects, when its connection
+has room for more events (see `routing`), or when staff assign it.
 """
 
 import logging
 
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts import audit
 from accounts.models import User
-from integrations.events import routing
+from integrations.events import quotas, routing
 from integrations.models import Connection, Delivery, Event, EventQueue, State
 
 logger = logging.getLogger(__name__)
 
-MOST_PARKED = 10_000
 BATCH = 1000
 
 
@@ -68,35 +66,14 @@ def _held_back() -> Q:
 
 
 def delete_surplus() -> int:
-    """Deletes what is more than MOST_PARKED, the oldest of those senders that have most; returns how many."""
-    parked = Delivery.objects.parked()
-    if parked.count() <= MOST_PARKED:
-        return 0
-    # Per address, company named, and whether it can be read: nobody's flood pushes out what somebody else has sent.
-    columns = ("connection", "company_id", "state")
-    senders = list(parked.order_by().values_list(*columns).annotate(n=Count("pk")))
-    share = _share([size for *_, size in senders])
-    deleted = 0
-    for *sender, size in senders:
-        surplus = size - share
-        of_sender = parked.filter(**dict(zip(columns, sender, strict=True))).order_by("pk").values_list("pk", flat=True)
+    """Deletes what is beyond the quotas, the oldest of whoever has most; returns how many."""
+    surplus, deleted = quotas.surplus(), 0
+    for begin in range(0, len(surplus), BATCH):
         # In batches: Django reads what it deletes, and the bodies need not be in memory all at once.
-        while surplus > 0 and (batch := list(of_sender[: min(BATCH, surplus)])):
-            deleted += parked.filter(pk__in=batch).delete()[0]
-            surplus -= len(batch)
-    logger.warning("%s parked deliveries were deleted: more than %s.", deleted, MOST_PARKED)
+        deleted += Delivery.objects.parked().filter(pk__in=surplus[begin : begin + BATCH]).delete()[0]
+    if deleted:
+        logger.warning("%s parked deliveries were deleted: more than there is room for.", deleted)
     return deleted
-
-
-def _share(sizes: list[int]) -> int:
-    """How many of each sender's fit, so that those who have fewer keep all."""
-    room, share = MOST_PARKED, MOST_PARKED
-    for index, size in enumerate(sorted(sizes)):
-        share = room // (len(sizes) - index)
-        if size > share:
-            break
-        room -= size
-    return share
 
 
 def assign(delivery: Delivery, connection: Connection, *, by: User) -> bool:

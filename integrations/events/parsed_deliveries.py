@@ -20,6 +20,7 @@ class ParsedDelivery:
     address: int | None
     assigned: int | None
     received_at: datetime
+    size: int
     body_sha256: str
     hint: Hint
     state: str = Delivery.State.PLACED
@@ -34,7 +35,7 @@ def parse(
 ) -> ParsedDelivery:
     """The delivery of this row: quarantined when its body cannot be read, unless staff have said whose it is."""
     raw = bytes(body)
-    parsed = ParsedDelivery(pk, address, assigned, received_at, hashlib.sha256(raw).hexdigest(), Hint())
+    parsed = ParsedDelivery(pk, address, assigned, received_at, len(raw), hashlib.sha256(raw).hexdigest(), Hint())
     try:
         hints = webhook_body.read(raw)
     except Unreadable as unreadable:

@@ -5,9 +5,9 @@ connection's own address: that connection only. If the body names another compan
 stays unmatched. Unmatched deliveries are parked until their company connects, or staff assign them (see `parked`).
 Whether a delivery makes a new event or repeats one is decided in `duplicates`.
 
-Anybody who knows the secret can send, so what is kept is limited: a connection with MOST_OPEN unfinished events gets no
-more of them, its deliveries are parked until there are fewer. Where other connections of the company have room, those
-get their events, and a copy of the delivery is parked for the full one.
+Anybody who knows the secret can send, so what is kept is limited: a connection with MOST_OPEN unfinished events, or
+whose customer has used up its quota (see `quotas`), gets no more: its deliveries are parked until there is room. Where
+other connections of the company have room, those get their events, and a copy is parked for the full one.
 """
 
 import logging
@@ -16,7 +16,7 @@ from collections import defaultdict
 from django.db import IntegrityError, transaction
 from django.db.models import Count
 
-from integrations.events import duplicates
+from integrations.events import duplicates, quotas
 from integrations.events.parsed_deliveries import ParsedDelivery, parse
 from integrations.models import Connection, Delivery, Event, EventDelivery, EventQueue, NamedLock, State
 
@@ -86,9 +86,12 @@ def _find_connections(deliveries: list[ParsedDelivery]) -> None:
 def full_connections(among: set[int] | None = None) -> set[int]:
     """Connections that get no more events for now; among: only of these."""
     waiting = Event.objects.open().order_by().values("connection")
-    if among is not None:
-        waiting = waiting.filter(connection__in=among)
-    return set(waiting.annotate(n=Count("pk")).filter(n__gte=MOST_OPEN).values_list("connection", flat=True))
+    owners = Connection.objects.filter(pk__in=waiting) if among is None else Connection.objects.filter(pk__in=among)
+    customers: dict[int, int] = dict(owners.values_list("pk", "customer"))
+    waiting = waiting.filter(connection__in=customers)
+    full = set(waiting.annotate(n=Count("pk")).filter(n__gte=MOST_OPEN).values_list("connection", flat=True))
+    used = quotas.waiting(customers.values())
+    return full | {pk for pk, customer in customers.items() if used.get(customer, 0) >= 1}
 
 
 def _park_surplus(deliveries: list[ParsedDelivery]) -> None:
@@ -103,7 +106,7 @@ def _park_surplus(deliveries: list[ParsedDelivery]) -> None:
         elif delivery.connections:
             delivery.state, delivery.problem = Delivery.State.UNMATCHED, TOO_MANY
         delivery.connections = accepted
-    logger.warning("%s events or more of connections %s wait: what comes now is parked.", MOST_OPEN, sorted(full))
+    logger.warning("Too many events of connections %s wait: what comes now is parked.", sorted(full))
 
 
 def _write(deliveries: list[ParsedDelivery]) -> None:

@@ -1,7 +1,7 @@
 """How long each kind of row is kept: the table RULES, and the deletion of older rows in small batches.
 
 Only history is deleted by age; tokens, settings and unfinished work never are. What waits for a connection that stays
-disconnected is history.
+disconnected is history. So is a delivery whose event still waits: the event has all that is needed.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,6 @@ from integrations.models import (
     ConnectSession,
     Delivery,
     Event,
-    EventDelivery,
     ExplorerCall,
     GuestTokenPair,
     OutgoingMessage,
@@ -87,12 +86,10 @@ def _first_younger(model: type[Model], arrival: str, than: datetime) -> int:
     return low
 
 
-UNFINISHED_EVENTS = EventDelivery.objects.filter(delivery=OuterRef("pk"), event__state__in=Event.OPEN)
 STORED_GUEST_PAIRS = GuestTokenPair.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b"")
 LIVE_SESSIONS = Session.objects.filter(session_key=OuterRef("session_key"))
 
-FINISHED_DELIVERIES = Delivery.objects.exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
-FINISHED_DELIVERIES = FINISHED_DELIVERIES.exclude(Exists(UNFINISHED_EVENTS))
+ROUTED_DELIVERIES = Delivery.objects.exclude(state__in=[Delivery.State.RECEIVED, *Delivery.PARKED])
 
 RULES = [
     Rule(
@@ -107,7 +104,7 @@ RULES = [
         "deliveries",
         timedelta(days=90),
         "their arrival",
-        FINISHED_DELIVERIES,
+        ROUTED_DELIVERIES,
         "received_at",
         arrival="received_at",
     ),

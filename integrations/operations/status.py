@@ -18,7 +18,7 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from integrations.events import queue
+from integrations.events import queue, quotas
 from integrations.models import (
     SETUP_ERRORS,
     Attempt,
@@ -87,14 +87,16 @@ def read() -> Status:
     """Everything as it is now."""
     now = timezone.now()
     by_state, by_trouble = _connections()
-    delivery_since, event_since = _oldest_delivery(), _oldest_event()
+    (received, delivery_since), event_since = _received(), _oldest_event()
     workers = [WorkerSeen(*row) for row in Worker.objects.values_list("name", "started_at", "swept_at")[:20]]
     used = keys.rows_by_key(COUNT_LIMIT)
     configured = list(encryption.key_ids())
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
+    room = quotas.usage()
     exchanges_limited = exchange_limit.is_limiting()
     unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
+    # Two queries, because each has an index and both together have none.
     events = {
         **_states(Event.objects.open(), Event.OPEN),
         **_states(Event.objects.filter(state__in=STUCK_EVENTS), STUCK_EVENTS),
@@ -130,6 +132,7 @@ def read() -> Status:
             "All required keys are configured.",
             f"Missing keys: {missing_keys}." if missing_keys else "",
         ),
+        _signal("Quotas", "There is room for more deliveries.", _short_of_room(room), tone="warning"),
         _signal(
             "Mail",
             "No emails are stuck.",
@@ -144,11 +147,7 @@ def read() -> Status:
         signals=signals,
         connections=by_state,
         connection_troubles=by_trouble,
-        # Two queries each, because each has an index and both together have none.
-        deliveries={
-            **_states(Delivery.objects.received(), [Delivery.State.RECEIVED]),
-            **_states(Delivery.objects.parked(), Delivery.PARKED),
-        },
+        deliveries={str(Delivery.State.RECEIVED): received, **room.parked},
         events=events,
         event_troubles=_recent_troubles(),
         delivery_waiting_since=delivery_since,
@@ -181,8 +180,11 @@ def _states(rows: "QuerySet[Any]", states: Iterable[str]) -> dict[str, int]:
     return dict(rows.order_by().only("pk", "state")[:COUNT_LIMIT].aggregate(**counted))
 
 
-def _oldest_delivery() -> datetime | None:
-    return Delivery.objects.received().order_by("pk").values_list("received_at", flat=True).first()
+def _received() -> tuple[int, datetime | None]:
+    """How many deliveries nobody has routed yet, and since when the oldest waits."""
+    oldest = Delivery.objects.received().order_by("pk").only("pk", "received_at")[:COUNT_LIMIT]
+    found = oldest.aggregate(count=Count("pk"), since=Min("received_at"))
+    return found["count"], found["since"]
 
 
 def _oldest_event() -> datetime | None:
@@ -198,6 +200,16 @@ def _paused_queues() -> int:
 def _unanswered() -> int:
     """How many exchanges were sent whose outcome is unknown."""
     return TokenPair.objects.filter(exchange_sent_at__lt=Now() - UNANSWERED_AFTER).count()
+
+
+def _short_of_room(seen: quotas.Usage) -> str:
+    """Whose deliveries will soon be deleted or parked, in words; empty: nobody's."""
+    nearly = f"{quotas.NEARLY:.0%}"
+    room = f"{seen.share:.0%} of all room for parked deliveries is used." if seen.share >= quotas.NEARLY else ""
+    full = (
+        f"{seen.nearly_full} companies use more than {nearly} of their quota of deliveries." if seen.nearly_full else ""
+    )
+    return " ".join(filter(None, [room, full]))
 
 
 def _setup_problems(by_state: dict[str, int]) -> int:

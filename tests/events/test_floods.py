@@ -8,8 +8,9 @@ from pytest_django import Settings
 
 from accounts.models import User
 from integrations.background import jobs
-from integrations.events import duplicates, parked, routing, webhook_addresses
+from integrations.events import parked, quotas, routing, webhook_addresses
 from integrations.events.handlers import Happening
+from integrations.events.quotas import MIB, Quota
 from integrations.models import Connection, Delivery, Event, EventDelivery
 from tests.support.clients import COMPANY_OF_OTHER, COMPANY_OF_PAT, Sandbox, work
 from tests.support.deliveries import INSPECTION_OF_OTHER, deliver, later, only_event, payload, post
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_W16_a_flood_about_nobody_is_kept_up_to_a_cap(
     connection: Connection, handled: list[Happening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "MOST_PARKED", 50)
+    monkeypatch.setattr(quotas, "MOST_PARKED", Quota(50, MIB))
     monkeypatch.setattr(parked, "BATCH", 20)
     for number in range(70):
         post(payload(f"Flood_{number}", iCompanyID=424242))
@@ -36,7 +37,7 @@ def test_W16_a_flood_about_nobody_is_kept_up_to_a_cap(
 def test_W16_a_flood_pushes_out_only_its_own(
     connection: Connection, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "MOST_PARKED", 30)
+    monkeypatch.setattr(quotas, "MOST_PARKED", Quota(30, MIB))
     monkeypatch.setattr(parked, "BATCH", 20)
     deliver(*(payload(f"Early_{number}", iCompanyID=424242) for number in range(5)), b"rubbish")
     own = webhook_addresses.issue(connection, by=alice)
@@ -65,7 +66,7 @@ def test_W16_a_flood_about_a_known_company_makes_no_more_events_than_a_cap_and_s
 ) -> None:
     monkeypatch.setattr(routing, "MOST_OPEN", 30)
     monkeypatch.setattr(routing, "BATCH", 10)
-    monkeypatch.setattr(parked, "MOST_PARKED", 40)
+    monkeypatch.setattr(quotas, "MOST_PARKED", Quota(40, MIB))
     sandbox.fault("/inspections*", "status", times=None, status=503, company=int(COMPANY_OF_PAT))
     for number in range(80):
         post(payload(inspection=9_000_000 + number))
@@ -116,7 +117,7 @@ def test_a_full_connection_gets_later_what_the_other_one_of_its_company_got_at_o
 def test_W16_of_deliveries_that_say_the_same_only_so_many_are_kept(
     connection: Connection, handled: list[Happening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "MOST_COPIES", 5)
+    monkeypatch.setattr(quotas, "MOST_COPIES", Quota(5, MIB))
     monkeypatch.setattr(routing, "BATCH", 10)
     for _ in range(3):
         for _ in range(25):

@@ -6,19 +6,32 @@ from datetime import timedelta
 import pytest
 
 from integrations import webhooks
-from integrations.events import duplicates, parked, queue, routing, verification, webhook_addresses
+from integrations.events import queue, quotas, routing, verification, webhook_addresses
 from integrations.management.commands import worker
 from integrations.models import Event, leases
 from tests.support.running_app import ROOT
 
 pytestmark = pytest.mark.once
+
+
+def quota(of: quotas.Quota, between: str = "and") -> str:
+    return f"{of.number:,} {between} {of.size // quotas.MIB} MiB"
+
+
 STATED = [
-    ("docs/webhooks.md", f"parked ({parked.MOST_PARKED:,} in all, oldest out first)"),
+    ("docs/webhooks.md", f"room for {quota(quotas.MOST_PARKED, 'parked deliveries and')} in all"),
+    ("docs/webhooks.md", f"own addresses have at most {quota(quotas.MOST_OF_ONE)} of it"),
+    (
+        "docs/webhooks.md",
+        f"never connected has {quota(quotas.NEW_PARKED)} parked, and {quota(quotas.NEW_WAITING)} waiting",
+    ),
     ("docs/webhooks.md", f"A connection with {routing.MOST_OPEN:,} waiting events gets no more"),
-    ("docs/webhooks.md", f"Of deliveries that say the same of one event {duplicates.MOST_COPIES:,} are kept"),
+    ("docs/webhooks.md", f"whose waiting events have {quotas.MOST_WAITING.size // quotas.MIB} MiB"),
+    ("docs/webhooks.md", f"Of deliveries that say the same of one event {quota(quotas.MOST_COPIES, 'are kept, or')}"),
+    ("docs/webhooks.md", f"tells when {quotas.NEARLY:.0%} is used"),
     ("docs/webhooks.md", f"tried again with growing pauses, up to {Event.MOST_ATTEMPTS} times"),
     ("docs/webhooks.md", f"stays valid for {webhook_addresses.OLD_STAYS_VALID.days} days"),
-    ("docs/backup.md", f"of parked deliveries the newest {parked.MOST_PARKED:,} stay"),
+    ("docs/backup.md", f"of parked deliveries at most {quotas.MOST_PARKED.number:,} stay"),
     ("docs/deploy.md", f"bodies over {webhooks.MOST_BYTES // 1024} KiB at the webhook's address"),
 ]
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.background import jobs
-from integrations.events import handlers, parked
+from integrations.events import handlers, parked, quotas
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Delivery, Event, EventDelivery, State
 from integrations.operations import retention
@@ -219,7 +219,7 @@ def test_W12_an_early_delivery_is_parked_and_processed_when_its_company_connects
 def test_W12_parked_deliveries_are_capped_and_aged_out_the_oldest_first(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "MOST_PARKED", 5)
+    monkeypatch.setattr(quotas, "MOST_PARKED", quotas.Quota(5, quotas.MIB))
     deliver(*(payload(inspection=number + 1) for number in range(6)), b"rubbish")
     jobs.sweep()
     left = list(Delivery.objects.order_by("pk"))

@@ -74,7 +74,14 @@ def test_work_that_is_not_done_stays_whatever_its_age(connection: Connection, sa
     prune()
 
     assert Event.objects.count() == 1
-    assert set(Delivery.objects.values_list("state", flat=True)) == {"placed"}
+    assert not Delivery.objects.exists(), "what was posted is not needed any more"
+
+
+def test_deliveries_that_nobody_has_routed_stay_whatever_their_age(stranger: Any) -> None:
+    Delivery.objects.create(body=b"{}")
+    age(Delivery, "received_at")
+    prune()
+    assert Delivery.objects.count() == 1
 
 
 def test_parked_deliveries_are_kept_for_thirty_days(connection: Connection, sandbox: Sandbox, stranger: Any) -> None:

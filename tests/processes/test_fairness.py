@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from integrations.events import parked, routing
+from integrations.events import parked, quotas, routing
 from tests.conftest import AppFactory
 from tests.support.many_customers import MANY_CUSTOMERS, Flood, ManyCustomers, p95
 from tests.support.measurements import record
@@ -124,9 +124,11 @@ def test_W16_a_flood_with_the_right_secret_is_capped_and_the_others_go_on(
         "W16",
         "10,000 deliveries a minute with the right secret, half of them about a known company",
         f"{flood.per_minute:,.0f} a minute sent for {flood.seconds:.0f} s: others' p95 {p95(delays):.2f} s (without: "
-        f"{baseline:.2f} s); {kept:,} parked (cap {parked.MOST_PARKED:,}), {events:,} events (cap "
+        f"{baseline:.2f} s); {kept:,} parked (cap {quotas.MOST_PARKED.number:,}), {events:,} events (cap "
         f"{routing.MOST_OPEN:,}), the database grew by {grown:.0f} MB",
     )
     assert p95(delays) <= 60
-    assert kept <= parked.MOST_PARKED + parked.BATCH + flood.per_minute / 6, "beside what came since the last sweep"
+    assert kept <= quotas.MOST_PARKED.number + parked.BATCH + flood.per_minute / 6, (
+        "beside what came since the last sweep"
+    )
     assert events <= routing.MOST_OPEN
