@@ -3,6 +3,7 @@
 import sys
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -48,4 +49,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _page(template: str, status: int) -> HttpResponse:
     # Without the context processors: some of them ask the database.
-    return HttpResponse(render_to_string(template, request_id()), status=status)
+    brand = {"app_name": settings.APP_NAME, "brand_accent": settings.BRAND_ACCENT}
+    return HttpResponse(render_to_string(template, {**request_id(), **brand}), status=status)

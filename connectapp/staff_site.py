@@ -8,8 +8,9 @@ from typing import Any
 from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.db import DataError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
@@ -45,6 +46,13 @@ GROUPS: dict[str, dict[str, str]] = {
 REST = "More"
 
 
+class NamedResults(AutocompleteJsonView):
+    """What a picker finds, each with the name that tells it from others of the same name."""
+
+    def serialize_result(self, obj: Any, to_field_name: str) -> dict[str, str]:
+        return {**super().serialize_result(obj, to_field_name), "text": getattr(obj, "name_for_staff", str(obj))}
+
+
 class StaffSite(AdminSite):
     site_header = f"{settings.APP_NAME} administration"
     site_title = settings.APP_NAME
@@ -74,6 +82,9 @@ class StaffSite(AdminSite):
                 return redirect(request.path)
 
         return guarded
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:  # type: ignore[override]
+        return NamedResults.as_view(admin_site=self)(request)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]
         return redirect("account_change_password")

@@ -39,11 +39,14 @@
     return seconds > 0 ? "in a moment" : "just now";
   }
 
-  function refreshTimes() {
+  const onPaper = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+  function refreshTimes(isPrinting) {
     for (const element of document.querySelectorAll("time[data-relative]")) {
       const moment = new Date(element.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
-      element.textContent = relativeTime((moment.getTime() - Date.now()) / 1000);
+      element.textContent =
+        isPrinting === true ? onPaper.format(moment) : relativeTime((moment.getTime() - Date.now()) / 1000);
       element.title = exact.format(moment);
     }
   }
@@ -133,6 +136,8 @@
   onLive("htmx:afterRequest", (event) => event.detail.successful && showConnectionError(false));
   document.addEventListener("htmx:load", refresh);
   window.setInterval(refreshTimes, REFRESH_MS);
+  window.addEventListener("beforeprint", () => refreshTimes(true));
+  window.addEventListener("afterprint", refreshTimes);
   refresh();
   setTimeZoneCookie();
 })();

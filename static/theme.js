@@ -6,4 +6,7 @@
   const apply = () => document.documentElement.setAttribute("data-bs-theme", dark.matches ? "dark" : "light");
   apply();
   dark.addEventListener("change", apply);
+  // Paper is white.
+  window.addEventListener("beforeprint", () => document.documentElement.setAttribute("data-bs-theme", "light"));
+  window.addEventListener("afterprint", apply);
 })();

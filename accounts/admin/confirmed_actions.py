@@ -63,7 +63,7 @@ def confirmed(
                     "checkbox": ACTION_CHECKBOX_NAME,
                     "form": asked,
                     "opts": self.opts,
-                    "media": self.media,
+                    "media": self.media + asked.media if asked else self.media,
                 }
                 return TemplateResponse(request, "admin/confirm.html", context)
             answers = asked.cleaned_data if asked is not None else {}

@@ -13,6 +13,7 @@ from accounts.admin.base import LargeTableAdmin, ReadOnlyInline, WordsFilter, ch
 from accounts.admin.confirmed_actions import confirmed
 from accounts.models import User
 from integrations import wording
+from integrations.admin.pickers import connection_picker
 from integrations.events import event_actions, parked
 from integrations.models import Attempt, Connection, Delivery, Event, EventDelivery
 from integrations.templatetags.event_words import event_badge, event_type, pretty_body, unread_part
@@ -117,15 +118,9 @@ class EventAdmin(ByExactWords):
 
 
 class AssignForm(forms.Form):
-    """Whose the deliveries are, by the code that stands on the connection's page."""
+    """Whose the deliveries are."""
 
-    connection = forms.ModelChoiceField(
-        Connection.objects.select_related("customer"),
-        to_field_name="code",
-        label="Code of the connection",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "maxlength": 16}),
-        error_messages={"invalid_choice": "No connection has this code."},
-    )
+    connection = connection_picker(Delivery, "assigned_to", Connection.objects.shown())
 
 
 @admin.register(Delivery)

@@ -6,14 +6,16 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from accounts import audit
 from accounts.access import current_user
 from integrations import wording
+from integrations.admin.pickers import connection_picker
 from integrations.calls import panels, tables
 from integrations.calls.api_client import NoAnswer
 from integrations.models import Connection, Panel, PanelAnswer
@@ -33,7 +35,7 @@ class PanelForm(forms.ModelForm[Panel]):
             ),
             "refresh_seconds": f"Longest age in seconds: {Panel.SHORTEST_REFRESH} to {Panel.LONGEST_REFRESH}.",
             "position": "Smaller numbers come first.",
-            "is_active": "Customers see the panel. Try it before you turn this on.",
+            "is_active": "Customers see the panel. Preview it before you turn this on.",
         }
         widgets = {"columns": forms.Textarea(attrs={"rows": 6, "spellcheck": "false"})}
 
@@ -58,19 +60,8 @@ class PanelForm(forms.ModelForm[Panel]):
         return text.strip()
 
 
-class TryForm(forms.Form):
-    # Typed, not chosen: there may be thousands, and their names say nothing about whose they are.
-    connection = forms.CharField(label="Connection: its code, or its company ID", max_length=20)
-
-    def clean_connection(self) -> Connection:
-        named = self.cleaned_data["connection"]
-        askable = Connection.objects.usable().select_related("customer")
-        found = list(askable.filter(Q(code=named) | Q(company_id=named))[:2])
-        if not found:
-            raise forms.ValidationError("No connection that can be asked now has this code or company ID.")
-        if len(found) > 1:
-            raise forms.ValidationError("Several customers have connected this company: give the connection's code.")
-        return found[0]
+class PreviewForm(forms.Form):
+    connection = connection_picker(PanelAnswer, "connection", Connection.objects.usable())
 
 
 @admin.register(Panel)
@@ -81,33 +72,44 @@ class PanelAdmin(admin.ModelAdmin[Panel]):
     search_fields = ["title", "path"]
 
     def get_urls(self) -> list[URLPattern]:
-        try_it = path("<path:object_id>/try/", self.admin_site.admin_view(self.try_it), name="integrations_panel_try")
-        return [try_it, *super().get_urls()]
+        preview = path("preview/", self.admin_site.admin_view(self.preview), name="integrations_panel_preview")
+        return [preview, *super().get_urls()]
 
-    def try_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The saved panel with a connection of somebody's choice, asked now; nothing of it is kept."""
-        user = current_user(request)
-        if not user.has_perms(["integrations.view_panel", "integrations.change_connection"]):
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if self._may_preview(request):
+            form = PreviewForm(use_required_attribute=False)
+            context |= {"preview_form": form, "media": context["media"] + form.media}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """What the form defines, saved or not, with a connection of somebody's choice, asked now; nothing is kept."""
+        if not self._may_preview(request):
             raise PermissionDenied
-        panel = self.get_object(request, object_id)
-        if panel is None:
-            raise Http404
-        form = TryForm(request.POST or None)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Try “{panel}”",
-            "opts": self.opts,
-            "panel": panel,
-            "form": form,
-        }
-        if form.is_valid():
-            connection = form.cleaned_data["connection"]
-            audit.record("panel.tried_by_staff", customer=connection.customer, actor=user, subject=connection.code)
+        if request.method != "POST":
+            return redirect("admin:integrations_panel_changelist")
+        form, chosen = PanelForm(request.POST), PreviewForm(request.POST)
+        mistakes = [(one.label, one.errors) for one in [*form, *chosen] if one.errors]
+        context = {**self.admin_site.each_context(request), "title": "Preview", "opts": self.opts, "mistakes": mistakes}
+        if not mistakes:
+            panel, connection = form.save(commit=False), chosen.cleaned_data["connection"]
+            context["panel"] = panel
+            audit.record(
+                "panel.tried_by_staff",
+                customer=connection.customer,
+                actor=current_user(request),
+                subject=connection.code,
+            )
             try:
                 context["table"] = panels.fetch(panel, connection)
             except NoAnswer as nothing:
                 context["nothing"] = nothing
-        return TemplateResponse(request, "admin/integrations/panel/try.html", context)
+        return TemplateResponse(request, "admin/integrations/panel/preview.html", context)
+
+    def _may_preview(self, request: HttpRequest) -> bool:
+        may_write = self.has_add_permission(request) or self.has_change_permission(request)
+        return may_write and current_user(request).has_perm("integrations.change_connection")
 
     def save_model(self, request: HttpRequest, obj: Panel, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

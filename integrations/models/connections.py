@@ -132,6 +132,11 @@ class Connection(models.Model):
         return self.label
 
     @property
+    def name_for_staff(self) -> str:
+        """Its name with its customer and its code: names of connections say nothing about whose they are."""
+        return f"{self.label} · {self.customer} · {self.code}"
+
+    @property
     def label(self) -> str:
         """The name people know it by."""
         return (

@@ -103,7 +103,7 @@ def admin_delivery(scene: Scene) -> str:
 
 
 @screen
-def admin_panel_tried(scene: Scene) -> str:
+def admin_panel(scene: Scene) -> str:
     as_staff(scene)
     panel = Panel.objects.create(title="Latest inspections", path="inspections", columns="A: a")
-    return f"/admin/integrations/panel/{panel.pk}/try/"
+    return f"/admin/integrations/panel/{panel.pk}/change/"

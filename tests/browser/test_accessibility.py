@@ -115,7 +115,7 @@ def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(
     button(page, "Test connection").click()
     page.get_by_role("link", name="Dashboard").click()
     badge(page, "Needs reconnect")
-    for name in ("Dashboard", "Connections", "Events", "Explorer", "People"):
+    for name in ("Dashboard", "Connections", "Events", "Developers", "People"):
         page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
         expect(page.get_by_text("needs your attention. New inspections are stored")).to_have_count(1)
         expect(page.get_by_role("link", name="Fix it")).to_be_in_viewport()

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 
 from accounts.models import User
@@ -11,7 +13,7 @@ from bench.management.commands import demo
 from integrations.calls import panels
 from integrations.models import Connection, Panel, PanelAnswer
 from tests.support.clients import Sandbox, Visitor, audited
-from tests.support.panels import answers, define, part
+from tests.support.panels import answers, part
 from tests.support.running_app import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,7 +72,7 @@ def test_a_panel_is_saved_with_an_audit_entry_and_what_it_showed_before_goes(
     assert "3 Quay Lane" in part(visit(alice), connection, panel)
 
     change = f"/admin/integrations/panel/{panel.pk}/change/"
-    assert "Try it" in browser.get(change).text
+    assert "Preview</h2>" in browser.get(change).text
     assert browser.post(change, FORM | {"columns": "Number: iInspectionID"}).status_code == 302
     page = part(visit(alice), connection, panel)
     assert "1388562" in page and "Quay Lane" not in page
@@ -79,28 +81,47 @@ def test_a_panel_is_saved_with_an_audit_entry_and_what_it_showed_before_goes(
     assert audited("panel.deleted") == 1 and not PanelAnswer.objects.exclude(panel=None).exists()
 
 
-def test_try_it_shows_the_panel_with_a_connection_of_ones_choice_and_keeps_nothing(
+PREVIEW = "/admin/integrations/panel/preview/"
+
+
+def test_the_preview_shows_what_the_form_says_with_a_connection_of_ones_choice_and_keeps_nothing(
     sandbox: Sandbox, visit: Visit, staff: User, connection: Connection
 ) -> None:
-    panel = define(is_active=False)
-    where = f"/admin/integrations/panel/{panel.pk}/try/"
-    browser = visit(staff)
+    browser, chosen = visit(staff), {"connection": str(connection.pk)}
 
-    assert "The response is not stored" in browser.get(where).text
-    for name in (connection.code, connection.company_id):
-        assert "12 Harbour Street" in browser.post(where, {"connection": name}).text
-    assert not PanelAnswer.objects.filter(panel=panel).exists()
+    assert "The response is not stored" in browser.get(ADD).text
+    assert "12 Harbour Street" in browser.post(PREVIEW, FORM | chosen).text
+    assert "“nowhere” ends at “nowhere”" in browser.post(PREVIEW, FORM | chosen | {"rows_at": "nowhere"}).text
     assert audited("panel.tried_by_staff") == 2
-    Panel.objects.update(rows_at="nowhere")
-    assert "“nowhere” ends at “nowhere”" in browser.post(where, {"connection": connection.code}).text
-    for odd in ("", "x", "9" * 30, "a\0"):
-        assert browser.post(where, {"connection": odd}).status_code == 200
-    assert browser.get("/admin/integrations/panel/999999/try/").status_code == 404
+    assert "Columns: " in browser.post(PREVIEW, FORM | chosen | {"columns": "sTitle"}).text
+    for odd in ("", "x", "9" * 30, "a\0", "0"):
+        answer = browser.post(PREVIEW, FORM | {"connection": odd})
+        assert answer.status_code == 200 and "Connection: " in answer.text
+    assert browser.get(PREVIEW).status_code == 302
+    assert audited("panel.tried_by_staff") == 2
+    assert not Panel.objects.exists() and not PanelAnswer.objects.exclude(panel=None).exists()
 
 
-def test_staff_without_the_permission_to_act_on_connections_cannot_try_a_panel(visit: Visit, bob: User) -> None:
+def test_the_picker_finds_a_connection_by_its_customer_and_tells_it_from_others(
+    visit: Visit, staff: User, alice: User, connection: Connection
+) -> None:
+    asked = {"app_label": "integrations", "model_name": "panelanswer", "field_name": "connection"}
+    for term in (connection.code, connection.company_id, connection.customer.name):
+        answer: Any = visit(staff).get("/admin/autocomplete/", {**asked, "term": term})
+        (found,) = answer.json()["results"]
+        assert found == {"id": str(connection.pk), "text": connection.name_for_staff}
+        assert connection.code in found["text"] and connection.customer.name in found["text"]
+    assert visit(alice).get("/admin/autocomplete/", {**asked, "term": ""}).status_code in {302, 403}
+
+
+def test_staff_without_the_permission_to_act_on_connections_have_no_preview(
+    visit: Visit, staff: User, bob: User, connection: Connection
+) -> None:
     User.objects.filter(pk=bob.pk).update(is_staff=True)
-    assert visit(bob).get(f"/admin/integrations/panel/{define().pk}/try/").status_code == 403
+    bob.user_permissions.set(Permission.objects.filter(codename__in=["add_panel", "change_panel", "view_panel"]))
+    assert "Preview</h2>" in visit(staff).get(ADD).text
+    assert "Preview</h2>" not in visit(bob).get(ADD).text
+    assert visit(bob).post(PREVIEW, FORM | {"connection": str(connection.pk)}).status_code == 403
 
 
 def test_the_example_of_make_run_fits_the_stand_in_and_leaves_other_panels_alone(

@@ -143,10 +143,11 @@ def test_a_delivery_is_assigned_ignored_and_read_again_once_each(
     assert "is placed already, or ignored" in act(staff, DELIVERY, "set_aside", delivery.pk)
     assert "Replay: done for 1." in act(staff, DELIVERY, "read_again", delivery.pk)
     work()
-    assert "No connection has this code" in act(staff, DELIVERY, "assign", delivery.pk, connection="nobody")
     assert "Null characters are not allowed" in act(staff, DELIVERY, "assign", delivery.pk, connection="no\0body")
+    for odd in ("nobody", "9" * 30, "0"):
+        assert "This connection cannot be chosen now" in act(staff, DELIVERY, "assign", delivery.pk, connection=odd)
     assert Delivery.objects.get(pk=delivery.pk).assigned_to is None
-    assert "Assign: done for 1." in act(staff, DELIVERY, "assign", delivery.pk, connection=connection.code)
+    assert "Assign: done for 1." in act(staff, DELIVERY, "assign", delivery.pk, connection=str(connection.pk))
     work()
     assert Event.objects.get().connection == connection
     assert [by_staff(f"delivery.{what}") for what in ("ignored", "read_again", "assigned")] == [1, 1, 1]
