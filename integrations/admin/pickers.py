@@ -17,8 +17,8 @@ class ConnectionSelect(AutocompleteSelect):
         return {**super().build_attrs(base_attrs, extra_attrs), "data-placeholder": "Find a connection"}
 
     def optgroups(self, name: str, value: Sequence[str], attrs: Any = None) -> Any:
-        # Django asks the database for what was posted, whatever it is.
-        return super().optgroups(name, [one for one in value if one.isdecimal()], attrs)
+        # Django asks the database for what was posted, whatever it is; a key has at most 18 digits.
+        return super().optgroups(name, [one for one in value if one.isdecimal() and len(one) < 19], attrs)
 
 
 def connection_picker(

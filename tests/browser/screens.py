@@ -116,6 +116,7 @@ SIGNED_OUT = {
     "reset-password-sent": "/accounts/password/reset/done/",
     "check-your-email": "/accounts/confirm-email/",
     "confirmation-too-old": "/accounts/confirm-email/made-up/",
+    "hosted-connect-gone": "/connect/sessions/made-up/",
     "invited-sign-up": "/accounts/invitations/{token}/signup/",
     "invitation": "/accounts/invitations/{token}/",
 }

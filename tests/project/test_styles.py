@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "static"
 # Written by Django, its admin and htmx, or put together from a value: chart-{block.kind}, border-{{ tone }}-subtle.
-NOT_IN_OUR_SOURCES = {"errorlist", "readonly", "breadcrumbs", "htmx-request", "chart-space", "border-info-subtle"}
+NOT_IN_OUR_SOURCES = {"errorlist", "readonly", "breadcrumbs", "htmx-request", "chart-space"} | {
+    f"border-{tone}-subtle" for tone in ("info", "success", "warning")
+}
 
 
 def read(name: str) -> str:
