@@ -23,6 +23,10 @@ _SECRETS = ("secret", "seed", "migrated_codes")  # members of Authenticator.data
 class MFAAdapter(DefaultMFAAdapter):
     """https://docs.allauth.org/en/latest/mfa/adapter.html"""
 
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "unverified_email": "Confirm your email address first. This page sends you the email for it."
+    }
+
     def encrypt(self, text: str) -> str:
         newest = settings.TOKEN_ENCRYPTION_KEYS[0]
         return f"{_PREFIX}:{newest.id}:{_cipher(newest).encrypt(text.encode()).decode()}"

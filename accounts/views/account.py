@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from accounts import audit, mail_preferences
 from accounts.access import current_user
 from accounts.forms import ProfileForm
-from accounts.models import LastOwner, Membership, User
+from accounts.models import LastOwner, Membership, Role, User
 
 
 @require_http_methods(["GET", "POST"])
@@ -77,7 +77,12 @@ def close(request: HttpRequest) -> HttpResponse:
     user = current_user(request)
     memberships = user.memberships.select_related("customer").order_by("customer_id")
     if request.method == "GET":
-        return render(request, "accounts/close.html", {"memberships_here": memberships})
+        owned = [membership.customer for membership in memberships if membership.role == Role.OWNER]
+        context = {
+            "memberships_here": memberships,
+            "only_owner_of": [customer for customer in owned if not customer.has_other_owner(user)],
+        }
+        return render(request, "accounts/close.html", context)
     email = user.email
     try:
         _close(user, list(memberships))

@@ -107,7 +107,8 @@ def remove(request: HttpRequest, code: str, membership: int) -> HttpResponse:
 def leave(request: HttpRequest, code: str) -> HttpResponse:
     customer = customer_for(request, code)
     if request.method == "GET":
-        return render(request, "accounts/leave.html")
+        only_owner = customer.is_owner and not customer.has_other_owner(current_user(request))
+        return render(request, "accounts/leave.html", {"only_owner": only_owner})
     member = get_object_or_404(customer.memberships.select_related("user"), user=current_user(request))
     if not _end(request, member, "member.left"):
         return redirect("people", customer.code)

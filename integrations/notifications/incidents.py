@@ -52,7 +52,7 @@ def _mail(connection: Connection, notice: Notice, membership: Membership) -> Non
     customer = connection.customer
     mail.send(
         f"integrations/mail/{notice.value}.txt",
-        {"connection": connection, "customer": customer, "address": mail.dashboard_url(customer)},
+        {"connection": connection, "customer": customer, "address": mail.connection_url(connection)},
         to=membership.user.email,
         unsubscribe_path=mail_preferences.unsubscribe_path(mail_preferences.TROUBLE, membership.pk),
     )

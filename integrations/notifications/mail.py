@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from accounts import brand, branded_mail, mail_preferences
 from accounts.models import Customer
+from integrations.models import Connection
 
 # While one worker sends a mail, the others leave it alone; if the mail server fails, it is tried again after this.
 SENDING = timedelta(minutes=5)
@@ -43,6 +44,10 @@ def send(template: str, context: dict[str, Any], *, to: str, unsubscribe_path: s
         if connection is not None:
             connection.close()  # it may be dead: the next mail opens another one
         raise
+
+
+def connection_url(connection: Connection) -> str:
+    return brand.origin() + reverse("connection", args=[connection.customer.code, connection.code])
 
 
 def dashboard_url(customer: Customer) -> str:

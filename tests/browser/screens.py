@@ -104,6 +104,7 @@ PLAIN |= {
     "security-keys": "/accounts/2fa/webauthn/",
     "add-security-key": "/accounts/2fa/webauthn/add/",
     "close-account": "/accounts/close/",
+    "delete-company": "/c/{code}/delete/",
 }
 
 # What a stranger sees.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.mail import EmailMessage
 
 from accounts.admin import confirmed_actions
 from accounts.models import AuditEntry, Customer, User
@@ -79,7 +80,7 @@ def test_replaced_tokens_are_other_tokens(staff: Visitor, connection: Connection
 
 
 def test_require_reconnect_ends_the_access_tells_the_owners_and_stays_until_they_reconnect(
-    staff: Visitor, connection: Connection, sandbox: Sandbox, visit: Visit, alice: User, mailoutbox: list[object]
+    staff: Visitor, connection: Connection, sandbox: Sandbox, visit: Visit, alice: User, mailoutbox: list[EmailMessage]
 ) -> None:
     before = token_in_use(sandbox)
 
@@ -88,7 +89,10 @@ def test_require_reconnect_ends_the_access_tells_the_owners_and_stays_until_they
 
     assert not sandbox.accepts(before)
     assert not TokenPair.objects.exists()
-    assert len(mailoutbox) == 1
+    (told,) = mailoutbox
+    assert "Our support team reset the connection to" in told.body
+    assert "refused" not in told.body
+    assert f"/c/{connection.customer.code}/connections/{connection.code}/" in told.body
     assert by_staff("connection.reconnect_required") == 1
     browser = visit(alice)
     browser.look(connection)

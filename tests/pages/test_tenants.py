@@ -136,6 +136,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "company": (KEEP, "GET POST"),
     "audit_log": (KEEP, "GET"),
     "audit_export": (KEEP, "GET"),
+    "customer_delete": (KEEP, "GET POST"),
     "customer_export": (KEEP, "POST"),
     # asks for a token in its path
     "invitation": (ANYBODY, "GET POST"),
