@@ -163,7 +163,8 @@ def connected_app(app_factory: AppFactory) -> Iterator[ConnectedApp]:
 
 @pytest.fixture(scope="session")
 def shared_app(app_factory: AppFactory) -> Iterator[RunningApp]:
-    with app_factory() as running_app:
+    # The address of the sample product, as docs/api.md has it.
+    with app_factory(CONNECT_RETURN_ORIGINS="http://127.0.0.1:8002") as running_app:
         yield running_app.start_all()
 
 

@@ -1,34 +1,15 @@
-"""Row P8: what docs/api.md says is so."""
+"""Row P8: what docs/api.md says is so. Its lines are run by tests/processes/test_api.py."""
 
-import json
 import re
-import shlex
-from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 
-import pytest
-
+from integrations.api import proxy, urls, values
 from integrations.calls import api_client, limits
-from integrations.models import Scope
-from tests.api.conftest import Keys
+from integrations.models import ConnectSession, Scope
+from integrations.models.connections import MOST_TESTS, TESTS_COUNTED_FOR
+from tests.api.described import DESCRIPTION
+from tests.support.running_app import ROOT
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-
-
-def test_every_line_of_curl_works_as_it_stands(api: Keys) -> None:
-    client = api()
-    assert LINES
-    for line in LINES:
-        words = shlex.split(line)
-        assert words[:3] == ["curl", "-H", "Authorization: Bearer $KEY"], line
-        address = urlsplit(words[-1].replace("$CONNECT", ""))
-        body = json.loads(words[words.index("-d") + 1]) if "-d" in words else None
-        method = words[words.index("-X") + 1] if "-X" in words else "POST" if body is not None else "GET"
-        answer = client.call(method, address.path.removeprefix("/api/v1/"), body, **dict(parse_qsl(address.query)))
-        assert answer.status_code in {200, 201}, (line, answer.content)
+PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_scopes_is_the_code() -> None:
@@ -42,3 +23,28 @@ def test_the_bounds_of_a_forwarded_call_are_those_of_the_code() -> None:
     assert f"at most {limits.MAX_CALLS} calls at a time, {limits.MAX_CALLS_PER_CONNECTION} of one connection" in text
     assert f"waits for its turn, up to {limits.MAX_WAIT:.0f} seconds" in text
     assert f"none within {api_client.FORWARD_SECONDS:.0f} seconds for each try" in text
+
+
+def test_the_table_of_limits_is_the_code() -> None:
+    table = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE[PAGE.index("## Limits") :], re.MULTILINE))
+    default = re.search(r"API_REQUESTS_A_MINUTE=(\d+)", (ROOT / ".env.example").read_text(encoding="utf-8"))
+    listing = DESCRIPTION["paths"]["/api/v1/customers"]["get"]["parameters"]
+    (most_rows,) = [one["schema"]["maximum"] for one in listing if one["name"] == "limit"]
+    metadata = DESCRIPTION["components"]["schemas"]["ConnectionChange"]["properties"]["metadata"]
+    minutes, days = ConnectSession.LIFETIME.total_seconds() / 60, ConnectSession.REMEMBERED.days
+    assert default is not None and TESTS_COUNTED_FOR.total_seconds() == 60
+    assert table == {
+        "what": "limit",
+        "requests of a key, in all processes together": f"{default[1]} a minute (`API_REQUESTS_A_MINUTE`)",
+        "body of a request": f"{urls.MOST_BYTES // 1024} KiB; of a forwarded one {proxy.MOST_BYTES // 2**20} MiB",
+        "rows of a page of a list": str(most_rows),
+        "a connect session": (
+            f"good for {minutes:.0f} minutes and one use; what became of it can be asked for {days} days"
+        ),
+        "names and IDs of yours": f"{values.LONGEST} characters",
+        "metadata of a connection": (
+            f"{metadata['maxProperties']} texts of {metadata['additionalProperties']['maxLength']} characters,"
+            f" with names of {metadata['propertyNames']['maxLength']}"
+        ),
+        "*Test* of a connection": f"{MOST_TESTS} a minute",
+    }

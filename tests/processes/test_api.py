@@ -1,15 +1,23 @@
 """The API under gunicorn: what its test client does not send, and what gunicorn refuses in an answer."""
 
+import json
 import re
+import shutil
 import socket
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from connectapp import development
 from tests.settings import SENTINEL
-from tests.support.running_app import RunningApp
+from tests.support.running_app import ROOT, RunningApp
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.processes
+DOCUMENTED = "http://localhost:8000"  # where `make run` has Connect
 
 
 def test_calls_are_forwarded_and_events_followed_with_a_key_alone(running_app: RunningApp) -> None:
@@ -46,6 +54,43 @@ def test_calls_are_forwarded_and_events_followed_with_a_key_alone(running_app: R
     assert session.get(f"{api}events?limit=100", timeout=30).status_code == 200
     assert SENTINEL not in user.text + str(user.headers) + made.text
     assert key not in running_app.log("web")
+
+
+def allow(app: RunningApp, address: str) -> None:
+    """What a person does at the hosted Connect page."""
+    person = app.visitor()
+    path = urlsplit(address).path
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', person.get(path).text)
+    assert token is not None
+    leave = person.post(path, token=token[1], allow_redirects=False)
+    assert person.open_callback(app.sandbox.decide(leave.headers["Location"])).status_code == 303
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing (apt-get install curl)")
+def test_every_line_of_the_documentation_works_as_it_stands(running_app: RunningApp, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    blocks = [
+        block.replace(DOCUMENTED, running_app.url.rstrip("/")) for block in re.findall(r"```sh\n(.*?)```", text, re.S)
+    ]
+    scopes = [word for scope in development.PRODUCT_SCOPES for word in ("--scope", scope)]
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "product_key").write_text(running_app.manage("create_api_key", "--name", "tests", *scopes))
+
+    def run(*lines: str) -> list[str]:
+        # A status that is no success ends the script.
+        script = 'set -eu\ncurl() { command curl -fsS "$@" && echo; }\n' + "\n".join(lines)
+        finished = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout.splitlines()
+
+    begin, *rest = blocks
+    allow(running_app, json.loads(run(begin)[-1])["url"])
+    wait_until(lambda: running_app.rows("SELECT state FROM integrations_connection") == [("connected",)])
+    answers = [json.loads(line) for line in run(begin.splitlines()[0], *rest)]
+    assert len(answers) == sum(line.startswith("curl ") for block in rest for line in block.splitlines())
+    assert any("Harbour Street" in str(answer.get("inspections")) for answer in answers)
 
 
 def exchange(port: int, raw: bytes) -> bytes:

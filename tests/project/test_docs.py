@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.models import Customer, User
 from connectapp import development
 from integrations.events import handlers
+from integrations.models import ConnectSession
 from integrations.outgoing import signatures
 from tests.commands import settings_page
 from tests.pages.test_event import announce, upload
@@ -86,6 +87,20 @@ def test_the_page_of_settings_says_what_env_example_says() -> None:
 def test_the_sample_needs_the_scopes_that_make_run_gives_its_key() -> None:
     sample = runpy.run_path(str(ROOT / "docs" / "examples" / "product.py"))
     assert sample["SCOPES"] == development.PRODUCT_SCOPES
+
+
+def test_the_html_of_the_popup_is_what_the_sample_sends() -> None:
+    sample = runpy.run_path(str(ROOT / "docs" / "examples" / "product.py"))
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    for part in ("POPUP", "RELOAD", "CLOSE"):
+        assert sample[part].strip() in page, part
+
+
+def test_the_page_about_embedding_says_how_long_an_address_works() -> None:
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    minutes = ConnectSession.LIFETIME.total_seconds() / 60
+    assert set(re.findall(r"(\d+) minutes", page)) == {f"{minutes:.0f}"}
+    assert "This link no longer works" in (ROOT / "templates/integrations/hosted_gone.html").read_text()
 
 
 def test_the_sample_keeps_what_is_signed_once_and_refuses_the_rest() -> None:
