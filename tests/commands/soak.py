@@ -40,6 +40,9 @@ of them in a short form, `make test` the others. SnapInspect is played by the st
 that it refuses a refresh token that was used, *grace* that it honours the last one once more.
 """
 
+# What follows this heading is written by hand, and kept.
+BY_HAND = "\n## Attacks\n"
+
 Results = dict[str, dict[str, Any]]
 
 
@@ -57,7 +60,8 @@ def main() -> int:
         # At the same time, as in `make test`.
         with ThreadPoolExecutor() as pool:
             failed = sum(pool.map(lambda database: run(database, rows, urls[database]), urls))
-    TABLE.write_text(table({database: results(database) for database in DATABASES}))
+    _, heading, by_hand = TABLE.read_text().partition(BY_HAND)
+    TABLE.write_text(table({database: results(database) for database in DATABASES}) + heading + by_hand)
     print(f"Written: {TABLE.relative_to(ROOT)}")
     return int(failed > 0)
 

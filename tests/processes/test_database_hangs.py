@@ -1,4 +1,4 @@
-"""PostgreSQL is frozen, not down: it accepts what is sent and says nothing. Nobody waits longer than five seconds.
+"""Row L5: PostgreSQL is frozen, not down: it accepts what is sent and says nothing. Nobody waits longer than 5 s.
 
 On a PostgreSQL of its own whatever the suite runs on, so once is enough.
 """
@@ -62,7 +62,7 @@ def timed(ask: "requests.Session", method: str, url: str, **options: object) -> 
     return status, time.monotonic() - started
 
 
-def test_a_frozen_database_is_answered_503_in_time_and_the_process_lives(tmp_path: Path) -> None:
+def test_L5_a_frozen_database_is_answered_503_in_time_and_the_process_lives(tmp_path: Path) -> None:
     with postgres.running() as database, RunningApp(tmp_path, database.url) as running_app:
         running_app.prepare().start_web()
         door = f"{running_app.url}webhooks/snapinspect/{NEW}/"
@@ -88,9 +88,10 @@ def test_a_frozen_database_is_answered_503_in_time_and_the_process_lives(tmp_pat
     slowest = max(seconds for _, seconds in refused)
     slowest_life = max(seconds for _, seconds in lives)
     record(
-        "O1",
+        "L5",
         f"PostgreSQL frozen {ROUNDS} times, {AT_ONCE} deliveries at once",
         f"{len(refused)} times 503 within {slowest:.1f} s, /health/live within {slowest_life:.1f} s, then all well",
+        database="postgresql",
     )
     assert {status for status, _ in refused} == {503}
     assert slowest <= MOST_SECONDS + 1, "the generous limit of a shared machine; the figure is above"
