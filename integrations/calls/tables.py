@@ -76,6 +76,11 @@ class Table:
         """Label and value of the first row, for a table about one thing."""
         return list(zip(self.labels, self.rows[0], strict=True)) if self.rows else []
 
+    @property
+    def labelled_rows(self) -> list[list[tuple[str, Cell]]]:
+        """The rows, each cell with its column's label."""
+        return [list(zip(self.labels, row, strict=True)) for row in self.rows]
+
     def stored(self) -> dict[str, Any]:
         """Plain data for a JSON column; `restored` is the inverse."""
         rows = [[[str(cell.kind), cell.text] for cell in row] for row in self.rows]

@@ -18,6 +18,8 @@ from accounts.models import Customer
 from integrations.models import Connection, Event, State
 
 CHUNK = 500
+# In place of one state: all that are not finished.
+WAITING = "waiting"
 
 # The position of an event in a list: when it came and, among those of one moment, its id.
 Place = tuple[datetime, int]
@@ -69,7 +71,9 @@ class Selection:
         events = Event.objects.shown()
         if self.q:
             events = events.filter(inspection_id=self.q)
-        if self.state:
+        if self.state == WAITING:
+            events = events.open()
+        elif self.state:
             events = events.filter(state=self.state)
         if to_replay and self.state != Event.State.IGNORED:
             events = events.exclude(state=Event.State.IGNORED)

@@ -34,6 +34,13 @@ def event_badge(event: Event) -> dict[str, Any]:
     return {"label": event.get_state_display(), "icon": icon, "tone": tone}
 
 
+@register.inclusion_tag("integrations/partials/event_word.html")
+def event_word(event: Event) -> dict[str, Any]:
+    """The state in a line of text: the badges of a dashboard are those of its connections."""
+    icon, tone = LOOKS[Event.State(event.state)]
+    return {"label": event.get_state_display(), "icon": icon, "tone": tone}
+
+
 @register.filter
 def event_type(value: str) -> str:
     """The type in plain words where we know it; as it came where we do not."""

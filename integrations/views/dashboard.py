@@ -10,13 +10,14 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import current_user, customer_for
 from accounts.models import Customer, User
+from integrations import wording
 from integrations.calls import panels
-from integrations.models import Connection, State
-from integrations.views import figures, states
+from integrations.models import Connection
+from integrations.views import figures, recent_events, states
 from integrations.views.chart import Chart
 from integrations.views.figures import Figures
 
-# Beyond this many the connections are a list without boxes of their own.
+# So many connections have boxes of their own; the others are rows.
 MOST_CARDS = 2
 
 
@@ -30,13 +31,17 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     connections = _connections(customer)
     found = figures.of(connections)
     steps = _first_steps(user, connections, found)
+    needing_a_person = [connection for connection in connections if connection.needs_a_person]
     context = {
         "connections": connections,
+        "cards": connections[:MOST_CARDS],
+        "rows": connections[MOST_CARDS:],
+        "status": connections
+        and wording.connections_status([one.badge for one in connections], need_a_person=len(needing_a_person)),
         # As integrations.context_processors gives it to every page, without its query.
-        "needing_a_person": [connection for connection in connections if connection.needs_a_person],
-        "as_cards": len(connections) <= MOST_CARDS,
+        "needing_a_person": needing_a_person,
         "panels": panels.all_panels(),
-        "working": sum(connection.badge == State.CONNECTED for connection in connections),
+        "events": recent_events.newest(connections),
         "figures": found,
         "chart": Chart(found.days),
         "steps": [] if all(done for _, done in steps) else steps,

@@ -60,7 +60,13 @@ class Figures:
     days: list[Day]
     by_connection: Counter[int]
     waiting: int
-    oldest_waiting: Event | None
+    _ids: list[int]
+
+    @cached_property
+    def oldest_waiting(self) -> Event | None:
+        """One query, if something waits."""
+        waiting = Event.objects.shown().open().filter(connection__in=self._ids)
+        return waiting.select_related("connection").order_by("received_at", "pk").first() if self.waiting else None
 
     @property
     def by_state(self) -> Counter[str]:
@@ -76,10 +82,9 @@ class Figures:
 
 
 def of(connections: Collection[Connection]) -> Figures:
-    """The figures of these connections. One query, two when something waits."""
+    """The figures of these connections. One query."""
     ids = [connection.pk for connection in connections]
-    days, by_connection, waiting = _counted(ids)
-    return Figures(days, by_connection, waiting, _oldest_waiting(ids) if waiting else None)
+    return Figures(*_counted(ids), ids)
 
 
 def events_by_connection(connections: Collection[Connection]) -> Counter[int]:
@@ -90,11 +95,6 @@ def events_by_connection(connections: Collection[Connection]) -> Counter[int]:
 def with_last_event(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
     """The same, with `last_event_at`."""
     return connections.annotate(last_event_at=_LAST_EVENT_AT)  # type: ignore[no-redef]  # declared there for readers
-
-
-def _oldest_waiting(connection_ids: list[int]) -> Event | None:
-    waiting = Event.objects.shown().open().filter(connection__in=connection_ids)
-    return waiting.select_related("connection").order_by("received_at", "pk").first()
 
 
 def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:

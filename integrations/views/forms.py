@@ -13,7 +13,7 @@ from accounts import audit
 from accounts.forms import NameField
 from accounts.models import MAX_EMAIL_LENGTH, AuditEntry, Customer
 from integrations import wording
-from integrations.events.selection import Selection
+from integrations.events.selection import WAITING, Selection
 from integrations.models import ApiKey, Connection, Event, Scope
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH
 from integrations.snapinspect import safe_urls
@@ -122,7 +122,7 @@ class EventFilter(forms.Form):
     state = forms.ChoiceField(
         label="State",
         required=False,
-        choices=[("", "All"), *Event.State.choices],
+        choices=[("", "All"), *Event.State.choices, (WAITING, "Not finished")],
         error_messages={"invalid_choice": "“%(value)s” is not an event status."},
     )
     type = forms.ChoiceField(

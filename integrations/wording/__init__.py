@@ -24,6 +24,7 @@ from integrations.wording.errors import (
     trouble,
 )
 from integrations.wording.events import EVENT_TYPES, event_sentence, event_summary, status_change
+from integrations.wording.overview import connections_status
 
 __all__ = [
     "ACTIVITY",
@@ -44,6 +45,7 @@ __all__ = [
     "company",
     "company_in_short",
     "connected",
+    "connections_status",
     "event_sentence",
     "event_summary",
     "event_trouble",

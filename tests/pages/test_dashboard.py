@@ -70,6 +70,70 @@ def test_many_connections_are_a_list_with_a_badge_each(visit: Visit, alice: User
     assert "12 of 12" in page
 
 
+def test_the_first_of_several_connections_have_boxes_and_all_have_their_actions(
+    visit: Visit, alice: User, acme: Customer
+) -> None:
+    for company in range(5):
+        connected(acme, str(company))
+    page = visit(alice).get(f"/c/{acme.code}/").text
+    assert len(re.findall(r'<section class="card mb-3"\s+id="connection-', page)) == 2
+    assert len(re.findall(r"<li [^>]*id=\"connection-", page)) == 3
+    for button in ("Test connection", "Reconnect", "Disconnect"):
+        assert len(re.findall(rf">\s*{button}\s*<", page)) == 5, button
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        ([State.CONNECTED], "Your connection is working."),
+        ([State.TROUBLE], "SnapInspect is not answering. Nothing is lost, and we keep trying."),
+        ([State.CONNECTED, State.TROUBLE], "1 of 2 connections are working."),
+        ([State.CONNECTED, State.NEEDS_RECONNECT], "1 of 2 connections needs your attention. Nothing is lost."),
+    ],
+)
+def test_one_sentence_says_how_the_connections_are(
+    states: list[State], sentence: str, visit: Visit, alice: User, acme: Customer
+) -> None:
+    for company, state in enumerate(states):
+        connected(acme, str(company), state=state)
+    assert f">{sentence}</p>" in visit(alice).get(f"/c/{acme.code}/").text
+
+
+def test_the_newest_events_of_all_connections_are_shown_by_their_titles(
+    visit: Visit, alice: User, acme: Customer, charlie: User
+) -> None:
+    now = timezone.now()
+    event(connected(charlie.customers.get()), now, inspection_title="Not ours")
+    for company in range(7):
+        connection = connected(acme, str(company))
+        for number in range(2):
+            at = now - timedelta(minutes=10 * company + number)
+            event(connection, at, inspection_title=f"Flat {company}-{number}", inspection_id="1")
+    newest = event(connection, now, Event.State.RECEIVED, inspection_id="1388563")
+    event(connection, now, Event.State.RECEIVED, repeat_of=newest, inspection_title="A repetition")
+    page = visit(alice).get(f"/c/{acme.code}/").text
+    assert re.findall(r"<bdi>(.*?)</bdi>", page) == ["Flat 0-0", "Flat 0-1", "Flat 1-0", "Flat 1-1"]
+    assert "inspection 1388563" in page
+
+
+def test_each_figure_leads_to_what_it_counts(visit: Visit, alice: User, acme: Customer) -> None:
+    now = timezone.now()
+    connection = connected(acme)
+    for state, days in (
+        (Event.State.DONE, 0),
+        (Event.State.FAILED, 1),
+        (Event.State.FAILED, 45),
+        (Event.State.RETRYING, 45),
+    ):
+        event(connection, now - timedelta(days=days), state)
+    browser = visit(alice)
+    page = browser.get(f"/c/{acme.code}/").text
+    links = re.findall(r'class="card h-100 text-decoration-none"\s+href="([^"]+)"', page)
+    figures_told = [int(figure) for figure in re.findall(r'fs-4 fw-semibold">(\d+)<', page)]
+    listed = [browser.get(link.replace("&amp;", "&")).text.count("data-row") for link in links]
+    assert listed == figures_told == [2, 1, 1]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_way_to_the_first_event_has_three_ticks_and_goes_away_when_they_are_done(
     visit: Visit, alice: User, acme: Customer, sandbox: Sandbox, settings: Settings
