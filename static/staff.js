@@ -3,13 +3,15 @@
 // leads to the answer.
 (() => {
   "use strict";
-  window.addEventListener("load", () => {
+  function nameBoxes() {
     for (const field of document.querySelectorAll("select.admin-autocomplete")) {
       const label = field.labels[0]?.textContent.replace(":", "");
       const box = field.parentElement.querySelector(".select2-selection__rendered");
       if (label) box?.setAttribute("aria-label", label);
     }
-  });
+  }
+  // jQuery runs what waits for the document in a timer of its own, which may be after `load`.
+  window.addEventListener("load", () => window.setTimeout(nameBoxes));
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-shows-in]");
     if (!button) return;
