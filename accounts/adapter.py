@@ -13,6 +13,27 @@ from accounts.models import MAX_EMAIL_LENGTH
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "account_inactive": "Sign-in is disabled for this account.",
+        "cannot_remove_primary_email": "You cannot remove your main address.",
+        "duplicate_email": "This is already one of your addresses.",
+        "email_password_mismatch": "The email address or the password is wrong.",
+        "email_taken": "This address already has an account.",
+        "enter_current_password": "Enter your current password.",
+        "incorrect_code": "The code is wrong.",
+        "incorrect_password": "The password is wrong.",
+        "invalid_or_expired_key": "The link no longer works.",
+        "invalid_login": "The email address or the password is wrong.",
+        "invalid_password_reset": "The link no longer works.",
+        "max_email_addresses": "You can have at most %d addresses.",
+        "rate_limited": "Too many attempts. Try again in a few minutes.",
+        "same_as_current": "Enter something else than before.",
+        "too_many_login_attempts": "Too many wrong passwords. Try again in a few minutes.",
+        "unknown_email": "No account has this address.",
+        "unverified_primary_email": "Confirm this address before you make it the main address.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN)
 

@@ -23,8 +23,13 @@ _SECRETS = ("secret", "seed", "migrated_codes")  # members of Authenticator.data
 class MFAAdapter(DefaultMFAAdapter):
     """https://docs.allauth.org/en/latest/mfa/adapter.html"""
 
-    error_messages = DefaultMFAAdapter.error_messages | {
-        "unverified_email": "Confirm your email address first. This page sends you the email for it."
+    error_messages = {
+        **DefaultMFAAdapter.error_messages,
+        "add_email_blocked": "Turn off the second factor before you add an address.",
+        "cannot_delete_authenticator": "You cannot turn off this second factor.",
+        "cannot_generate_recovery_codes": "Set up a second factor first.",
+        "incorrect_code": "The code is wrong.",
+        "unverified_email": "Confirm your email address first. This page sends you the email for it.",
     }
 
     def encrypt(self, text: str) -> str:

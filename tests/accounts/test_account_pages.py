@@ -1,16 +1,21 @@
 """Pages of one's account: our words instead of allauth's, with the navigation of the company; and where staff land."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import allauth
 import pytest
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings as project
 from django.contrib.staticfiles import finders
 from django.template.loader import get_template
 
+from accounts.adapter import AccountAdapter
 from accounts.models import Customer, Membership, Role, User
+from accounts.second_factors import MFAAdapter
 from integrations.models import Connection
 from tests.support.http_visitor import Visitor
 
@@ -40,6 +45,13 @@ def test_no_sentence_of_allauth_is_shown(name: str) -> None:
         return  # the codes alone
     origin = Path(get_template(name).template.origin.name)  # type: ignore[attr-defined]
     assert origin.is_relative_to(project.BASE_DIR / "templates"), name
+
+
+def test_no_mistake_is_told_in_words_of_allauth() -> None:
+    unused = re.compile("phone|username|select_only_one")
+    for ours, theirs in ((AccountAdapter, DefaultAccountAdapter), (MFAAdapter, DefaultMFAAdapter)):
+        for kind, words in theirs.error_messages.items():
+            assert unused.search(kind) or ours.error_messages[kind] != words, kind
 
 
 def test_the_scripts_of_allauth_that_our_pages_use_exist() -> None:

@@ -24,7 +24,7 @@ Visit = Callable[[User], Visitor]
 PASSWORD = "correct horse battery"
 WRONG = "wrong horse battery"
 ELSEWHERE = "203.0.113.9"
-TOO_MANY = "Too many failed login attempts"
+TOO_MANY = "Too many wrong passwords"
 ROUNDS = size(9, 50)
 
 

@@ -195,7 +195,7 @@ def test_a_wrong_sign_in_does_not_tell_what_was_wrong(
     assert response.status_code == 200
     assert not Session.objects.exists() or stranger.get("/").status_code == 200
     if email:
-        assert "The email address and/or password you specified are not correct." in response.text
+        assert "The email address or the password is wrong." in response.text
 
 
 def test_the_words_that_outside_clients_look_for_are_the_accessible_names(
