@@ -59,16 +59,22 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         counted = cursor.fetchall()
         cursor.execute("SELECT code, title FROM integrations_panel WHERE is_active")
         panels = cursor.fetchall()
-    return HttpResponse(_render((email, companies, customer, connections, counted, panels, today)))
+        cursor.execute(
+            "SELECT code, type, inspection_id, inspection_title, received_at, state FROM integrations_event"
+            " WHERE connection_id = %s AND repeat_of_id IS NULL ORDER BY received_at DESC, id DESC LIMIT 5",
+            [connections[0][0]],
+        )
+        newest = cursor.fetchall()
+    return HttpResponse(_render((email, companies, customer, connections, counted, panels, newest, today)))
 
 
 Rows = list[tuple[Any, ...]]
-# E-mail address, companies, this company, connections, events by day and state, panels, today.
-Facts = tuple[str, Rows, tuple[Any, ...], Rows, Rows, Rows, datetime]
+# E-mail address, companies, this company, connections, events by day and state, panels, newest events, today.
+Facts = tuple[str, Rows, tuple[Any, ...], Rows, Rows, Rows, Rows, datetime]
 
 
 def _render(facts: Facts) -> str:
-    email, companies, customer, connections, counted, panels, today = facts
+    email, companies, customer, connections, counted, panels, newest, today = facts
     days: dict[str, Counter[str]] = {}
     for date, state, events in counted:
         days.setdefault(str(date), Counter())[state] += events
@@ -82,6 +88,7 @@ def _render(facts: Facts) -> str:
             *(f'<li><a class="dropdown-item" href="/c/{one[1]}/">{html.escape(one[2])}</a></li>' for one in companies),
             "</ul>",
             *(_card(connection, panels) for connection in connections),
+            *(_event(event) for event in newest),
             '<svg viewBox="0 0 30 100">',
             *(_bar(number, date, counts, top) for number, (date, counts) in enumerate(by_day)),
             "</svg><table>",
@@ -97,6 +104,14 @@ def _card(connection: tuple[Any, ...], panels: Rows) -> str:
     return (
         f'<section id="connection-{code}"><h2>{html.escape(company)}</h2><span data-badge>{state}</span>'
         f"last proved working <time>{proved_at}</time> last event <time>{last}</time>{places}</section>"
+    )
+
+
+def _event(event: tuple[Any, ...]) -> str:
+    code, type_, inspection, title, received_at, state = event
+    return (
+        f'<li class="list-group-item"><strong>{html.escape(title)}</strong><a href="/c/events/{code}/">'
+        f"{html.escape(type_)}</a> {html.escape(inspection)} <time>{received_at}</time> {state}</li>"
     )
 
 

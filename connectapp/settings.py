@@ -128,7 +128,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "builtins": ["accounts.templatetags.icons", "accounts.templatetags.cached_urls"],
+            "builtins": [f"accounts.templatetags.{name}" for name in ("icons", "cached_urls", "moments")],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

@@ -1,0 +1,21 @@
+"""Moments in templates; a tag, because an included template took as long as the rest of a row."""
+
+from datetime import datetime
+
+from django import template
+from django.utils.dateformat import format as formatted
+from django.utils.html import format_html
+from django.utils.timezone import localtime
+
+register = template.Library()
+
+
+@register.simple_tag
+def moment(at: datetime | None, empty: str = "") -> str:
+    """The exact time in the visitor's zone, for app.js to say how long ago it was; `empty` or "never" without one."""
+    if not at:
+        return empty or "never"
+    local = localtime(at)
+    return format_html(
+        '<time datetime="{}" data-relative>{}</time>', local.isoformat(), formatted(local, "j M Y H:i T")
+    )
