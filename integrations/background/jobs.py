@@ -25,7 +25,7 @@ from integrations.models import (
     TokenPair,
     Worker,
 )
-from integrations.notifications import digest, incidents, mail
+from integrations.notifications import digest, incidents, mail, switched_off
 from integrations.outgoing import dispatcher, resends
 from integrations.tokens import renewal, spool_recovery
 
@@ -62,6 +62,7 @@ JOBS = [
     Job(lambda: TokenPair.objects.due_for_erasure().order_by("pk"), disconnection.erase_overdue),
     _mails(lambda: Connection.objects.with_notice_due().order_by("next_notice_at"), incidents.send),
     _mails(digest.due, digest.send),
+    _mails(switched_off.due, switched_off.send),
     Job(lambda: completion.expired_questions().order_by("received_at"), completion.erase_unanswered),
     Job(lambda: Replay.objects.running().order_by("pk"), replays.step),
     Job(lambda: Resend.objects.running().order_by("pk"), resends.step),

@@ -100,6 +100,8 @@ class Connection(models.Model):
 
     # Annotated by integrations.views.figures.with_last_event(), for pages.
     last_event_at: datetime | None
+    # Annotated by the dashboard: whether a webhook endpoint of its customer is in trouble.
+    endpoint_in_trouble: bool
 
     class Meta:
         ordering = ["pk"]

@@ -34,9 +34,10 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         """Makes them due now. Whoever holds one looks at its deliveries again before letting it go."""
         self.filter(Q(due_at=None) | Q(due_at__gt=Now())).update(due_at=Now())
 
-    def failing(self) -> Self:
-        """Those at which nothing has arrived since `failing_since`, and those switched off for that."""
-        return self.filter(failing_since__isnull=False)
+    def in_trouble(self) -> Self:
+        """Those that were switched off, and those at which nothing has arrived for a while."""
+        failing = Q(state=WebhookEndpoint.State.ON, failing_since__lt=Now() - WebhookEndpoint.FAILING_AFTER)
+        return self.filter(Q(state=WebhookEndpoint.State.OFF) | failing)
 
     def with_notice_due(self) -> Self:
         return self.filter(notice_at__lte=Now())
@@ -51,7 +52,8 @@ class WebhookEndpoint(models.Model):
     DESCRIPTION_LENGTH = 200
     LONGEST_URL = 2000
     MOST_HEADERS = 10
-    # How long nothing but failures switches it off.
+    # How long nothing but failures is worth a word to people, and how long switches it off.
+    FAILING_AFTER = timedelta(minutes=10)
     OFF_AFTER = timedelta(days=3)
     # One of `types` that stands for all.
     EVERY_TYPE = "*"

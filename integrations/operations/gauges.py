@@ -15,7 +15,11 @@ def read() -> list[Gauge]:
         """Seconds; 0 when nothing waits."""
         return max(0.0, (seen.at - since).total_seconds()) if since else 0.0
 
-    waiting = {"delivery": age(seen.delivery_waiting_since), "event": age(seen.event_waiting_since)}
+    waiting = {
+        "delivery": age(seen.delivery_waiting_since),
+        "event": age(seen.event_waiting_since),
+        "webhook": age(seen.webhook_waiting_since),
+    }
     missing = seen.keys.keys() - set(seen.configured_keys)
     gauges = [
         _by("connect_connections", "Connections", "state", seen.connections),
@@ -23,6 +27,7 @@ def read() -> list[Gauge]:
         _by("connect_deliveries", f"Deliveries that wait, {most}", "state", seen.deliveries),
         _by("connect_events", f"Events that are open, or ended badly, {most}", "state", seen.events),
         _by("connect_waiting_seconds", "How long the oldest has waited for a worker", "what", waiting),
+        _by("connect_endpoints_failing", "Endpoints failing or off", "whose", seen.endpoints_in_trouble),
         _one("connect_paused_lanes", "Connections whose events wait for SnapInspect", seen.paused_queues),
         _one("connect_workers", "Worker processes that have swept within a minute", len(seen.workers_alive)),
         _one("connect_exchanges_limited", "Whether only few tokens are exchanged", seen.exchanges_limited),

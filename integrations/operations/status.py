@@ -28,6 +28,7 @@ from integrations.models import (
     EventQueue,
     State,
     TokenPair,
+    WebhookEndpoint,
     Worker,
 )
 from integrations.tokens import encryption, exchange_limit, keys
@@ -70,6 +71,8 @@ class Status:
     event_troubles: dict[str, int]
     delivery_waiting_since: datetime | None
     event_waiting_since: datetime | None
+    webhook_waiting_since: datetime | None
+    endpoints_in_trouble: dict[str, int]
     paused_queues: int
     exchanges_limited: bool
     exchanges_unanswered: int
@@ -94,6 +97,7 @@ def read() -> Status:
     alive = [worker.name for worker in workers if worker.swept_at > now - Worker.SILENT_AFTER]
     mails, mails_since = _mails()
     room = quotas.usage()
+    webhook_since, endpoints = _endpoints()
     exchanges_limited = exchange_limit.is_limiting()
     unanswered, setup_problems = _unanswered(), _setup_problems(by_state)
     # Two queries, because each has an index and both together have none.
@@ -109,7 +113,7 @@ def read() -> Status:
             f"{len(alive)} running.",
             "" if alive else "No worker has run for a minute, so nothing is processed. Start `manage.py worker`.",
         ),
-        _queue_signal([since for since in (delivery_since, event_since) if since], now),
+        _queue_signal([since for since in (delivery_since, event_since, webhook_since) if since], now),
         _signal("Events", "No event is retried.", _retries(events[Event.State.RETRYING], paused), tone="warning"),
         _signal(
             "Tokens",
@@ -141,6 +145,14 @@ def read() -> Status:
             else "",
             tone="warning",
         ),
+        _signal(
+            "Webhooks",
+            "Every webhook endpoint can be reached.",
+            f"{sum(endpoints.values())} webhook endpoints are failing or were turned off."
+            if any(endpoints.values())
+            else "",
+            tone="warning",
+        ),
     ]
     return Status(
         at=now,
@@ -152,6 +164,8 @@ def read() -> Status:
         event_troubles=_recent_troubles(),
         delivery_waiting_since=delivery_since,
         event_waiting_since=event_since,
+        webhook_waiting_since=webhook_since,
+        endpoints_in_trouble=endpoints,
         paused_queues=paused,
         exchanges_limited=exchanges_limited,
         exchanges_unanswered=unanswered,
@@ -190,6 +204,20 @@ def _received() -> tuple[int, datetime | None]:
 def _oldest_event() -> datetime | None:
     """Since when the queue that waits longest is due."""
     return queue.due().values_list("due_at", flat=True).first()
+
+
+def _endpoints() -> tuple[datetime | None, dict[str, int]]:
+    """Since when the webhook endpoint that waits longest for a worker is due, and how many are failing or off.
+
+    These by whose they are: the operator's own, or customers'. There are a few endpoints for each customer at most.
+    """
+    due, trouble = WebhookEndpoint.objects.due().values("pk"), WebhookEndpoint.objects.in_trouble().values("pk")
+    found = WebhookEndpoint.objects.aggregate(
+        since=Min("due_at", filter=Q(pk__in=due)),
+        operator=Count("pk", filter=Q(pk__in=trouble, customer=None)),
+        customers=Count("customer", filter=Q(pk__in=trouble)),
+    )
+    return found.pop("since"), found
 
 
 def _paused_queues() -> int:

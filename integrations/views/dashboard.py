@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -12,7 +13,7 @@ from accounts.access import current_user, customer_for
 from accounts.models import Customer, User
 from integrations import wording
 from integrations.calls import panels
-from integrations.models import Connection
+from integrations.models import Connection, WebhookEndpoint
 from integrations.views import figures, recent_events, states
 from integrations.views.chart import Chart
 from integrations.views.figures import Figures
@@ -44,6 +45,7 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
         "events": recent_events.newest(connections),
         "figures": found,
         "chart": Chart(found.days),
+        "endpoint_in_trouble": any(connection.endpoint_in_trouble for connection in connections),
         "steps": [] if all(done for _, done in steps) else steps,
         **states.shown(connections),
     }
@@ -89,7 +91,9 @@ def figures_json(request: HttpRequest, code: str) -> JsonResponse:
 
 def _connections(customer: Customer) -> list[Connection]:
     """Those that need a person first."""
+    endpoints = WebhookEndpoint.objects.in_trouble().filter(customer=OuterRef("customer"))
     found = figures.with_last_event(customer.connections.shown())
+    found = found.annotate(endpoint_in_trouble=Exists(endpoints))  # type: ignore[no-redef]  # declared for readers
     return sorted(found, key=lambda connection: (not connection.needs_a_person, connection.pk))
 
 

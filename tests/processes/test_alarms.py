@@ -20,8 +20,18 @@ from pytest_django import Settings
 from accounts.models import Customer, User
 from connectapp import health as readiness
 from integrations.calls import health_check
-from integrations.models import Connection, Delivery, Event, EventQueue, ExchangeStatus, State, TokenPair
+from integrations.models import (
+    Connection,
+    Delivery,
+    Event,
+    EventQueue,
+    ExchangeStatus,
+    State,
+    TokenPair,
+    WebhookEndpoint,
+)
 from integrations.operations import status
+from integrations.outgoing import endpoints
 from integrations.snapinspect import client
 from integrations.tokens import proof
 from tests.conftest import AppFactory
@@ -156,6 +166,13 @@ def events_are_given_up(monitored: MonitoredApp) -> None:
             connection=poisoned, received_at=timezone.now(), state=Event.State.PROCESSING, attempts=Event.MOST_ATTEMPTS
         )
     EventQueue.objects.wake([poisoned.pk])
+
+
+@sets_off("ConnectWebhooksFail")
+def an_endpoint_of_the_operator_gets_nothing(monitored: MonitoredApp) -> None:
+    endpoints.create(url="https://hooks.example/", types=["*"], customer=None, by=None)
+    endpoints.create(url="https://hooks.example/", types=["*"], customer=Customer.objects.get(), by=None)
+    WebhookEndpoint.objects.update(failing_since=timezone.now() - WebhookEndpoint.FAILING_AFTER)
 
 
 @sets_off("ConnectParkedPile")

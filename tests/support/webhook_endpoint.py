@@ -37,7 +37,10 @@ class Endpoint:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # the worker was killed while it sent
                 seen(body, dict(self.headers))
                 over.wait(wait)
                 self.send_response(200)
