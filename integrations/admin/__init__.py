@@ -6,8 +6,9 @@ linked_users who has linked which SnapInspect user
 panels       what customers see live from the API
 deliveries   events and the deliveries they came from
 trail        who did what
+webhook_endpoints  the addresses that we post to, and what was delivered there
 """
 
-from integrations.admin import connections, customers, deliveries, linked_users, panels, trail
+from integrations.admin import connections, customers, deliveries, linked_users, panels, trail, webhook_endpoints
 
-__all__ = ["connections", "customers", "deliveries", "linked_users", "panels", "trail"]
+__all__ = ["connections", "customers", "deliveries", "linked_users", "panels", "trail", "webhook_endpoints"]

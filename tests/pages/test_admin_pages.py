@@ -28,7 +28,9 @@ from integrations.models import (
     EventDelivery,
     TokenPair,
     WebhookAddress,
+    WebhookEndpoint,
 )
+from integrations.outgoing import delivery_actions, endpoints
 from tests.pages.test_event import announce, upload
 from tests.settings import SENTINEL
 from tests.support.clients import Sandbox, Visitor
@@ -69,6 +71,11 @@ def make_rows(number: int, start: int) -> None:
         EventDelivery.objects.create(event=event, delivery=delivery)
         Attempt.objects.create(event=event, duration=timedelta(), error_kind="handler")
         AuditEntry.objects.create(customer=customer, actor=user, kind="connect.started", subject=connection.code)
+        headers = {"X-Access": f"{SENTINEL}-header"}
+        endpoint, _ = endpoints.create(
+            url="https://hooks.example/", types=["*"], customer=customer, headers=headers, by=user
+        )
+        delivery_actions.send_test(endpoint, by=user).timeline.create(status=500, duration=timedelta(), answer="Oops")
         content_type = ContentType.objects.get_for_model(Customer)
         LogEntry.objects.create(user=user, content_type=content_type, object_id=str(customer.pk), action_flag=ADDITION)
 
@@ -126,6 +133,8 @@ def everything_sealed() -> list[str]:
     """Ciphertexts and secrets, in every spelling that a page could show them in."""
     kept = [bytes(value) for row in TokenPair.objects.values_list("sealed_access", "sealed_refresh") for value in row]
     kept += [bytes(value) for value in WebhookAddress.objects.values_list("sealed_secret", flat=True)]
+    endpoints_sealed = WebhookEndpoint.objects.values_list("sealed_secret", "sealed_headers")
+    kept += [bytes(value) for row in endpoints_sealed for value in row]
     kept = [value for value in kept if len(value) > 20]
     hashes = [
         *ConnectAttempt.objects.values_list("state_hash", flat=True),
