@@ -18,7 +18,7 @@ from connectapp import development
 from integrations.events import handlers
 from integrations.models import ConnectSession
 from integrations.outgoing import signatures
-from tests.commands import settings_page
+from tests.commands import settings_page, soak
 from tests.pages.test_event import announce, upload
 from tests.support.clients import Sandbox, Visitor
 from tests.support.running_app import ROOT
@@ -54,6 +54,15 @@ def test_what_the_checklist_names_exists_and_its_sum_is_right() -> None:
         assert score != "2" or named or "`make " in shown, f"row {number} shows nothing"
         assert score != "1" or "missing: " in shown, f"row {number} does not say what is missing"
     assert f"\n{sum(int(score) for _, score, _ in rows)} of 88:" in text
+
+
+def test_the_tests_that_the_table_of_attacks_names_exist() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| .+ \|$", text.partition(soak.BY_HAND)[2], re.MULTILINE)
+    assert [int(number) for number in rows] == list(range(1, 16))
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) >= len(rows)
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
 
 
 def test_the_readme_shows_every_picture_that_is_kept() -> None:
