@@ -13,6 +13,7 @@ from django.conf import settings as configured
 from django.test import Client
 from pytest_django import Settings
 
+from accounts import known_browsers
 from accounts.models import Customer, User
 from integrations import sandbox as standin
 from integrations.models import Connection
@@ -142,7 +143,7 @@ def test_H3_cookies_cannot_be_read_by_scripts_and_come_along_on_the_way_back_fro
     browser.get(f"/c/{acme.code}/")
 
     set_ones = {name: cookie for name, cookie in browser.cookies.items() if cookie.value}
-    assert set(set_ones) == {"sessionid", "csrftoken"}
+    assert set(set_ones) == {"sessionid", "csrftoken", known_browsers.COOKIE}
     for cookie in set_ones.values():
         assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "Lax", "/", "")
 
