@@ -221,7 +221,7 @@ def news_of(user: User) -> str:
     items = ""
     for message in WEBHOOKS.about(user):
         title = (message["data"].get("content") or {}).get("sTitle", "")
-        items += f"<li>{escape(message['timestamp'])} {escape(message['type'])} {escape(title)}</li>"
+        items += f"<li>{escape(message['timestamp'][11:16])} {escape(message['type'])} {escape(title)}</li>"
     return f"<h2>Lately</h2><ul>{items}</ul>" if items else ""
 
 

@@ -16,13 +16,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
+from tests.browser.test_hosted_connect import Product  # noqa: E402
 from tests.browser.test_main_path import CHROMIUM, QUIET  # noqa: E402
 from tests.support.clients import COMPANY_OF_PAT  # noqa: E402
+from tests.support.postgres import free_port  # noqa: E402
 from tests.support.running_app import ROOT, RunningApp  # noqa: E402
 from tests.support.wait import wait_until  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH, TALLEST = 1100, 1400  # pixels
+WIDTH, NARROW, TALLEST = 1100, 760, 1400  # pixels
 TITLES = (
     "Entry inspection, 12 Harbour Street",
     "Routine inspection, 3 Quay Lane",
@@ -94,16 +96,37 @@ def main() -> None:
     if CHROMIUM is None:
         sys.exit("Chromium is missing (apt-get install chromium).")
     PICTURES.mkdir(parents=True, exist_ok=True)
+    port = free_port()
     with (
         tempfile.TemporaryDirectory() as folder,
-        RunningApp(Path(folder), LOG_LEVEL="INFO") as app,
+        RunningApp(Path(folder), LOG_LEVEL="INFO", CONNECT_RETURN_ORIGINS=f"http://127.0.0.1:{port}") as app,
         sync_playwright() as playwright,
     ):
         password = app.prepare().manage("demo").split()[-1]
         app.start_all()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        take_product(browser, Product(app, port))
         take_all(browser, app, staff_password=password)
         browser.close()
+
+
+def take_product(browser: Browser, product: Product) -> None:
+    """The hosted Connect page, and the sample product after the connect and an upload."""
+    page = open_page(browser, product.app)
+    page.set_viewport_size({"width": NARROW, "height": 560})
+    take(page, Shot("hosted", "", "light", 560), product.begin(page))
+    page.get_by_role("button", name="Connect with SnapInspect").click()
+    page.get_by_role("button", name="Allow").click()
+    page.get_by_role("table").wait_for()
+    upload: dict[str, str | float | bool] = {"action": "upload", "company": COMPANY_OF_PAT, "title": TITLES[2]}
+    page.request.post(f"{product.app.sandbox.url}sandbox/inspections", form=upload)
+
+    def was_told() -> bool:
+        page.goto(product.url)
+        return page.get_by_text("inspection.created").count() == 1
+
+    wait_until(was_told)
+    take(page, Shot("product", "", "light", 560), product.url)
 
 
 def take_all(browser: Browser, app: RunningApp, *, staff_password: str) -> None:
@@ -124,14 +147,14 @@ def take_all(browser: Browser, app: RunningApp, *, staff_password: str) -> None:
     owner.get_by_role("button", name="Test connection").click()
     owner.goto(f"{dashboard}explorer/")
     owner.get_by_label("Path").fill("inspections?sort=newest")
-    owner.get_by_role("button", name="Ask").click()
+    owner.get_by_role("button", name="Send", exact=True).click()
     owner.goto(f"{dashboard}events/")
     event = owner.get_by_role("link", name="Inspection uploaded").first.get_attribute("href") or ""
     owner.goto(dashboard)
     connection = owner.get_by_role("link", name="Details").get_attribute("href") or ""
 
     staff = open_page(browser, app)
-    staff.get_by_role("link", name="Sign in").click()
+    staff.get_by_role("link", name="Sign in", exact=True).click()
     staff.get_by_label("Email").fill("staff@example.com")
     staff.get_by_label("Password").fill(staff_password)
     staff.get_by_role("button", name="Sign in", exact=True).click()
@@ -175,7 +198,8 @@ def take(page: Page, shot: Shot, address: str) -> None:
     page.goto(address)
     page.wait_for_load_state("networkidle")
     height = page.evaluate("document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": WIDTH, "height": min(height, shot.tallest)}
+    width = page.viewport_size["width"] if page.viewport_size else WIDTH
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, shot.tallest)}
     path = PICTURES / f"{shot.name}.png"
     page.screenshot(path=path, full_page=True, clip=clip)  # type: ignore[arg-type]
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size // 1024} kB")
