@@ -1,26 +1,32 @@
 """SnapInspect's API on a customer's behalf, by any method: its answer as it is, or a problem with `Connect-Error`."""
 
+import errno
+import logging
 import re
 import time
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from ninja import Router
 
 from integrations import wording
 from integrations.api.access import ApiKeyBearer, caller_of
 from integrations.api.problems import Problem
 from integrations.calls import api_client
+from integrations.calls.request_body import BodyCutOff, RequestBody
 from integrations.models import Scope
 from integrations.snapinspect.client import ForwardedAnswer
-from integrations.snapinspect.errors import BadPath
+from integrations.snapinspect.errors import BadPath, SnapInspectError
 
 router = Router(tags=["proxy"])
 # What an answer of SnapInspect carries, and no problem of ours.
 ATTEMPTS, DURATION = "Connect-Attempts", "Connect-Duration"
 ERROR = "Connect-Error"
 MOST_BYTES = api_client.FORWARD_BYTES
+logger = logging.getLogger(__name__)
 SCOPES = {
     **dict.fromkeys(("GET", "HEAD"), Scope.PROXY_READ),
     **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE", "OPTIONS"), Scope.PROXY_WRITE),
@@ -51,7 +57,7 @@ _ANSWER = {
 }
 
 
-def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse:
+def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponseBase:
     """SnapInspect's answer at this path below its API address, with the connection's access."""
     connection = caller_of(request).connection(code)
     if "connectapp.callback_query" in request.META:
@@ -59,12 +65,15 @@ def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse
     query = request.META.get("QUERY_STRING", "")
     # As Django gives it, without percent escapes.
     below = quote(path, safe=_PATH_CHARACTERS) + (f"?{query}" if query else "")
-    forwarded = api_client.Forward(request.method or "", below, _headers(request), _body(request))
+    body = RequestBody(request.read, int(request.META.get("CONTENT_LENGTH") or 0))
+    forwarded = api_client.Forward(request.method or "", below, _headers(request), body)
     started = time.monotonic()
     try:
         answer, attempts = api_client.forward(connection, forwarded)
     except BadPath:
         raise _not_a_path(wording.NOT_A_PATH) from None
+    except BodyCutOff:
+        raise Problem("bad-request", "The body ended before its Content-Length.") from None
     except api_client.NoAnswer as no:
         raise _problem(no, forwarded) from None
     response = _passed_on(answer)
@@ -93,20 +102,12 @@ def _headers(request: HttpRequest) -> dict[str, str]:
     return passed
 
 
-def _body(request: HttpRequest) -> bytes:
-    length = int(request.META.get("CONTENT_LENGTH") or 0)
-    try:
-        # Not `request.body`, which has a lower limit.
-        body: bytes = request.read(length) if length else b""
-    except OSError:
-        body = b""
-    if len(body) != length:
-        raise Problem("bad-request", "The body ended before its Content-Length.")
-    return body
-
-
-def _passed_on(answer: ForwardedAnswer) -> HttpResponse:
-    response = HttpResponse(answer.body, status=answer.status)
+def _passed_on(answer: ForwardedAnswer) -> HttpResponseBase:
+    response: HttpResponseBase
+    if answer.rest is None:
+        response = HttpResponse(answer.body, status=answer.status)
+    else:
+        response = StreamingHttpResponse(_pieces(answer.body, answer.rest), status=answer.status)
     del response.headers["Content-Type"]
     for name, value in answer.headers.items():
         lower = name.lower()
@@ -115,6 +116,20 @@ def _passed_on(answer: ForwardedAnswer) -> HttpResponse:
         if _NAME.fullmatch(name) and _VALUE.fullmatch(value):
             response[name] = value
     return response
+
+
+def _pieces(start: bytes, rest: Generator[bytes]) -> Generator[bytes]:
+    """The body. The connection to the client is cut off where SnapInspect's answer is: its status has been sent."""
+    try:
+        with closing(rest):
+            yield start
+            yield from rest
+    except SnapInspectError as problem:
+        logger.warning("An answer was cut off while it was passed on (%s).", problem.kind)
+    else:
+        return
+    # gunicorn closes the connection without a word, and without the end of a body that has no length.
+    raise ConnectionResetError(errno.ECONNRESET, "SnapInspect's answer was cut off.")
 
 
 def _problem(no: api_client.NoAnswer, request: api_client.Forward) -> Problem:

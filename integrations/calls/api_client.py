@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from integrations.calls import limits, verdicts
+from integrations.calls.request_body import RequestBody
 from integrations.models import Connection
 from integrations.snapinspect import error_answers
 from integrations.snapinspect.client import SAFE_METHODS, Answer, Client, ForwardedAnswer, RawAnswer
@@ -24,9 +25,10 @@ Result = TypeVar("Result")
 # Bounds of a call that a person waits for.
 PERSON_WAITS_SECONDS = 10.0
 PERSON_WAITS_BYTES = 2_000_000
-# Bounds of a request that is forwarded: for each of its tries, and of both bodies.
+# Bounds of a request that is forwarded: for each of its tries until the last byte of the answer, and of both bodies.
 FORWARD_SECONDS = 20.0
 FORWARD_BYTES = 10 * 1024 * 1024
+FORWARD_ANSWER_BYTES = 50 * 1024 * 1024
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
@@ -52,7 +54,7 @@ class Forward:
     method: str
     path: str
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: RequestBody = field(repr=False)
 
     @property
     def is_safe(self) -> bool:
@@ -94,8 +96,9 @@ def forward(connection: Connection, request: Forward) -> tuple[ForwardedAnswer, 
     """SnapInspect's answer to this request whatever its status, and how often the request was sent.
 
     A refused token is renewed, and the request is sent once more. A safe one is also sent once more if the connection
-    broke before an answer came; any other is not, since it may have had its effect. Raises NoAnswer (at once, and of
-    the kind "busy", when too many calls are under way), BadPath.
+    broke before an answer came, or within a short one; any other is not, since it may have had its effect. Raises
+    NoAnswer (at once, and of the kind "busy", when too many calls are under way), BadPath, BodyCutOff. The rest of a
+    long answer is read afterwards: in the web process the slot is held until then (`connectapp.gunicorn_worker`).
     """
     with _as_no_answer(connection), limits.slot(connection.code):
         client, in_use = custody.client_and_pair(connection)
@@ -119,8 +122,9 @@ def _send(client: Client, request: Forward) -> tuple[ForwardedAnswer, int]:
             request.path,
             headers=request.headers,
             body=request.body,
+            length=request.body.length,
             deadline=give_up - time.monotonic(),
-            max_bytes=FORWARD_BYTES,
+            max_bytes=FORWARD_ANSWER_BYTES,
         )
 
     try:

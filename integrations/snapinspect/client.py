@@ -5,7 +5,7 @@ Vendor page, "API Endpoint": GET with `Authorization: Bearer`. `/user` is the on
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -14,7 +14,7 @@ from requests import PreparedRequest, Request
 from requests_oauthlib.oauth2_auth import OAuth2
 
 from integrations.snapinspect import error_answers, json_answers, profile, safe_urls, transport
-from integrations.snapinspect.errors import BadPath, Garbled, SnapInspectError, TokenRefused, Unreachable
+from integrations.snapinspect.errors import BadPath, Garbled, SnapInspectError, TokenRefused, Unreachable, for_status
 from integrations.snapinspect.json_answers import Json
 from integrations.snapinspect.token_pair import NotSerializable, fingerprint, is_token
 
@@ -62,16 +62,22 @@ class RawAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ForwardedAnswer:
-    """An answer of any status, for whoever sent the request: its headers without those about the transfer."""
+    """An answer of any status, for whoever sent the request: its headers without those about the transfer.
+
+    body: all of it, or its beginning of more than LONGEST_REPORT bytes. rest: what follows then, in pieces. Iterating
+    raises Unreachable where the answer ends early, Garbled where it is too large or cannot be decoded; whoever does not
+    read all of it calls its `close`.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    rest: Generator[bytes] | None = field(repr=False)
 
     @property
     def reports_refusal(self) -> bool:
         """Whether status 2xx carries a short JSON object that says "unauthorized" (see `error_answers`)."""
-        if not 200 <= self.status < 300 or len(self.body) > LONGEST_REPORT:
+        if not 200 <= self.status < 300 or self.rest is not None:
             return False
         try:
             return error_answers.problem(json_answers.parse(self.body, hide=())) == "unauthorized"
@@ -192,38 +198,75 @@ class Client(NotSerializable):
         )
 
     def forward(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, deadline: float, max_bytes: int
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Iterable[bytes],
+        length: int,
+        deadline: float,
+        max_bytes: int,
     ) -> ForwardedAnswer:
         """Sends a request of any method once, and returns what SnapInspect answers, errors and redirects included.
 
-        headers: in place of our own of these names. deadline: seconds. max_bytes: of the answer. Raises BadPath,
-        Unreachable when there is no complete answer, Garbled when it is too large, cannot be decoded or has no status
-        of HTTP.
+        headers: in place of our own of these names. length: of the body. deadline: seconds until the last byte of the
+        answer. max_bytes: of the answer. Raises BadPath, Unreachable when there is no complete answer, Garbled when it
+        is too large, cannot be decoded or has no status of HTTP, and what iterating the body raises.
         """
         if method == "HEAD":
             # The length is that of the body as it comes back to a GET: uncompressed.
             headers = {**headers, "Accept-Encoding": "identity"}
-        request = self._signed(path, method=method, headers=headers, body=body)
-        # On a kept connection it may be unknown whether the request arrived.
-        reply = self._ask(request, deadline=deadline, max_bytes=max_bytes, fresh=method not in SAFE_METHODS)
-        if reply.failure is not None:
-            raise reply.failure
+        request = self._signed(path, method=method, headers=headers, body=body, length=length)
+        started = time.monotonic()
+        try:
+            # On a kept connection it may be unknown whether the request arrived.
+            reply = self._transport.open(
+                request, deadline=deadline, max_bytes=max_bytes, fresh=method not in SAFE_METHODS
+            )
+            pieces = self._counted(reply, started)
+            next(pieces)
+        except Unreachable as unreachable:
+            self._on_answer(unreachable.kind, time.monotonic() - started)
+            raise
         if not 200 <= reply.status <= 599:
+            pieces.close()
             raise Garbled("wrong_shape")
         kind = reply.headers.get("Content-Type", "").lower()
         is_text = not kind or any(part in kind for part in ("text/", "json", "xml", "urlencoded", "javascript"))
-
-        def clean(sent: bytes, *, is_text: bool = True) -> bytes:
-            return json_answers.without_tokens(sent, hide=self._tokens, is_text=is_text)
-
+        is_long, start = False, bytearray()
+        for piece in pieces:
+            start += piece
+            if len(start) > LONGEST_REPORT:
+                is_long = True
+                break
+        rest = None
+        if is_long:
+            rest = json_answers.pieces_without_tokens(pieces, hide=self._tokens, is_text=is_text, start=bytes(start))
         return ForwardedAnswer(
             status=reply.status,
             headers={
-                name: clean(value.encode("latin-1", "replace")).decode("latin-1")
+                name: json_answers.without_tokens(
+                    value.encode("latin-1", "replace"), hide=self._tokens, is_text=True
+                ).decode("latin-1")
                 for name, value in reply.headers.items()
             },
-            body=clean(reply.body, is_text=is_text),
+            body=next(rest) if rest else json_answers.without_tokens(bytes(start), hide=self._tokens, is_text=is_text),
+            rest=rest,
         )
+
+    def _counted(self, reply: transport.OpenReply, started: float) -> Generator[bytes]:
+        """Yields nothing and then the answer's pieces; counts it at their end. Closed, it closes them."""
+        problem = for_status(reply.status, retry_after=None)
+        outcome = problem.kind if problem else "ok"
+        try:
+            yield b""
+            yield from reply.pieces
+        except SnapInspectError as error:
+            outcome = error.kind
+            raise
+        finally:
+            self._on_answer(outcome, time.monotonic() - started)
 
     def _ask(
         self, request: PreparedRequest, *, deadline: float, max_bytes: int, fresh: bool = False
@@ -239,16 +282,22 @@ class Client(NotSerializable):
         return reply
 
     def _signed(
-        self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: Iterable[bytes] = (),
+        length: int = 0,
     ) -> PreparedRequest:
         """Returns the request, signed by requests-oauthlib."""
         unsigned = _unsigned(self._base, path)
         request = unsigned.copy()
         request.method = method
         request.headers.update(headers or {})
-        if body or method in {"POST", "PUT", "PATCH"}:
-            request.body = body
-            request.headers["Content-Length"] = str(len(body))
+        if length or method in {"POST", "PUT", "PATCH"}:
+            request.body = iter(body) if length else b""  # type: ignore[assignment]
+            request.headers["Content-Length"] = str(length)
 
         def sign(url: str) -> str:
             request.url = url

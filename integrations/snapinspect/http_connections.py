@@ -13,10 +13,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+_WITHOUT_BODY = frozenset({204, 304})
 
 
 class NotSent(Exception):
@@ -32,12 +35,15 @@ class _UntilDeadline(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw, self._sock = raw, sock
+        self.is_over = False
         self._deadline = time.monotonic() + (sock.gettimeout() or 0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self.is_over:
+            return None
         self._sock.settimeout(_left(self._deadline))
         return self._raw.readinto(buffer)
 
@@ -47,18 +53,39 @@ class _UntilDeadline(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read until the deadline, and whose unparsable header lines are dropped unlogged."""
+    """The final answer to a request, read until the deadline. Unparsable header lines are dropped unlogged.
+
+    What a server sends behind an answer must not be taken for the next one, which may be another customer's. So the
+    connection is not kept after an answer that has no body, since some servers send one all the same, nor when bytes
+    behind the answer have come with it.
+    """
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         # Here the socket's timeout is what is left of urllib3's total.
-        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
+        self._is_head = kwargs.get("method") == "HEAD"
+        self._raw, self._sock = _UntilDeadline(self.fp.detach(), sock), sock
+        self.fp = io.BufferedReader(self._raw)
 
     def begin(self) -> None:
         super().begin()
+        while 100 < self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            # An interim answer (RFC 9110 section 15.2); http.client only knows 100.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+        if self._is_head or self.status in _WITHOUT_BODY:
+            self.will_close = True
         # urllib3 would log what it could not parse, and that may echo a token.
         self.msg.defects.clear()
         self.msg.set_payload("")
+
+    def _close_conn(self) -> None:
+        self._raw.is_over = True
+        if self.fp is not None and self.fp.peek(1):
+            # The pool may have the connection already: it finds it closed.
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        super()._close_conn()  # type: ignore[misc]
 
 
 class _Deadlined(HTTPConnection):

@@ -8,7 +8,8 @@ Limits of size and depth are kept.
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import closing
 from functools import cached_property
 
 from integrations.snapinspect.errors import Garbled
@@ -72,6 +73,25 @@ def without_tokens(body: bytes, *, hide: Collection[str], is_text: bool) -> byte
     if is_text and (b"%" in body or b"\\" in body):
         return _Cleaner(hide).clean_text(body.decode("latin-1")).encode("latin-1")
     return body
+
+
+def pieces_without_tokens(
+    pieces: Generator[bytes], *, hide: Collection[str], is_text: bool, start: bytes
+) -> Generator[bytes]:
+    """Yields what follows `start` with it as `without_tokens` returns a whole body: a token may span several pieces.
+
+    Closed, it closes the pieces.
+    """
+    # JSON's spelling of a character, the longest one, takes six.
+    longest = max(map(len, hide)) * (6 if is_text else 1)
+    kept = without_tokens(start, hide=hide, is_text=is_text)
+    with closing(pieces):
+        for piece in pieces:
+            # What may be the beginning of a token waits for what follows.
+            complete = max(len(kept) - longest + 1, 0)
+            yield kept[:complete]
+            kept = without_tokens(kept[complete:] + piece, hide=hide, is_text=is_text)
+        yield kept
 
 
 def canonical_id(value: Json) -> str | None:

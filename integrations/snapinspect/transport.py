@@ -9,7 +9,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Generator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -63,6 +63,19 @@ class Reply:
         return for_status(self.status, retry_after=self.retry_after) or self.failure
 
 
+@dataclass(frozen=True, slots=True)
+class OpenReply:
+    """An answer whose body is still to be read, until the deadline of its request.
+
+    status, headers: as of a Reply. pieces: of the body after decompression. Iterating raises Unreachable where it ends
+    early, Garbled where it is too large or cannot be decoded; `close` gives up the rest.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    pieces: Generator[bytes] = field(repr=False)
+
+
 class Transport:
     """Kept-alive connections, safe to share between threads and customers: no request leaves anything behind.
 
@@ -90,10 +103,7 @@ class Transport:
         is unknown whether the request arrived. Raises Unreachable when there is no status line, BadPath when the URL is
         not http(s).
         """
-        where = safe_urls.origin(request.url or "")
-        if where is None:
-            raise BadPath("insecure")
-        pool = self._open(where) if fresh else self._pool(where)
+        pool = self._pool_for(request, fresh=fresh)
         _in_progress[threading.get_ident()] = time.monotonic()
         try:
             return self._send(pool, request, deadline, max_bytes)
@@ -101,6 +111,19 @@ class Transport:
             _in_progress.pop(threading.get_ident(), None)
             if fresh:
                 pool.close()
+
+    def open(self, request: PreparedRequest, *, deadline: float, max_bytes: int, fresh: bool = False) -> OpenReply:
+        """Like `send`, but returns before the body is read, and leaves errors in it to whoever reads it."""
+        pool = self._pool_for(request, fresh=fresh)
+        try:
+            response = _sent(pool, request, deadline)
+        except BaseException:
+            if fresh:
+                pool.close()
+            raise
+        pieces = _pieces(response, max_bytes, close_too=pool if fresh else None)
+        next(pieces)
+        return OpenReply(response.status, _end_to_end(response, is_head=request.method == "HEAD"), pieces)
 
     def close(self) -> None:
         """Closes the kept connections."""
@@ -114,6 +137,12 @@ class Transport:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_verify_locations(self._ca_file)
         return context
+
+    def _pool_for(self, request: PreparedRequest, *, fresh: bool) -> HTTPConnectionPool:
+        where = safe_urls.origin(request.url or "")
+        if where is None:
+            raise BadPath("insecure")
+        return self._open(where) if fresh else self._pool(where)
 
     def _pool(self, where: safe_urls.Origin) -> HTTPConnectionPool:
         # Two threads may both find none; setdefault keeps one of them.
@@ -130,38 +159,20 @@ class Transport:
 
     def _send(self, pool: HTTPConnectionPool, request: PreparedRequest, deadline: float, max_bytes: int) -> Reply:
         started = time.monotonic()
-        failure = None
+        response = _sent(pool, request, deadline)
+        body, failure = bytearray(), None
         try:
-            response = pool.urlopen(
-                request.method or "",
-                request.path_url,
-                body=request.body,
-                headers=request.headers,
-                timeout=Timeout(total=max(deadline, 0.001)),
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except NotSent as error:
-            failure = Unreachable(error.kind, sent=False)
-        except HTTPTimeoutError:
-            failure = Unreachable("timeout")
-        except _BROKEN:
-            failure = Unreachable("cut")
-        # Raised outside the except blocks: the library's errors quote the request and the answer.
-        if failure is not None:
-            raise failure
-
-        body, broken = _read_body(response, max_bytes)
+            for piece in _pieces(response, max_bytes):
+                body += piece
+        except SnapInspectError as error:
+            failure = error
         return Reply(
             status=response.status,
             headers=_end_to_end(response, is_head=request.method == "HEAD"),
-            body=body,
+            body=bytes(body),
             seconds=time.monotonic() - started,
             retry_after=_retry_after(response.headers.get("Retry-After")),
-            failure=broken,
+            failure=failure,
         )
 
 
@@ -186,32 +197,74 @@ def shared() -> Transport:
     return _shared.get(pid) or _shared.setdefault(pid, Transport())
 
 
-def _read_body(response: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, SnapInspectError | None]:
-    """Returns the body that arrived, and why it ended early; such a connection is closed."""
-    body = bytearray()
-    status = response.status
+def _sent(pool: HTTPConnectionPool, request: PreparedRequest, deadline: float) -> BaseHTTPResponse:
+    """Returns the answer once its headers are there. Raises Unreachable."""
+    failure = None
+    try:
+        return pool.urlopen(
+            request.method or "",
+            request.path_url,
+            body=request.body,
+            headers=request.headers,
+            timeout=Timeout(total=max(deadline, 0.001)),
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+    except NotSent as error:
+        failure = Unreachable(error.kind, sent=False)
+    except HTTPTimeoutError:
+        failure = Unreachable("timeout")
+    except _BROKEN:
+        failure = Unreachable("cut")
+    # Raised outside the except blocks: the library's errors quote the request and the answer.
+    raise failure
+
+
+def _pieces(
+    response: BaseHTTPResponse,
+    max_bytes: int,
+    *,
+    close_too: HTTPConnectionPool | None = None,
+) -> Generator[bytes]:
+    """Yields nothing, so that `close` has an effect from then on, and then the body. Raises why it ended early.
+
+    close_too: the pool, if it is for this request alone.
+    """
+    status, size, is_complete = response.status, 0, False
     failure: SnapInspectError | None = None
     try:
+        yield b""
+        if (response.length_remaining or 0) > max_bytes:
+            failure = Garbled("too_large", status=status)
         # read1() returns what is there: bytes before a broken connection are kept.
-        while chunk := response.read1(_CHUNK, decode_content=True):
-            body += chunk
-            if len(body) > max_bytes:
+        while failure is None and (piece := response.read1(_CHUNK, decode_content=True)):
+            size += len(piece)
+            yield piece
+            if size > max_bytes:
                 failure = Garbled("too_large", status=status)
-                break
         # No length, no chunks, no body: the connection may have broken off within the headers.
-        if not body and response.length_remaining is None and not response.chunked:
+        if failure is None and not size and response.length_remaining is None and not response.chunked:
             failure = Unreachable("cut", status=status)
+        is_complete = failure is None
     except DecodeError:
         failure = Garbled("not_text", status=status)
     except HTTPTimeoutError:
         failure = Unreachable("timeout", status=status)
     except _BROKEN:
         failure = Unreachable("cut", status=status)
+    finally:
+        if is_complete:
+            response.release_conn()
+        else:
+            response.close()
+        if close_too is not None:
+            close_too.close()
+    # Raised outside the except blocks, see `_sent`.
     if failure is not None:
-        response.close()
-    else:
-        response.release_conn()
-    return bytes(body), failure
+        raise failure
 
 
 def _end_to_end(response: BaseHTTPResponse, *, is_head: bool) -> dict[str, str]:

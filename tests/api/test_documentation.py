@@ -19,7 +19,8 @@ def test_the_table_of_scopes_is_the_code() -> None:
 
 def test_the_bounds_of_a_forwarded_call_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
-    assert f"has {api_client.FORWARD_BYTES // 2**20} MiB at most" in text
+    assert f"has a body of {api_client.FORWARD_BYTES // 2**20} MiB at most" in text
+    assert f"an answer one of {api_client.FORWARD_ANSWER_BYTES // 2**20} MiB" in text
     assert f"at most {limits.MAX_CALLS} calls at a time, {limits.MAX_CALLS_PER_CONNECTION} of one connection" in text
     assert f"waits for its turn, up to {limits.MAX_WAIT:.0f} seconds" in text
     assert f"none within {api_client.FORWARD_SECONDS:.0f} seconds for each try" in text

@@ -210,9 +210,9 @@ def test_what_we_have_to_say_is_a_problem_of_ours(
     assert said() == (504, "timed-out", "timeout")
     sandbox.clear_faults()
     monkeypatch.setattr(api_client, "FORWARD_SECONDS", 20.0)
-    monkeypatch.setattr(api_client, "FORWARD_BYTES", 10)
+    monkeypatch.setattr(api_client, "FORWARD_ANSWER_BYTES", 10)
     assert said() == (502, "no-answer", "too_large")
-    monkeypatch.setattr(api_client, "FORWARD_BYTES", 10_000_000)
+    monkeypatch.setattr(api_client, "FORWARD_ANSWER_BYTES", 10_000_000)
     with limits.slot(connection.code), limits.slot(connection.code):
         assert said() == (503, "unavailable", "busy")
     sandbox.control("POST", "revoke_all")

@@ -48,6 +48,15 @@ def test_calls_are_forwarded_and_events_followed_with_a_key_alone(running_app: R
     for refused, status in ((b"x" * (10 * 2**20 + 1), 413), (iter([b"a", b"b"]), 411)):
         answer = requests.post(f"{proxy}things", data=refused, headers=dict(session.headers), timeout=30)
         assert answer.status_code == status, answer.text
+    long = "a" * 300_000
+    running_app.sandbox.fault("/long", status=200, headers={"Content-Type": "text/plain"}, body=long)
+    assert session.get(f"{proxy}long", timeout=30).text == long
+    cut = {"Content-Type": "text/plain", "Content-Length": "400000", "Connection": "close"}
+    running_app.sandbox.fault("/long", status=200, headers=cut, body=long)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.get(f"{proxy}long", timeout=30)
+    assert "cut off while it was passed on (cut)" in running_app.log("web")
+    assert "ConnectionResetError" not in running_app.log("web")
     for path in ("..%2f..%2fadmin", "%2e%2e/x", "user?access_token=x"):
         answer = session.get(proxy + path, timeout=30)
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json"), path
