@@ -95,6 +95,10 @@ def get(path: str, cookie: str) -> str:
     return request("GET", path, {"Cookie": cookie})
 
 
+def get_with_key(path: str, key: str) -> str:
+    return request("GET", path, {"Authorization": f"Bearer {key}"})
+
+
 def as_text(samples: list[Sample]) -> str:
     percentiles = " / ".join(f"{median_of(samples, name):.3g}" for name in ("p50", "p95", "p99"))
     return f"{median_of(samples, 'per_second'):,.0f}/s · {percentiles} ms"
@@ -125,6 +129,29 @@ def dashboard(system: System) -> Result:
     code, cookie = system.filled["customer"], system.filled["cookie"]
     samples = system.compare(get(f"/page/{code}/", cookie), get(f"/c/{code}/", cookie))
     return compared(f"C dashboard, 1 connection, {system.database}", samples, [at_least("ratio", 0.50)])
+
+
+def proxy(system: System, connections: int) -> Result:
+    """Row P9 of the score card: what the proxy adds to a view that forwards."""
+    code, key = system.filled["connection"], system.filled["key"]
+    product = get_with_key(f"/api/v1/connections/{code}/proxy/user", key)
+    samples = system.compare(get_with_key("/forward/user", key), product, connections=connections)
+    targets = [at_least("ratio", 0.70)]
+    name = f"{connections} caller{'s' if connections > 1 else ''}"
+    result = compared(f"The API's proxy, GET, {name}, {system.database}", samples, targets)
+    result.figures["added p50 ms"] = median(
+        product["p50"] - reference["p50"]
+        for product, reference in zip(samples["product"], samples["reference"], strict=True)
+    )
+    if connections == 1:
+        targets.append(at_most("added p50 ms", 1.5))
+    return result
+
+
+def event_list(system: System) -> Result:
+    key = system.filled["key"]
+    samples = system.compare(get_with_key("/events/", key), get_with_key("/api/v1/events?limit=100", key))
+    return compared(f"The API's list of 100 events, {system.database}", samples, [at_least("ratio", 0.30)])
 
 
 def api_call(system: System, name: str, target: float, **job: Any) -> Result:
@@ -301,6 +328,9 @@ def on_postgresql(
     system = serving(system, servers)
     add(dashboard(system))
     add(explorer(system))
+    add(proxy(system, 1))
+    add(proxy(system, 8))
+    add(event_list(system))
     add(panels(system))
     add(webhook(system, 1, [at_least("ratio", 0.70), at_most("p99 ms", 100)]))
     add(webhook(system, 8, [at_least("ratio", 0.65), at_most("p99 ratio", 1.5)]))

@@ -37,6 +37,8 @@ SETTINGS = {
     "SNAPINSPECT_CLIENT_SECRET": "not-a-secret",
     "SNAPINSPECT_REDIRECT_URI": "https://localhost/connect/callback/",
     "SNAPINSPECT_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+    # A measurement ends before this limit is reached.
+    "API_REQUESTS_A_MINUTE": "100000000",
     "DJANGO_SETTINGS_MODULE": "connectapp.settings",
 }
 # Of this process's own environment.

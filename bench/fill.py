@@ -18,7 +18,8 @@ from django.utils import timezone  # noqa: E402
 
 from accounts.models import Customer, User  # noqa: E402
 from bench.seeding.tokens import pair_in_use  # noqa: E402
-from integrations.models import Connection, Event, Panel, State  # noqa: E402
+from integrations.api import keys  # noqa: E402
+from integrations.models import Connection, Event, Panel, Scope, State  # noqa: E402
 
 COMPANIES = 5
 EVENTS_A_DAY = 25
@@ -64,7 +65,9 @@ def main() -> dict[str, str]:
     browser.force_login(owner)
     # A first page sets the CSRF cookie: without it every later page would set a new one.
     browser.get(f"/c/{customer.code}/", secure=True)
+    _, key = keys.issue(name="Benchmark", scopes=[Scope.PROXY_READ, Scope.EVENTS_READ], by=None)
     return {
+        "key": key,
         "customer": customer.code,
         "connection": connection.code,
         "cookie": "; ".join(f"{name}={cookie.value}" for name, cookie in browser.cookies.items()),

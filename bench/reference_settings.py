@@ -1,6 +1,6 @@
 """Django settings of the reference views: the product's database and logging, and nothing else."""
 
-from connectapp.settings import DATABASES, LOG_FORMAT, LOGGING, SECRET_KEY
+from connectapp.settings import DATABASES, LOG_FORMAT, LOGGING, SECRET_KEY, SNAPINSPECT_API_URL
 
 DATABASES["default"].pop("CONN_HEALTH_CHECKS", None)
 DATABASES["default"]["CONN_MAX_AGE"] = 600
@@ -11,4 +11,13 @@ MIDDLEWARE: list[str] = []
 USE_TZ = True
 USE_I18N = False
 
-__all__ = ["ALLOWED_HOSTS", "DATABASES", "LOGGING", "LOG_FORMAT", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY"]
+__all__ = [
+    "ALLOWED_HOSTS",
+    "DATABASES",
+    "LOGGING",
+    "LOG_FORMAT",
+    "MIDDLEWARE",
+    "ROOT_URLCONF",
+    "SECRET_KEY",
+    "SNAPINSPECT_API_URL",
+]

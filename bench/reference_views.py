@@ -2,13 +2,18 @@
 
 /insert/          one raw INSERT of the body, committed
 /page/<code>/     the facts of the dashboard by raw SQL and string formatting, in a page of the same length
+/forward/<path>   SnapInspect's answer, by one kept pool and with a token written into the program
+/events/          a hundred events by raw SQL and json.dumps
 """
 
 import html
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import urllib3
+from django.conf import settings
 from django.core import signing
 from django.core.wsgi import get_wsgi_application
 from django.db import connection as database
@@ -25,6 +30,46 @@ def insert(request: HttpRequest) -> HttpResponse:
     with database.cursor() as cursor:
         cursor.execute("INSERT INTO bench_inbox (body) VALUES (%s)", [request.body])
     return HttpResponse(headers={"Content-Length": "0"})
+
+
+# One for each process: it is used after the fork only.
+_pool = urllib3.connectionpool.connection_from_url(settings.SNAPINSPECT_API_URL, maxsize=8)
+
+
+def forward(request: HttpRequest, below: str) -> HttpResponse:
+    answer = _pool.request(
+        request.method or "",
+        f"/{below}",
+        headers={"Authorization": "Bearer access-6847-" + "a" * 50, "Accept": "application/json"},
+        redirect=False,
+        retries=False,
+        timeout=20,
+    )
+    return HttpResponse(
+        answer.data,
+        status=answer.status,
+        headers={"Content-Type": answer.headers["Content-Type"], "Content-Length": str(len(answer.data))},
+    )
+
+
+def events(request: HttpRequest) -> HttpResponse:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.code, c.code, e.type, e.state, e.proof, e.inspection_id, e.review_id, e.company_id, e.received_at"
+            " FROM integrations_event e JOIN integrations_connection c ON c.id = e.connection_id"
+            " ORDER BY e.id LIMIT 100"
+        )
+        rows = cursor.fetchall()
+    items = [
+        {
+            "code": code, "connection": connection, "type": type_, "raw_type": type_, "state": state,
+            "verified": proof == "verified", "inspection_id": inspection, "review_id": review or None,
+            "company_id": company, "received_at": str(received), "content": None,
+        }
+        for code, connection, type_, state, proof, inspection, review, company, received in rows
+    ]  # fmt: skip
+    body = json.dumps({"items": items, "next": items[-1]["code"], "cursor": items[-1]["code"]})
+    return HttpResponse(body, content_type="application/json", headers={"Content-Length": str(len(body))})
 
 
 def page(request: HttpRequest, code: str) -> HttpResponse:
@@ -137,6 +182,11 @@ def _row(date: datetime, counts: Counter[str]) -> str:
 # As long as the markup that is the same on every page.
 _MARKUP = "<!DOCTYPE html>\n<html>" + "<!-- markup that never changes, as much as a page has of it -->\n" * 330
 
-urlpatterns = [path("insert/", insert), path("page/<slug:code>/", page)]
+urlpatterns = [
+    path("insert/", insert),
+    path("page/<slug:code>/", page),
+    path("forward/<path:below>", forward),
+    path("events/", events),
+]
 
 application = get_wsgi_application()

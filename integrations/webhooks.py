@@ -12,7 +12,6 @@ from functools import partial
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseProblem
-from django.db import InterfaceError, OperationalError
 from django.db import connection as database
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -20,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from integrations.events import webhook_addresses
 from integrations.metrics import counters
 from integrations.models import Delivery
+from integrations.models.first_statement import first_statement
 
 logger = logging.getLogger(__name__)
 
@@ -111,16 +111,8 @@ def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -
     if database.vendor == "sqlite":
         with _sqlite_writers:
             return store()
-    # Skip Django's health check of a kept connection, a round trip for each delivery. If the connection is dead, send
-    # the statement again on a new one; should both have arrived, two equal deliveries make one event.
-    database.health_check_done = True  # type: ignore[attr-defined]
-    try:
-        return store()
-    except (OperationalError, InterfaceError):
-        if database.in_atomic_block:
-            raise
-        database.close()
-        return store()
+    # Should it be sent twice, two equal deliveries make one event.
+    return first_statement(store)
 
 
 def _answer(status: int, **headers: str) -> HttpResponse:

@@ -3,6 +3,7 @@
 import time
 
 from django.conf import settings
+from django.db import connection as database
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja.security import HttpBearer
@@ -11,8 +12,6 @@ from accounts.models import Customer
 from integrations.api import keys
 from integrations.api.problems import NOT_FOUND, Problem
 from integrations.models import ApiKey, Connection, Event, Scope, WebhookEndpoint
-
-MINUTE = 60
 
 
 class Caller:
@@ -59,6 +58,21 @@ class Caller:
             raise Problem("not-found", NOT_FOUND)
         return found
 
+    def connection_to_call(self, code: str) -> Connection:
+        """Like `connection`, with the columns alone that every call needs: others are loaded when they are read."""
+        # SQL: through the ORM it takes longer than all else of the proxy on our side.
+        mine = self.key.customer_id
+        with database.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, code, customer_id FROM {Connection._meta.db_table} WHERE code = %s"  # noqa: S608
+                + (" AND customer_id = %s" if mine else ""),
+                [code, mine] if mine else [code],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            raise Problem("not-found", NOT_FOUND)
+        return Connection.from_db(database.alias, ["id", "code", "customer_id"], row)
+
     def webhook_endpoint(self, code: str) -> WebhookEndpoint:
         """The endpoint with this code. Raises Problem (404)."""
         found = self.webhook_endpoints.filter(code=code).first()
@@ -87,7 +101,7 @@ class ApiKeyBearer(HttpBearer):
         key = self.authenticate(request, plain if kind.lower() == "bearer" else "")
         caller = Caller(key)
         request.api_caller = caller  # type: ignore[attr-defined]
-        _count(key)
+        _check_rate(key)
         if self.scope is not None:
             require(caller, self.scope)
         return caller
@@ -120,23 +134,20 @@ def rate_limit_headers(key: ApiKey) -> dict[str, str]:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     left = max(settings.API_REQUESTS_A_MINUTE - key.requests, 0)
     return {
-        "RateLimit-Policy": f'"minute";q={settings.API_REQUESTS_A_MINUTE};w={MINUTE}',
+        "RateLimit-Policy": f'"minute";q={settings.API_REQUESTS_A_MINUTE};w={keys.MINUTE}',
         "RateLimit": f'"minute";r={left};t={_seconds_left()}',
     }
 
 
-def _count(key: ApiKey) -> None:
-    """Counts this request. Raises Problem (429) when the key has had its requests of this minute."""
-    is_new = key.last_used_at is None
-    if not key.claim_request(int(time.time()) // MINUTE, limit=settings.API_REQUESTS_A_MINUTE):
+def _check_rate(key: ApiKey) -> None:
+    """Raises Problem (429) when the key has had its requests of this minute before this one."""
+    if key.requests > settings.API_REQUESTS_A_MINUTE:
         raise Problem(
             "too-many-requests",
             f"This key may make {settings.API_REQUESTS_A_MINUTE} requests a minute. Wait as Retry-After says.",
             headers={"Retry-After": str(_seconds_left())},
         )
-    if is_new and key.requests == 1:
-        keys.note_first_use(key)
 
 
 def _seconds_left() -> int:
-    return MINUTE - int(time.time()) % MINUTE
+    return keys.MINUTE - int(time.time()) % keys.MINUTE

@@ -6,6 +6,7 @@ A hash without salt and rounds is enough: a key has 256 random bits.
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -16,7 +17,9 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import Customer
 from integrations.models import ApiKey, Scope
+from integrations.models.first_statement import first_statement
 
+MINUTE = 60
 PREFIX_LENGTH = 8
 SECRET_BYTES = 32
 # Secret scanners and `connectapp.redaction` know keys by their first characters.
@@ -56,8 +59,13 @@ def issue(
 
 
 def find(plain: str) -> ApiKey | None:
-    """The valid key that this text is, or None. The same work for every text."""
-    return ApiKey.objects.valid().select_related("customer").filter(secret_hash=_hash(plain)).first()
+    """The valid key that this text is, one more request of which is counted; or None. The same work for every text."""
+    minute = int(time.time()) // MINUTE
+    key = first_statement(lambda: ApiKey.objects.count_request(_hash(plain), minute))
+    # No more than once a minute.
+    if key is not None and key.requests == 1 and ApiKey.objects.note_first_use(key.pk):
+        audit.record("api_key.first_used", customer=key.customer, actor=actor_name(key), name=key.name, key=key.prefix)
+    return key
 
 
 def revoke(key: ApiKey, *, by: audit.Actor) -> bool:
@@ -67,10 +75,6 @@ def revoke(key: ApiKey, *, by: audit.Actor) -> bool:
         if ended:
             audit.record("api_key.revoked", customer=key.customer, actor=by, name=key.name, key=key.prefix)
     return ended
-
-
-def note_first_use(key: ApiKey) -> None:
-    audit.record("api_key.first_used", customer=key.customer, actor=actor_name(key), name=key.name, key=key.prefix)
 
 
 def actor_name(key: ApiKey) -> str:

@@ -30,6 +30,20 @@ def cursor_after(items: Sequence[Model]) -> str:
     return _signer(type(last)).sign(str(last.pk))
 
 
+def page_of_values(
+    rows: "QuerySet[Any]", names: Sequence[str], *, after: str, limit: int
+) -> tuple[list[tuple[Any, ...]], str | None, str | None]:
+    """Like `page`, for the values of these columns alone; and the cursor of what comes behind the last of them."""
+    start = _position(rows, after) if after else 0
+    found = list(rows.filter(pk__gt=start).order_by("pk").values_list("pk", *names)[: limit + 1])
+    if not found:
+        return [], None, after or None
+    is_last = len(found) <= limit
+    found = found[:limit]
+    cursor = _signer(rows.model).sign(str(found[-1][0]))
+    return [values for _, *values in found], None if is_last else cursor, cursor
+
+
 def _position(rows: "QuerySet[Any]", after: str) -> int:
     try:
         return int(_signer(rows.model).unsign(after))

@@ -59,7 +59,7 @@ _ANSWER = {
 
 def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponseBase:
     """SnapInspect's answer at this path below its API address, with the connection's access."""
-    connection = caller_of(request).connection(code)
+    connection = caller_of(request).connection_to_call(code)
     if "connectapp.callback_query" in request.META:
         raise _not_a_path("The query names a token. This app sends none of them in an address.")
     query = request.META.get("QUERY_STRING", "")
