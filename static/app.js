@@ -1,6 +1,8 @@
 // Progressive enhancement; every page works without it:
 //   <time datetime="…" data-relative>        reads "2 minutes ago", with the viewer's local time as its title
 //   <button type="button" data-copy="#id">   copies that element's text or value, and says so
+//   <form method="post">                     its button shows that it waits and cannot be pressed twice, until the next
+//                                            page; not with data-stays, for a form whose answer is a file
 //   <div data-live hx-get="…">               is reloaded, but not in a hidden tab or while its text is selected; the
 //                                            scroll position stays; a failed request shows [data-live-trouble]
 // It removes tokens from the URL's fragment, which no server sees, should SnapInspect ever send them there, and says so.
@@ -21,6 +23,7 @@
 
   const REFRESH_MS = 30_000;
   const COPIED_MS = 2_000;
+  const LONGEST_WAIT_MS = 30_000;
   const UNITS = [
     ["year", 365 * 24 * 3600],
     ["month", 30 * 24 * 3600],
@@ -125,6 +128,45 @@
     const button = event.target.closest("[data-copy]");
     if (button) copyFrom(button);
   });
+  function showWaiting(form, button) {
+    form.dataset.waiting = "";
+    if (!button) return;
+    const spinner = document.createElement("span");
+    spinner.className = "spinner-border spinner-border-sm me-1";
+    spinner.setAttribute("aria-hidden", "true");
+    button.prepend(spinner);
+    button.setAttribute("aria-busy", "true");
+    button.setAttribute("aria-disabled", "true"); // not disabled: a disabled button's value would not be sent
+    button.classList.add("disabled");
+    const said = document.createElement("span");
+    said.className = "small text-body-secondary ms-2";
+    said.dataset.waits = "";
+    said.setAttribute("role", "status");
+    said.textContent = "Please wait…";
+    form.append(said);
+    window.setTimeout(stopWaiting, LONGEST_WAIT_MS);
+  }
+
+  // Also for a page that comes back from the browser's memory, or whose answer never came.
+  function stopWaiting() {
+    for (const form of document.querySelectorAll("form[data-waiting]")) {
+      delete form.dataset.waiting;
+      form.querySelector("[data-waits]")?.remove();
+      for (const button of form.querySelectorAll("[aria-busy]")) {
+        button.querySelector(".spinner-border")?.remove();
+        for (const name of ["aria-busy", "aria-disabled"]) button.removeAttribute(name);
+        button.classList.remove("disabled");
+      }
+    }
+  }
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.getAttribute("method") !== "post" || "stays" in form.dataset) return;
+    if ("waiting" in form.dataset) event.preventDefault();
+    else showWaiting(form, event.submitter);
+  });
+  window.addEventListener("pageshow", (event) => event.persisted && stopWaiting());
   onLive("htmx:beforeRequest", (event, part) => mustNotReload(part) && event.preventDefault());
   onLive("htmx:beforeSwap", (event, part) => savePosition(part));
   onLive("htmx:afterSwap", (event, part) => {

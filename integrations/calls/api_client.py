@@ -145,14 +145,14 @@ def peek(connection: Connection, path: str) -> Answer:
             raise
 
 
-def ask_user(connection: Connection) -> Verdict:
+def ask_user(connection: Connection, *, deadline: float | None = None) -> Verdict:
     """What `/user` proves about the pair in use, which is renewed if it is refused.
 
-    Raises NotRenewed, NoTokens, CannotUnseal.
+    deadline: seconds for each call of `/user`, None for the client's own. Raises NotRenewed, NoTokens, CannotUnseal.
     """
 
     def check(client: Client) -> Verdict:
-        return proof.check(client, company_id=connection.company_id)
+        return proof.check(client, company_id=connection.company_id, deadline=deadline)
 
     return _renewing(connection, check, refused=lambda it: it.refused, proved=lambda it: it.profile is not None)
 

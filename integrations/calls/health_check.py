@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -18,6 +19,8 @@ from integrations.tokens.proof import Verdict
 CHECK_CLAIM = timedelta(seconds=50)
 # In place of a connection's code, for calls with tokens that no connection has yet.
 NO_CONNECTION = "none"
+# Seconds that a page waits for SnapInspect's answer before a worker does.
+HURRY = 1.5
 
 
 def check(connection: Connection) -> Verdict:
@@ -37,7 +40,7 @@ def check_personal_token(token: str) -> Verdict:
     """The verdict on a token that somebody has typed, and that is stored nowhere. Its kind may be "busy"."""
     try:
         with limits.slot(NO_CONNECTION):
-            return proof.check(custody.client_of_token(token))
+            return proof.check(custody.client_of_token(token), deadline=HURRY)
     except limits.Busy:
         return Verdict(error_kind="busy")
 
@@ -52,25 +55,30 @@ def routine_check(pk: int) -> None:
         Connection.objects.filter(pk=pk).exclude(pairs__role=TokenPair.Role.CURRENT).update(next_check_at=None)
 
 
-def test(connection: Connection, *, by: audit.Actor) -> ConnectionTest | None:
+def test(connection: Connection, *, by: audit.Actor, in_a_hurry: bool = False) -> ConnectionTest | None:
     """A check that a person asked for, stored with its answer for its page.
+
+    in_a_hurry: without an answer within HURRY seconds the test is left to a worker, and is running until then.
 
     None, and no call, after too many tests within a minute. Of the kind "busy", and no call, while too many people wait
     for SnapInspect.
     """
     if not connection.claim_test():
         return None
-    verdict = _recorded(connection, _ask_in_slot)
-    profile = verdict.profile
-    kept = ConnectionTest.objects.create(
-        connection=connection,
-        by=audit.person(by),
-        error_kind=verdict.error_kind,
-        duration=verdict.duration,
-        company_id=(profile.company_id or "") if profile else "",
-        name=(profile.name or "") if profile else "",
-        answer=profile.details if profile and len(json.dumps(profile.details)) <= ConnectionTest.MOST_KEPT else None,
-    )
+
+    def ask(connection: Connection) -> Verdict:
+        with limits.slot(connection.code):
+            return api_client.ask_user(connection, deadline=HURRY if in_a_hurry else None)
+
+    verdict = _verdict(connection, ask)
+    if in_a_hurry and verdict.error_kind == "timeout":
+        # It may only be slow: that proves nothing.
+        verdict = Verdict(error_kind=ConnectionTest.RUNNING)
+    else:
+        verdicts.record(connection, verdict)
+    kept = ConnectionTest.objects.create(connection=connection, by=audit.person(by), **_result(verdict))
+    if kept.is_running:
+        connection.check_soon()
     old = ConnectionTest.objects.filter(connection=connection).order_by("-pk")[ConnectionTest.KEPT_PER_CONNECTION :]
     ConnectionTest.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()
     audit.record(
@@ -91,22 +99,39 @@ def replace_tokens(connection: Connection, *, by: User) -> str:
     return _recorded(connection, replace_and_ask).error_kind
 
 
-def _ask_in_slot(connection: Connection) -> Verdict:
-    with limits.slot(connection.code):
-        return api_client.ask_user(connection)
+def _result(verdict: Verdict) -> dict[str, Any]:
+    """The columns of a test with this verdict."""
+    profile = verdict.profile
+    return {
+        "error_kind": verdict.error_kind,
+        "duration": verdict.duration,
+        "company_id": (profile.company_id or "") if profile else "",
+        "name": (profile.name or "") if profile else "",
+        "answer": (
+            profile.details if profile and len(json.dumps(profile.details)) <= ConnectionTest.MOST_KEPT else None
+        ),
+    }
 
 
 def _recorded(connection: Connection, ask: Callable[[Connection], Verdict]) -> Verdict:
-    """The verdict that `ask` returns, or that its exception stands for, recorded on the connection."""
-    try:
-        verdict = ask(connection)
-    except limits.Busy:
-        verdict = Verdict(error_kind="busy")
-    except custody.NoTokens:
-        verdict = Verdict(error_kind="nothing_kept")
-    except renewal.NotRenewed as problem:
-        verdict = Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
-    except CannotUnseal:
-        verdict = Verdict(error_kind="cannot_unseal")
+    """The verdict of `_verdict`, recorded on the connection, and as the result of its tests that are running."""
+    verdict = _verdict(connection, ask)
     verdicts.record(connection, verdict)
+    if verdict.error_kind not in verdicts.NO_CALL:
+        running = ConnectionTest.objects.filter(connection=connection, error_kind=ConnectionTest.RUNNING)
+        running.update(**_result(verdict))
     return verdict
+
+
+def _verdict(connection: Connection, ask: Callable[[Connection], Verdict]) -> Verdict:
+    """The verdict that `ask` returns, or that its exception stands for."""
+    try:
+        return ask(connection)
+    except limits.Busy:
+        return Verdict(error_kind="busy")
+    except custody.NoTokens:
+        return Verdict(error_kind="nothing_kept")
+    except renewal.NotRenewed as problem:
+        return Verdict(error_kind=problem.error_kind, refused=problem.needs_person)
+    except CannotUnseal:
+        return Verdict(error_kind="cannot_unseal")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.db import models
+from django.utils import timezone
 
 from accounts.models import User
 from integrations.models.connections import Connection
@@ -12,6 +13,9 @@ class ConnectionTest(models.Model):
     """What SnapInspect answered when somebody pressed *Test connection*."""
 
     KEPT_PER_CONNECTION = 20
+    # The kind of error of a test that a worker is to finish, which takes at most so long.
+    RUNNING = "running"
+    LONGEST_RUN = timedelta(minutes=2)
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="connection_tests")
     by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -30,6 +34,10 @@ class ConnectionTest(models.Model):
 
     def __str__(self) -> str:
         return f"test of {self.connection} at {self.at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.error_kind == self.RUNNING and timezone.now() - self.at < self.LONGEST_RUN
 
     @property
     def succeeded(self) -> bool:

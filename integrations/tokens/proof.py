@@ -30,19 +30,19 @@ class Verdict:
     retry_after: float = 0.0
 
 
-def check(client: Client, *, company_id: str = "") -> Verdict:
+def check(client: Client, *, company_id: str = "", deadline: float | None = None) -> Verdict:
     """Calls `/user`, and once more after a pause when the token was refused.
 
     company_id: the company that the token is known to be of, if it is: an answer that names another one, or none, is no
-    proof, but an error of the kind "other_account".
+    proof, but an error of the kind "other_account". deadline: seconds for each call, None for the client's own.
     """
     started = time.monotonic()
     try:
         try:
-            profile = ask(client, company_id=company_id)
+            profile = ask(client, company_id=company_id, deadline=deadline)
         except TokenRefused:
             time.sleep(PAUSE_BEFORE_BELIEVING_401)
-            profile = ask(client, company_id=company_id)
+            profile = ask(client, company_id=company_id, deadline=deadline)
     except SnapInspectError as error:
         return Verdict(None, error.kind, isinstance(error, TokenRefused), _since(started), error.retry_after or 0.0)
     return Verdict(profile, duration=_since(started))

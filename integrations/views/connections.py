@@ -87,7 +87,7 @@ def test(request: HttpRequest, code: str, connection_code: str) -> HttpResponse:
     """Calls SnapInspect at once and leads to a page with its answer."""
     customer = customer_for(request, code, roles=MAY_CONNECT)
     connection = _connection(customer, connection_code)
-    found = health_check.test(connection, by=current_user(request))
+    found = health_check.test(connection, by=current_user(request), in_a_hurry=True)
     if found is None:
         messages.info(
             request,

@@ -14,6 +14,7 @@ OUR_TROUBLE = {
     "no_room": "This app does not have enough space to store new access.",
     "busy": "A request to SnapInspect is already running. Try again shortly.",
     "reconnect_required": "Our support team reset this connection. Reconnect to continue.",
+    "running": "This test got no result. Test again.",
     "nothing_kept": "This connection has no access to SnapInspect.",
 }
 TROUBLE: dict[str, str] = {**SENTENCES, **OUR_TROUBLE}

@@ -3,6 +3,7 @@
 # Fixtures come by name.
 # ruff: noqa: F401, F811
 
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -12,11 +13,11 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Customer, User
-from integrations.models import Event, State
+from integrations.models import ConnectionTest, Event, State
 from tests.browser.screens import Scene
 from tests.browser.test_main_path import CHROMIUM
 from tests.browser.test_screens import chromium, context, listen, playwright, profile, scene, sign_in
-from tests.support.clients import COMPANY_OF_PAT, OTHER, Sandbox, Visitor, work
+from tests.support.clients import COMPANY_OF_PAT, Sandbox, Visitor, badge, work
 from tests.support.many_events import make_events
 
 pytestmark = [
@@ -84,3 +85,29 @@ def test_every_page_follows_the_states_it_shows_at_any_number_of_connections(
     Event.objects.filter(pk=event.pk).update(state=Event.State.FAILED)
     for page in others:
         expect(page.locator("[data-badge]")).to_have_text("Failed", timeout=SOON)
+
+
+def test_a_test_during_an_outage_says_that_it_waits_and_comes_back_to_a_page_that_follows_the_result(
+    page_of_alice: Callable[[str], Page], scene: Scene, visit: Visit, sandbox: Sandbox
+) -> None:
+    connection = visit(scene.alice).connect(scene.acme, sandbox)
+    page = page_of_alice(f"connections/{connection.code}/")
+    sandbox.fault("/user", "hang", times=None)
+    button = page.get_by_role("button", name="Test connection")
+    began = time.monotonic()
+    # Playwright itself would wait for the next page.
+    waiting = button.evaluate(
+        "button => { button.click(); button.click(); return [button.ariaBusy, button.form.textContent] }"
+    )
+    assert waiting[0] == "true"
+    assert "Please wait…" in waiting[1]
+    page.wait_for_url("**/checks/*/", wait_until="commit")
+    assert time.monotonic() - began < 3.0
+    expect(page.get_by_text("SnapInspect has not answered yet.")).to_be_visible()
+    assert badge(connection) == "Connected", "that it is slow proves nothing"
+    assert ConnectionTest.objects.count() == 1
+
+    sandbox.clear_faults()
+    work()
+    expect(page.get_by_text("The connection works")).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("Pat Harbour").first).to_be_visible()

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection as database
 
 from accounts.models import Customer, User
-from integrations.calls import verdicts
+from integrations.calls import health_check, verdicts
 from integrations.models import Connection, State
 from integrations.models.connections import MOST_TESTS
 from integrations.tokens.proof import Verdict
-from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect, work
+from tests.support.clients import OTHER, Sandbox, Visitor, audited, badge, quick_connect, work
 from tests.support.troubled_connections import pass_time, state, work_until_idle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,3 +107,19 @@ def test_a_failure_does_not_overwrite_a_state_that_is_set_at_the_same_moment(
     verdicts.record(connected, Verdict(error_kind="timeout"))
     connected.refresh_from_db()
     assert (connected.state, connected.error_kind) == (State.NEEDS_RECONNECT, "refused")
+
+
+def test_a_test_without_an_answer_is_left_to_a_worker_and_its_page_follows(
+    sandbox: Sandbox, visit: Visit, alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_check, "HURRY", 0.2)
+    browser = visit(alice)
+    connection = browser.connect(acme, sandbox)
+    sandbox.fault("/user", "hang", times=None)
+    where = browser.post(f"/c/{acme.code}/connections/{connection.code}/test/")["Location"]
+    assert "SnapInspect has not answered yet." in browser.get(where).text
+    assert badge(connection) == "Connected", "that it is slow proves nothing"
+
+    sandbox.clear_faults()
+    work()
+    assert "The connection works" in browser.get(where).text
