@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -230,7 +231,7 @@ def test_410_switches_it_off_and_what_waits_is_held(make: Made, serve: Serve, ac
 
     endpoint.refresh_from_db()
     assert (endpoint.state, endpoint.off_reason) == ("off", "gone")
-    assert endpoint.notice_at is not None
+    assert len(mail.outbox) == 1
     assert states() == ["held", "held"]
     entry = AuditEntry.objects.get(kind="webhook_endpoint.switched_off", customer=acme)
     assert entry.detail == {"endpoint": endpoint.code, "reason": "gone"}
@@ -463,3 +464,28 @@ def test_messages_are_kept_thirty_days_with_all_that_hangs_on_them(make: Made, s
     assert sum(retention.prune(rule)) == 1
 
     assert not DeliveryTry.objects.exists()
+
+
+def test_thirty_days_of_a_failing_endpoint_leave_a_bounded_number_of_rows(make: Made, serve: Serve) -> None:
+    """A row for each message and one for its delivery; ten tries at most, and none once it is off."""
+    remote = serve(http(b"", status=500))
+    endpoint, _ = make(url=remote.url)
+    (rule,) = [rule for rule in retention.RULES if rule.rows.model is OutgoingMessage]
+    step, tries = timedelta(hours=12), list[int]()
+    for messages in range(1, 2 * 35 + 1):
+        queue(endpoint)
+        OutgoingMessage.objects.update(created_at=F("created_at") - step)
+        later(step)
+        jobs.work_off()
+        tries.append(DeliveryTry.objects.count())
+        assert tries[-1] <= schedule.MOST_TRIES * messages
+    sum(retention.prune(rule))
+
+    endpoint.refresh_from_db()
+    assert (endpoint.state, endpoint.off_reason) == ("off", "failing")
+    assert tries[8] == tries[-1], "after four days nothing is tried any more"
+    assert len(remote.calls) == tries[-1]
+    kept = OutgoingMessage.objects.count()
+    assert kept == OutgoingDelivery.objects.count()
+    assert kept <= OutgoingMessage.KEPT / step + 2
+    assert not DeliveryTry.objects.exists(), "those of the first days went with their messages"
