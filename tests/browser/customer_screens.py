@@ -22,10 +22,12 @@ from integrations.models import (
     ExplorerCall,
     Kind,
     LinkedUser,
+    OutgoingDelivery,
     Panel,
     Replay,
     State,
 )
+from integrations.outgoing import delivery_actions, endpoints
 from tests.browser.screens import TOKEN, Scene, invitation, screen
 from tests.support.many_events import make_events
 
@@ -299,6 +301,52 @@ def security_with_second_factor(scene: Scene) -> str:
     TOTP.activate(scene.alice, "JBSWY3DPEHPK3PXP")
     RecoveryCodes.activate(scene.alice)
     return "/accounts/2fa/"
+
+
+def endpoint_with_deliveries(scene: Scene) -> OutgoingDelivery:
+    """An endpoint that works again after failures, with a delivery in each state; returns one that failed."""
+    endpoint, _ = endpoints.create(
+        url="https://hooks.example/connect/a-long-path-that-has-to-break-somewhere",
+        types=["inspection.created", "review.signed", "connection.needs_reconnect"],
+        customer=scene.acme,
+        description="Back office",
+        headers={"X-Access": "value"},
+        by=scene.alice,
+    )
+    for state in OutgoingDelivery.State:
+        sent = delivery_actions.send_test(endpoint, by=scene.alice)
+        sent.timeline.create(error_kind="timeout", duration=timedelta(seconds=15))
+        sent.timeline.create(
+            status=500,
+            duration=timedelta(milliseconds=81),
+            answer="Oops",
+            answer_headers={"Content-Type": "text/plain"},
+        )
+        OutgoingDelivery.objects.filter(pk=sent.pk).update(state=state, tries=2, delivered_at=timezone.now())
+    return OutgoingDelivery.objects.get(state=OutgoingDelivery.State.FAILED)
+
+
+@screen
+def webhooks(scene: Scene) -> str:
+    endpoint_with_deliveries(scene)
+    return f"/c/{scene.acme.code}/webhooks/"
+
+
+@screen
+def webhook_endpoint(scene: Scene) -> str:
+    return f"/c/{scene.acme.code}/webhooks/{endpoint_with_deliveries(scene).endpoint.code}/"
+
+
+@screen
+def webhook_delivery(scene: Scene) -> str:
+    sent = endpoint_with_deliveries(scene)
+    return f"/c/{scene.acme.code}/webhooks/{sent.endpoint.code}/deliveries/{sent.code}/"
+
+
+@screen
+def webhook_resend(scene: Scene) -> str:
+    endpoint = endpoint_with_deliveries(scene).endpoint
+    return f"/c/{scene.acme.code}/webhooks/{endpoint.code}/resend/?since_0=2026-11-20&since_1=10:00"
 
 
 @screen
