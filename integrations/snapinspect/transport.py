@@ -123,6 +123,9 @@ class Transport:
             raise
         pieces = _pieces(response, max_bytes, close_too=pool if fresh else None)
         next(pieces)
+        if (response.length_remaining or 0) > max_bytes:
+            pieces.close()
+            raise Garbled("too_large", status=response.status)
         return OpenReply(response.status, _end_to_end(response, is_head=request.method == "HEAD"), pieces)
 
     def close(self) -> None:
@@ -237,8 +240,6 @@ def _pieces(
     failure: SnapInspectError | None = None
     try:
         yield b""
-        if (response.length_remaining or 0) > max_bytes:
-            failure = Garbled("too_large", status=status)
         # read1() returns what is there: bytes before a broken connection are kept.
         while failure is None and (piece := response.read1(_CHUNK, decode_content=True)):
             size += len(piece)
@@ -258,8 +259,8 @@ def _pieces(
     finally:
         if is_complete:
             response.release_conn()
-        else:
-            response.close()
+        # A connection that was given back stays open; what an answer without a body had opened does not.
+        response.close()
         if close_too is not None:
             close_too.close()
     # Raised outside the except blocks, see `_sent`.
