@@ -107,7 +107,9 @@ def _passed_on(answer: ForwardedAnswer) -> HttpResponseBase:
     if answer.rest is None:
         response = HttpResponse(answer.body, status=answer.status)
     else:
-        response = StreamingHttpResponse(_pieces(answer.body, answer.rest), status=answer.status)
+        pieces = _pieces(answer.body, answer.rest)
+        next(pieces)
+        response = StreamingHttpResponse(pieces, status=answer.status)
     del response.headers["Content-Type"]
     for name, value in answer.headers.items():
         lower = name.lower()
@@ -119,9 +121,13 @@ def _passed_on(answer: ForwardedAnswer) -> HttpResponseBase:
 
 
 def _pieces(start: bytes, rest: Generator[bytes]) -> Generator[bytes]:
-    """The body. The connection to the client is cut off where SnapInspect's answer is: its status has been sent."""
+    """Yields nothing, so that `close` has an effect from then on, and then the body.
+
+    The connection to the client is cut off where SnapInspect's answer is: its status has been sent.
+    """
     try:
         with closing(rest):
+            yield b""
             yield start
             yield from rest
     except SnapInspectError as problem:
