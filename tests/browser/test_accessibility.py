@@ -117,7 +117,9 @@ def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(
     badge(page, "Needs reconnect")
     for name in ("Dashboard", "Connections", "Events", "Developers", "People"):
         page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
-        expect(page.get_by_text("needs your attention. New inspections are stored")).to_have_count(1)
+        expect(
+            page.get_by_text("needs your attention. New inspections are stored and processed afterwards.")
+        ).to_have_count(1)
         expect(page.get_by_role("link", name="Fix it")).to_be_in_viewport()
     page.context.close()
 
