@@ -25,7 +25,7 @@ def laid_out(value: Json, *, most: int) -> tuple[str, bool]:
                 break
     except RecursionError:
         length = most + 1  # deeper than Python's stack; what was printed so far is shown
-    return _printable("".join(pieces)[:most]), length > most
+    return printable("".join(pieces)[:most]), length > most
 
 
 def text_laid_out(text: str, *, most: int) -> str:
@@ -33,9 +33,10 @@ def text_laid_out(text: str, *, most: int) -> str:
     try:
         shown, is_cut = laid_out(json.loads(text), most=most)
     except (ValueError, RecursionError):
-        shown, is_cut = _printable(text[:most]), len(text) > most
+        shown, is_cut = printable(text[:most]), len(text) > most
     return shown + CUT if is_cut else shown
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with U+FFFD for what cannot be written as UTF-8, or shows nothing."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

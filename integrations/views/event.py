@@ -15,13 +15,15 @@ from integrations.calls.tables import Cell
 from integrations.events import event_actions
 from integrations.events.selection import Selection, fingerprint
 from integrations.models import Event
-from integrations.snapinspect import inspection_content
+from integrations.snapinspect import inspection_content, json_text
 from integrations.snapinspect.errors import BadPath
+from integrations.snapinspect.json_answers import Json
 from integrations.views.forms import EventFilter
 from integrations.views.htmx import is_htmx, page_or_part
 
 MOST_DELIVERIES = 20
 MOST_FACTS = 12
+LONGEST_LABEL = 60
 
 
 @require_GET
@@ -68,8 +70,15 @@ def _facts(event: Event) -> list[tuple[str, Cell]]:
     if not event.content:
         return []
     found = inspection_content.facts_of(json.loads(event.content))
-    told = [(label, tables.to_cell(value)) for label, value in found if value != event.inspection_title]
-    return told[:MOST_FACTS]
+    return [
+        (json_text.printable(label)[:LONGEST_LABEL], tables.to_cell(_printable(value)))
+        for label, value in found
+        if value != event.inspection_title
+    ][:MOST_FACTS]
+
+
+def _printable(value: Json) -> Json:
+    return json_text.printable(value) if isinstance(value, str) else value
 
 
 def _as_curl(inspection_id: str) -> str:

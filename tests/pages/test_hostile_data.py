@@ -70,6 +70,7 @@ def get(visitor: Visitor, path: str) -> None:
 @given(body=bodies, answer=values)
 @example(body=BODIES[3], answer={"title": "\ud83d", "deep": json.loads(nested(90))})
 @example(body=BODIES[0], answer=["&" * 5000] * 200)
+@example(body=BODIES[0], answer={"\ud83d\0" * 40: "\ud83d\0", "sNote": "\ud83d"})
 def test_pages_and_files_stay_small_whatever_came(
     visit: Callable[[User], Visitor], alice: User, acme: Customer, connection: Connection, body: bytes, answer: Any
 ) -> None:
