@@ -52,6 +52,8 @@ def missing_programs() -> list[str]:
         missing.append("SKIPPED the check of the systemd units: systemd-analyze is missing (apt-get install systemd)")
     if not (shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")):
         missing.append("SKIPPED the test behind PgBouncer: it is missing (apt-get install pgbouncer)")
+    if not shutil.which("curl"):
+        missing.append("SKIPPED the test of the API's documentation: curl is missing (apt-get install curl)")
     if not shutil.which("strace"):
         missing.append("SKIPPED the proof that fsync comes before the 200: strace is missing (apt-get install strace)")
     if not _has_full_history():
