@@ -32,6 +32,17 @@ def test_the_containers_of_the_app_leave_no_core_dump() -> None:
     assert {service["ulimits"]["core"] for service in ours} == {0}
 
 
+def test_every_image_of_others_is_named_by_version_and_digest() -> None:
+    """A tag can be moved to another image after it was looked at, a digest can not."""
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    images = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    images += [service["image"] for service in services.values() if "build" not in service]
+    assert len(images) == 3
+    for image in images:
+        assert re.fullmatch(r"\w+:\d+\.\d+\S*@sha256:[0-9a-f]{64}", image), image
+
+
 def test_the_guide_lets_the_service_read_its_settings_and_nobody_else() -> None:
     guide = (ROOT / "docs" / "deploy.md").read_text()
     assert "chgrp connect /etc/connect /etc/connect/environment" in guide
