@@ -3,7 +3,8 @@
 authorization     the authorization URL, and the response that arrives at the redirect URI
 exchange_call     new tokens for a refresh token
 client            API calls with an access token; `profile` reads the answer of `/user`
-webhook_body      what a webhook's body says; `inspection_content` what the API says about an inspection
+webhook_body      what a webhook's body says (`webhook_members` reads one object, `webhook_text` what is not JSON)
+inspection_content  what the API says about an inspection
 json_answers      parses answers, and removes tokens from them
 error_answers     recognizes answers with status 2xx that report a failure
 safe_urls         which URLs may be called, and paths that cannot leave the API base

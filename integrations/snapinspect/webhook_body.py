@@ -4,8 +4,8 @@ Vendor page, "WebHook": JSON with the inspection ID and the internal company ID;
 `iInsReviewID` and `sStatus`. There is no signature: a body is a hint until the API has confirmed it.
 
 A message that is misread is lost, so whatever names a company is read: other spellings of names and numbers, a list of
-events, a form with the JSON in a field, gzip, another encoding. What else is odd stays empty. Size, depth and number
-are limited.
+events, a form with the JSON in a field, gzip, another encoding, JSON with a mistake in it (see `webhook_text`). What
+else is odd stays empty. Size, depth and number are limited.
 """
 
 import json
@@ -13,42 +13,32 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from itertools import count, islice
 from typing import Final
-from urllib.parse import parse_qsl
 
-from integrations.snapinspect.json_answers import MAX_ID_DIGITS, Json, canonical_id, text_of
+from integrations.snapinspect.json_answers import MAX_ID_DIGITS, Json, text_of
+from integrations.snapinspect.webhook_members import (
+    BLANK,
+    NAME_OF,
+    SPELLINGS,
+    id_in,
+    members_of,
+    number_text,
+    type_in,
+)
+from integrations.snapinspect.webhook_text import Form, form_fields, named_values
 
-LONGEST_TYPE: Final = 100
 # Of a compressed body; an uncompressed one is limited where it comes in.
 MOST_BYTES: Final = 1024 * 1024
 MOST_EVENTS: Final = 1000
 # In which events are looked for: about a tenth of a second.
 MOST_OBJECTS: Final = 10_000
-_MOST_FIELDS = 100
 # Levels below which no event is looked for.
 _DEEPEST = 20
-# Members that may hold a JSON document as text.
-_ENVELOPES = frozenset({"payload", "data", "body", "json", "event", "events", "message"})
-# The documented names, and the spellings without case and separators under which they are read as well.
-_SPELLINGS: Final = {
-    "sType": ("stype", "type", "eventtype", "seventtype"),
-    "iInspectionID": ("iinspectionid", "inspectionid"),
-    "iInsReviewID": ("iinsreviewid", "insreviewid", "ireviewid", "reviewid"),
-    "iCompanyID": ("icompanyid", "companyid"),
-}
-_NAME_OF = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
-_LONGEST_NAME = 40
-# In place of an ID: there is none. 0 is what .NET writes for a number that was never set.
-_NO_ID = re.compile(r"|-?0+(?:\.0*)?|-1(?:\.0*)?")
-_NO_ID_IN_WORDS = re.compile(r"n/?a|none|null|nil|undefined|-", re.IGNORECASE)
-# Shows nothing, but belongs to the spelling of some languages and of emoji.
-_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
-_BLANK = " \t\r\n\v\f\0\x1a\x1e\N{ZERO WIDTH NO-BREAK SPACE}"
-_NUMBER = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?")
-_SEPARATOR = re.compile(rf"[{_BLANK},;]*")
-_FIELD_NAME = re.compile(r"""\bname="?([^";\r\n]+)""")
+# How often a body may be compressed.
+_MOST_LAYERS = 3
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_SEPARATOR = re.compile(rf"[{BLANK},;]*")
 
 # Why a body cannot be read, or which part of it.
 PROBLEMS: Final = {
@@ -93,15 +83,23 @@ class Hint:
 NOTHING: Final = Hint()
 
 
-def _number_text(digits: str) -> str:
-    """The number as text, a whole one as digits: 6.847e3 and 6847.0 are 6847."""
-    if _NUMBER.fullmatch(digits) and (number := Decimal(digits)) == number.to_integral_value():
-        return str(int(number))
-    return digits
+def _merged(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """The members of an object; of several of one name the last one that is not empty."""
+    found: dict[str, Json] = {}
+    for name, value in pairs:
+        if name not in found or value not in (None, ""):
+            found[name] = value
+    return found
 
 
 # Numbers as their text: no digit is lost, and none costs time. NaN and Infinity are no numbers.
-_JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=_number_text, parse_constant=lambda constant: None)
+_JSON = json.JSONDecoder(
+    strict=False,
+    parse_int=str,
+    parse_float=number_text,
+    parse_constant=lambda constant: None,
+    object_pairs_hook=_merged,
+)
 
 
 def read(body: bytes) -> list[Hint]:
@@ -114,7 +112,9 @@ def read(body: bytes) -> list[Hint]:
     problem = ""
     try:
         documents = _values(text)
-        found = _found(documents or [_form(text)])
+        found = _found(documents or [_opened_form(form_fields(text))])
+        if not documents and not any(hint and hint.company_id for _, hint in found):
+            found = _named_in(text) or found
         if len(found) > MOST_EVENTS:
             problem = "too_many_events"
         elif len(found) > 1:
@@ -131,6 +131,17 @@ def read(body: bytes) -> list[Hint]:
     raise Unreadable(problem)
 
 
+def _named_in(text: str) -> list[tuple[Json, Hint | None]]:
+    """The events in a text that is neither JSON nor a form; empty if it names no company."""
+    found = _found(
+        [{str(number): dict[str, Json](values) for number, values in enumerate(named_values(text, NAME_OF))}]
+    )
+    if len(found) > MOST_EVENTS:
+        return found
+    hints = [(value, hint) for value, hint in found if hint and hint.company_id]
+    return [(value, replace(hint, problem=hint.problem or "not_json")) for value, hint in hints]
+
+
 def readable_text(body: bytes) -> str:
     """Returns a webhook's body for people: decompressed, and bytes that are no text as escapes."""
     try:
@@ -141,7 +152,7 @@ def readable_text(body: bytes) -> str:
 
 
 def _text(body: bytes) -> str:
-    text = text_of(_decompressed(body)).strip(_BLANK)
+    text = text_of(_decompressed(body)).strip(BLANK)
     if not text:
         raise Unreadable("empty")
     return text
@@ -149,13 +160,22 @@ def _text(body: bytes) -> str:
 
 def _decompressed(body: bytes) -> bytes:
     """The body without gzip or zlib compression, which its first bytes show (RFC 1952 and 1950)."""
-    if not body.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")):
-        return body
-    reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        plain = reader.decompress(body, MOST_BYTES + 1)
-    except zlib.error:
-        plain = b""
+    for _ in range(_MOST_LAYERS):
+        if not body.startswith(_COMPRESSED):
+            break
+        body = _without_layer(body)
+    return body
+
+
+def _without_layer(body: bytes) -> bytes:
+    plain = b""
+    while body.startswith(_COMPRESSED) and len(plain) <= MOST_BYTES:
+        reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        try:
+            plain += reader.decompress(body, MOST_BYTES + 1 - len(plain))
+        except zlib.error:
+            break
+        body = reader.unused_data  # gzip may have several members
     if len(plain) > MOST_BYTES:
         raise Unreadable("too_large")
     if not plain:
@@ -178,24 +198,15 @@ def _values(text: str) -> list[Json]:
     return values
 
 
-def _form(text: str) -> dict[str, Json]:
-    """The fields of a urlencoded or multipart form (WHATWG URL, RFC 7578), JSON in them parsed; empty if it is none."""
-    fields: dict[str, str] = {}
-    if text.startswith("--"):
-        boundary = text.split("\n", 1)[0].strip()
-        for part in text.replace("\r\n", "\n").split(boundary, _MOST_FIELDS)[1:]:
-            head, _, content = part.partition("\n\n")
-            if name := _FIELD_NAME.search(head):
-                fields[name[1]] = content.strip()
-    elif "=" in text and text[0] not in "{[<" and text.count("&") < _MOST_FIELDS:
-        fields = dict(parse_qsl(text, keep_blank_values=True))
-    return {name: _document(value) or value for name, value in fields.items()}
+def _opened(value: Json) -> Json:
+    """The JSON objects or lists in a text; any other value as it is."""
+    if not isinstance(value, str) or not (text := value.strip(BLANK)).startswith(("{", "[")):
+        return value
+    return _values(text) or value
 
 
-def _document(text: str) -> list[Json]:
-    """The JSON objects or lists in a text; empty if it holds none."""
-    text = text.strip(_BLANK)
-    return _values(text) if text.startswith(("{", "[")) else []
+def _opened_form(fields: Form) -> dict[str, Json]:
+    return {name: _opened_form(value) if isinstance(value, dict) else _opened(value) for name, value in fields.items()}
 
 
 def _found(documents: list[Json]) -> list[tuple[Json, Hint | None]]:
@@ -205,15 +216,29 @@ def _found(documents: list[Json]) -> list[tuple[Json, Hint | None]]:
     """
     found: list[tuple[Json, Hint | None]] = []
     objects = count(1)
-    items = (item for document in documents for item in (document if isinstance(document, list) else [document]))
-    for item in items:
-        before = len(found)
-        found += islice(_events(item, NOTHING, 0, objects), MOST_EVENTS + 1)
-        if len(found) == before:
-            found.append((item, _said_by(_members(item)) if isinstance(item, dict) else None))
+    opened = map(_opened, documents)
+    items = (item for document in opened for item in (document if isinstance(document, list) else [document]))
+    for item in map(_opened, items):
+        events = _with_their_company(list(islice(_events(item, NOTHING, 0, objects), MOST_EVENTS + 1)))
+        found += events
+        if not events:
+            found.append((item, _said_by(members_of(item)) if isinstance(item, dict) else None))
         if len(found) > MOST_EVENTS or next(objects) > MOST_OBJECTS:
             return found * (MOST_EVENTS + 1)
     return found
+
+
+def _with_their_company(events: list[tuple[Json, Hint | None]]) -> list[tuple[Json, Hint | None]]:
+    """The events of one object; those without a company belong to the one that stands beside them, if it is one."""
+    companies = {hint.company_id for _, hint in events if hint and not hint.inspection_id} - {""}
+    if len(companies) != 1 or all(hint and hint.company_id for _, hint in events):
+        return events
+    (company,) = companies
+    return [
+        (value, replace(hint, company_id=hint.company_id or company))
+        for value, hint in events
+        if hint and hint.inspection_id
+    ]
 
 
 def _events(value: Json, around: Hint, depth: int, objects: "count[int]") -> Iterator[tuple[dict[str, Json], Hint]]:
@@ -223,21 +248,21 @@ def _events(value: Json, around: Hint, depth: int, objects: "count[int]") -> Ite
     """
     if depth > _DEEPEST:
         return
+    value = _opened(value)
     if isinstance(value, list):
         for item in value:
             yield from _events(item, around, depth + 1, objects)
     if not isinstance(value, dict) or next(objects) > MOST_OBJECTS:
         return
-    members = _members(value)
+    members = members_of(value)
     said = _said_by(members)
     hint = said if around == NOTHING else _completed(said, around)
     if said.inspection_id or ("iInspectionID" in members and hint.company_id):
         yield value, hint if hint.company_id else replace(hint, company_id=_company_below(value))
         return
     is_last = True
-    for name, inner in value.items():
-        below = _document(inner) if isinstance(inner, str) and _bare(name) in _ENVELOPES else inner
-        for event in _events(below, hint, depth + 1, objects):
+    for inner in value.values():
+        for event in _events(inner, hint, depth + 1, objects):
             is_last = False
             yield event
     if is_last and said.company_id and not around.company_id:
@@ -251,7 +276,7 @@ def _company_below(document: dict[str, Json]) -> str:
         below: list[Json] = []
         for value in level:
             if isinstance(value, dict):
-                if company := _id(_members(value), "iCompanyID")[0]:
+                if company := id_in(members_of(value), "iCompanyID")[0]:
                     return company
                 below += value.values()
             elif isinstance(value, list):
@@ -260,25 +285,14 @@ def _company_below(document: dict[str, Json]) -> str:
     return ""
 
 
-def _members(document: dict[str, Json]) -> dict[str, list[Json]]:
-    """The values of the documented members: under their own name first, then under other spellings."""
-    members: dict[str, list[Json]] = {}
-    for key, value in document.items():
-        if key in _SPELLINGS:
-            members.setdefault(key, []).insert(0, value)
-        elif len(key) <= _LONGEST_NAME and (name := _NAME_OF.get(_bare(key))):
-            members.setdefault(name, []).append(value)
-    return members
-
-
 def _said_by(members: dict[str, list[Json]]) -> Hint:
     """What these members of an object say, whatever stands around it."""
     if not members:
         return NOTHING
-    company_id, bad_company_id = _id(members, "iCompanyID")
-    inspection_id, bad_inspection_id = _id(members, "iInspectionID")
-    review_id, bad_review_id = _id(members, "iInsReviewID")
-    type_, bad_type = _type(members)
+    company_id, bad_company_id = id_in(members, "iCompanyID")
+    inspection_id, bad_inspection_id = id_in(members, "iInspectionID")
+    review_id, bad_review_id = id_in(members, "iInsReviewID")
+    type_, bad_type = type_in(members)
     problems = {
         "bad_company_id": bad_company_id,
         "bad_inspection_id": bad_inspection_id,
@@ -300,48 +314,9 @@ def _completed(said: Hint, around: Hint) -> Hint:
     )
 
 
-def _id(members: dict[str, list[Json]], name: str) -> tuple[str, bool]:
-    """The ID in canonical digits, empty if there is none; and whether there is something that cannot be read."""
-    is_odd = False
-    for value in members.get(name, ()):
-        if found := canonical_id(value):
-            return found, False
-        is_odd = is_odd or not _says_none(value, in_words=name != "iCompanyID")
-    return "", is_odd
-
-
-def _says_none(value: Json, *, in_words: bool) -> bool:
-    """Whether this stands for no ID. in_words: also "n/a" and the like, which leave a company unknown."""
-    if isinstance(value, str):
-        text = value.strip()
-        return bool(_NO_ID.fullmatch(text) or (in_words and _NO_ID_IN_WORDS.fullmatch(text)))
-    return value is None or (value is False and in_words)
-
-
-def _type(members: dict[str, list[Json]]) -> tuple[str, bool]:
-    """The type, on one line and cut to LONGEST_TYPE, empty if there is none; and whether it cannot be read."""
-    is_odd = False
-    for value in members.get("sType", ()):
-        if isinstance(value, dict | list):
-            is_odd = True
-        elif value is not None:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            line = " ".join(text[: 2 * LONGEST_TYPE].split())
-            return "".join(_shown(character) for character in line[:LONGEST_TYPE]).strip(), False
-    return "", is_odd
-
-
-def _shown(character: str) -> str:
-    return character if character.isprintable() or character in _JOINERS else "\N{REPLACEMENT CHARACTER}"
-
-
 def _source(value: Json, hint: Hint | None) -> str:
     """The value as JSON, with what only the objects around it say."""
     if hint is not None and isinstance(value, dict):
         said = (hint.type, hint.inspection_id, hint.review_id, hint.company_id)
-        value = value | {name: text for name, text in zip(_SPELLINGS, said, strict=True) if text}
+        value = value | {name: text for name, text in zip(SPELLINGS, said, strict=True) if text}
     return json.dumps(value)
-
-
-def _bare(name: str) -> str:
-    return name.replace("_", "").replace("-", "").replace(" ", "").lower()

@@ -31,6 +31,8 @@ FORM = b'--b\r\nContent-Disposition: form-data; name="payload"\r\n\r\n' + PLAIN 
         (PLAIN.decode().encode("utf-16"), "application/json"),
         (PLAIN.replace(b"}", b', "sStatus": "ge\xe4ndert"}'), "application/json"),
         (PLAIN.replace(b"6847", b"6847.0"), "text/plain"),
+        (PLAIN.replace(b"}", b', "sStatus": "C:\\Users"}'), "application/json"),
+        (gzip.compress(gzip.compress(json.dumps(PLAIN.decode()).encode())), "application/octet-stream"),
         (PLAIN.replace(b"}", b', "iInsReviewID": 0}'), ""),
         (PLAIN.replace(b"}", b', "iInsReviewID": {}, "x": NaN, "\\ud800": 1e400}'), ""),
     ],

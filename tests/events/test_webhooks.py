@@ -22,7 +22,8 @@ from connectapp import redaction
 from integrations import webhooks
 from integrations.events import webhook_addresses
 from integrations.models import Connection, Delivery, Event, WebhookAddress
-from integrations.snapinspect.webhook_body import LONGEST_TYPE, PROBLEMS
+from integrations.snapinspect.webhook_body import PROBLEMS
+from integrations.snapinspect.webhook_members import LONGEST_TYPE
 from tests.settings import SENTINEL
 from tests.support.clients import Sandbox, Visitor, work
 from tests.support.deliveries import INSPECTION, NEW, OLD, deliver, path_of, payload, post

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.models import Delivery
-from integrations.snapinspect import webhook_body
 from integrations.snapinspect.webhook_body import PROBLEMS, Hint, Unreadable, read, readable_text
+from integrations.snapinspect.webhook_members import LONGEST_TYPE, NAME_OF
+from integrations.snapinspect.webhook_text import bare
 
 pytestmark = pytest.mark.once
 
@@ -39,7 +40,8 @@ def multipart(*fields: tuple[str, bytes], boundary: bytes = b"----x7") -> bytes:
 @pytest.mark.parametrize(
     "value",
     ["6847", '"6847"', '" 6847 "', '"\\t6847\\n"', "6847.0", '"6847.0"', '"6847."', "6.847e3", "6.847E+03", '"06847"',
-     "68470e-1", "6847.000000000000000000000", '"\\u00a06847"'],
+     "68470e-1", "6847.000000000000000000000", '"\\u00a06847"', '"6,847"', '"6 847"', '"6\\u00a0847"', '"6.847e3"',
+     '"\uff16\uff18\uff14\uff17"', '"\\u200b6847\\ufeff"', '"\\"6847\\""'],
 )  # fmt: skip
 def test_a_number_is_read_in_any_spelling(value: str) -> None:
     assert one(f'{{"iInspectionID": {value}, "iCompanyID": {value}}}'.encode()) == Hint("", "6847", "", "6847")
@@ -92,13 +94,14 @@ def test_a_type_that_is_no_text_is_empty_and_named(value: str) -> None:
 
 
 def test_a_type_fits_into_its_column() -> None:
-    assert Delivery._meta.get_field("type").max_length == webhook_body.LONGEST_TYPE
+    assert Delivery._meta.get_field("type").max_length == LONGEST_TYPE
 
 
 @pytest.mark.parametrize(
     "change",
     [str.lower, str.upper, str.title, lambda name: name[1:], lambda name: f"{name[0]}_{name[1:]}",
-     {"iCompanyID": "company_id", "iInspectionID": "inspection-id", "iInsReviewID": "reviewId", "sType": "type"}.get],
+     {"iCompanyID": "company_id", "iInspectionID": "inspection-id", "iInsReviewID": "reviewId", "sType": "type"}.get,
+     lambda name: f"@{name}", lambda name: f" {name}: ", lambda name: f"int{name[1:]}", lambda name: f"n{name[1:]}"],
 )  # fmt: skip
 def test_names_are_read_in_other_spellings(change: Any) -> None:
     assert one({change(name): value for name, value in BODY.items()}) == HINT
@@ -128,16 +131,33 @@ def test_the_documented_spelling_comes_first_and_the_first_readable_one_counts()
         gzip.compress(PLAIN),
         zlib.compress(PLAIN),
         gzip.compress(b"\xef\xbb\xbf" + PLAIN),
+        gzip.compress(gzip.compress(PLAIN)),
+        gzip.compress(PLAIN[:30]) + gzip.compress(PLAIN[30:]),
+        gzip.compress(zlib.compress(PLAIN.decode().encode("utf-16"))),
         quote(PLAIN.decode()).join(["payload=", ""]).encode(),
         urlencode({"id": "1", "payload": PLAIN.decode()}).encode(),
         urlencode({"anything": PLAIN.decode()}).encode(),
         urlencode(BODY).encode(),
         gzip.compress(urlencode({"payload": PLAIN.decode()}).encode()),
+        urlencode({"payload": PLAIN.decode(), "note": "a&b"}).replace("&", "\r\n").encode(),
+        urlencode([(f"data[{name}]", value) for name, value in BODY.items()]).encode(),
+        urlencode([(f"event.{name}[]", value) for name, value in BODY.items()]).encode(),
+        urlencode([*BODY.items(), ("iCompanyID", ""), ("iInspectionID", "")]).encode(),
+        b"?" + urlencode(BODY).encode(),
+        multipart(("payload", PLAIN)).replace(b'form-data; name="payload"', b"attachment"),
         multipart(("payload", PLAIN)),
         multipart(("note", b"\xff"), ("payload", PLAIN), boundary=b"b"),
         multipart(*((name, str(value).encode()) for name, value in BODY.items())),
         json.dumps({"payload": BODY}).encode(),
         json.dumps({"payload": PLAIN.decode()}).encode(),
+        json.dumps({"d": PLAIN.decode(), "version": 2}).encode(),
+        json.dumps(PLAIN.decode()).encode(),
+        json.dumps([PLAIN.decode()]).encode(),
+        json.dumps({"sType": "Create_Inspection", "inspection": {"id": 1}, "oReview": {"iID": 77},
+                    "company": {"id": "6847", "name": "Acme"}}).encode(),
+        json.dumps({"sType": "Create_Inspection", "Inspection": {"iInspectionID": 1, "iInsReviewID": 77},
+                    "Company": {"iCompanyID": 6847, "sName": "Acme"}}).encode(),
+        PLAIN.replace(b"}", b', "iCompanyID": null, "iInspectionID": ""}'),
         json.dumps({"Data": {"event": BODY}, "version": 2}).encode(),
         json.dumps([BODY]).encode(),
         json.dumps({"iCompanyID": 6847, "iInsReviewID": 77, "inspection": BODY | {"iCompanyID": None}}).encode(),
@@ -151,6 +171,52 @@ def test_the_company_is_read_whatever_else_is_odd(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        PLAIN[:-1] + b",}",
+        PLAIN.replace(b'"', b"'"),
+        PLAIN.replace(b'"', b'\\"'),
+        PLAIN.replace(b'"', b"&quot;"),
+        PLAIN.decode().replace('"', "\u201d").encode(),
+        PLAIN.replace(b": ", b" => "),
+        PLAIN.replace(b'ID": ', b'ID": 00'),
+        PLAIN.replace(b"}", b', "sStatus": "C:\\Users\\x"}'),
+        PLAIN.replace(b"}", b', "sStatus": "3" pipe"}'),
+        PLAIN.replace(b"}", b', "sStatus": "cut'),
+        PLAIN.replace(b"}", b', "sStatus": "\x95\\"}'),
+        PLAIN.replace(b"}", b', "dtChanged": new Date(17)}'),
+        PLAIN.replace(b"}", b', "x": undefined, y: True /* why */ }'),
+        b"/* what happened */ callback(" + PLAIN + b");",
+        b"data: " + PLAIN + b"\n\n",
+        b"\xff" + PLAIN,
+        quote(PLAIN.decode()).encode() + b"=",
+        b"payload=" + quote(quote(PLAIN.decode())).encode(),
+        b'payload={"sStatus": "a & b=c", ' + PLAIN[1:],
+        "&".join([*(f"a{number}=1" for number in range(200)), urlencode(BODY)]).encode(),
+        "".join(f"{name}: {value}\n" for name, value in BODY.items()).encode(),
+        b"<event>" + "".join(f"<{name}>{value}</{name}>" for name, value in BODY.items()).encode() + b"</event>",
+        b"<event " + " ".join(f'{name}="{value}"' for name, value in BODY.items()).encode() + b"/>",
+    ],
+)  # fmt: skip
+def test_what_stands_beside_its_names_is_read_from_a_body_with_mistakes(body: bytes) -> None:
+    assert one(body) in {HINT, Hint("Create_Inspection", "1", "77", "6847", "not_json")}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"iInspectionID": 1, "iCompanyID": 6,847}', b'{"iInspectionID": 1, "iCompanyID": 6847.5, x}',
+        b'{"iInspectionID": 1, "iCompanyID": -6847, x}', b'{"iInspectionID": 1, "iCompanyID": 0x1abf}',
+        b'{"iInspectionID": 1, "iCompanyID": 68', b"<iCompanyID>68", b"iCompanyID: , 6847", b"my iCompanyID is 6847",
+        b'{"myiCompanyIDs": 6847, x}',
+    ],
+)  # fmt: skip
+def test_a_number_that_may_be_another_one_is_read_from_no_body(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
         json.dumps([BODY, ANOTHER]).encode(),
         json.dumps([[BODY], [[ANOTHER]]]).encode(),
         json.dumps({"events": [BODY, ANOTHER]}).encode(),
@@ -159,6 +225,11 @@ def test_the_company_is_read_whatever_else_is_odd(body: bytes) -> None:
         PLAIN + b"\n" + json.dumps(ANOTHER).encode() + b"\n",
         PLAIN + json.dumps(ANOTHER).encode(),
         urlencode({"payload": json.dumps([BODY, ANOTHER])}).encode(),
+        urlencode([("payload", json.dumps(BODY)), ("payload", json.dumps(ANOTHER))]).encode(),
+        urlencode([(f"events[{number}][{name}]", value) for number, event in enumerate((BODY, ANOTHER))
+                   for name, value in event.items()]).encode(),
+        json.dumps([json.dumps(BODY), json.dumps(ANOTHER)]).encode(),
+        b"[" + PLAIN + b",," + json.dumps(ANOTHER).encode() + b",]",
         gzip.compress(json.dumps([BODY, ANOTHER]).encode()),
     ],
 )  # fmt: skip
@@ -218,8 +289,14 @@ def test_an_object_that_names_nobody_is_an_event_of_whoever_the_address_belongs_
         gzip.compress(b"&a=" * 340_000),
         gzip.compress(b"--x\n" * 250_000),
         b'{"payload":"' * 20 + b"\\" * 60_000,
+        gzip.compress(b'{x "iCompanyID": 5, ' * 50_000),
+        gzip.compress(b"{" + b"a-" * 500_000),
+        gzip.compress(b"{" + b'a\\"' * 250_000),
+        gzip.compress(b"a[" * 250_000 + b"=1"),
+        gzip.compress(b"&".join(b"a" + b"[b]" * 9000 + b"=1" for _ in range(30))),
+        gzip.compress(b"{") * 2500,
+        gzip.compress(json.dumps(["[" * 90] * 10_000).encode()),
     ],
-    ids=["a bomb", "objects", "objects below", "fields", "parts", "escapes"],
 )
 def test_no_body_takes_long(body: bytes) -> None:
     begun = time.process_time()
@@ -258,16 +335,12 @@ def test_every_body_is_a_hint_that_can_be_stored_or_a_named_problem(body: bytes,
     for hint in hints:
         for number in (hint.inspection_id, hint.review_id, hint.company_id):
             assert re.fullmatch("|[1-9][0-9]{0,19}", number)
-        assert len(hint.type) <= webhook_body.LONGEST_TYPE and b"\0" not in hint.type.encode()
+        assert len(hint.type) <= LONGEST_TYPE and b"\0" not in hint.type.encode()
         assert hint.problem == "" or hint.problem in PROBLEMS
     readable_text(packed(body))
 
 
 @settings(deadline=None)
-@given(
-    st.dictionaries(
-        st.text(max_size=8).filter(lambda name: webhook_body._bare(name) not in webhook_body._NAME_OF), documents
-    )
-)
+@given(st.dictionaries(st.text(max_size=8).filter(lambda name: bare(name) not in NAME_OF), documents))
 def test_a_company_is_read_beside_anything(others: dict[str, Any]) -> None:
     assert one(others | BODY) == HINT
