@@ -54,6 +54,8 @@ def missing_programs() -> list[str]:
         missing.append("SKIPPED the test behind PgBouncer: it is missing (apt-get install pgbouncer)")
     if not shutil.which("curl"):
         missing.append("SKIPPED the test of the API's documentation: curl is missing (apt-get install curl)")
+    if not shutil.which("node"):
+        missing.append("SKIPPED the JavaScript of docs/webhooks.md: Node.js is missing (apt-get install nodejs)")
     if not shutil.which("strace"):
         missing.append("SKIPPED the proof that fsync comes before the 200: strace is missing (apt-get install strace)")
     if not _has_full_history():

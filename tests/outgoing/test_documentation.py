@@ -1,12 +1,17 @@
-"""What docs/webhooks.md says to receivers is so: the lines of Python work, the examples are what is sent."""
+"""What docs/webhooks.md says to receivers is so: the lines of code work, the examples are what is sent."""
 
 import json
+import os
 import re
+import shutil
+import socket
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from accounts.models import Customer
 from integrations.events import outbox
@@ -15,6 +20,8 @@ from integrations.models import Connection, Event, OutgoingMessage, State, Webho
 from integrations.outgoing import delivery_actions, endpoints, schedule, sender
 from integrations.outgoing.message_types import TEST, TYPES
 from integrations.outgoing.signatures import new_secret, signed_headers
+from tests.support.postgres import free_port
+from tests.support.wait import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +43,36 @@ def test_the_lines_of_python_receive_what_is_sent_once_and_refuse_the_rest() -> 
     assert names["receive"](body + b" ", headers) == 401
     other = signed_headers([new_secret()], message_id="msg_2", at=datetime.now(UTC), body=body)
     assert names["receive"](body, other) == 401 and len(names["queue"]) == 1
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is missing (apt-get install nodejs)")
+def test_the_lines_of_javascript_receive_what_is_sent_and_refuse_the_rest(tmp_path: Path) -> None:
+    (lines,) = re.findall(r"```js\n(.*?)```", PAGE, re.DOTALL)
+    store = "const storeOnce = async (id, message) => console.log(JSON.stringify([id, message]));\n"
+    file, secret, port = tmp_path / "receiver.mjs", new_secret(), free_port()
+    file.write_text(lines + store)
+    body = '{"type": "endpoint.test", "data": {"name": "Büro 7"}}'.encode()
+
+    def status(headers: dict[str, str], body: bytes = body) -> int:
+        return requests.post(f"http://localhost:{port}/", data=body, headers=headers, timeout=TIMEOUT).status_code
+
+    def signed(*signing: str, at: datetime | None = None) -> dict[str, str]:
+        return signed_headers(signing, message_id="msg_1", at=at or datetime.now(UTC), body=body)
+
+    environment = {"PATH": os.environ["PATH"], "SECRET": secret, "PORT": str(port)}
+    with subprocess.Popen(["node", str(file)], env=environment, stdout=subprocess.PIPE) as node:
+        try:
+            wait_until(lambda: is_listening(port))
+            assert status(signed(secret)) == status(signed(new_secret(), secret)) == 204
+            assert status(signed(secret), body + b" ") == status(signed(new_secret())) == status({}) == 401
+            assert status(signed(secret) | {"webhook-id": "msg_2"}) == 401
+            assert status(signed(secret) | {"webhook-timestamp": "soon"}) == 401
+            for minutes in (-6, 6):
+                assert status(signed(secret, at=datetime.now(UTC) + timedelta(minutes=minutes))) == 401
+        finally:
+            node.kill()
+        stored, _ = node.communicate()
+    assert [json.loads(line) for line in stored.splitlines()] == [["msg_1", json.loads(body)]] * 2
 
 
 def test_the_table_of_tries_is_the_schedule() -> None:
@@ -95,3 +132,11 @@ def _messages(customer: Customer) -> dict[str, str]:
 def _length(words: str) -> timedelta:
     number, unit = words.split()
     return timedelta(**{unit: int(number)})
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("localhost", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
