@@ -183,7 +183,7 @@ class Dispatcher:
                 result = target.send(item)
             except Exception:
                 logger.exception("Sending a webhook failed.")
-                result = Result(item, timezone.now(), timedelta(0), error_kind="internal_error")
+                result = Result(item, target.url, timezone.now(), timedelta(0), error_kind="internal_error")
             with self._changed:
                 self._results.append((line, result))
                 # Others would get no answer either, and hold threads for long.

@@ -29,9 +29,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a try ended: with an answer, or with the kind of error for which there is none."""
+    """How a try ended: with an answer from the URL, or with the kind of error for which there is none."""
 
     item: Item
+    url: str
     at: datetime
     duration: timedelta
     status: int | None = None
@@ -69,20 +70,25 @@ class Target:
         try:
             answer = sender.send(self.url, headers, item.body)
         except sender.NotSent as problem:
-            return Result(item, at, timedelta(seconds=time.monotonic() - begun), error_kind=problem.reason)
+            return Result(item, self.url, at, timedelta(seconds=time.monotonic() - begun), error_kind=problem.reason)
         kept = [pair for pair in answer.headers.items() if pair[0].lower() != "set-cookie"][:MOST_HEADERS]
         return Result(
             item,
+            self.url,
             at,
             timedelta(seconds=answer.seconds),
             status=answer.status,
             headers={name[:LONGEST_HEADER]: self._masked(value)[:LONGEST_HEADER] for name, value in kept},
-            body=self._masked(answer.body.decode(errors="replace").replace("\0", "\ufffd")),
+            body=self._masked(answer.body.decode(errors="replace")),
             retry_after=schedule.retry_after(answer.headers),
         )
 
     def _masked(self, text: str) -> str:
-        """The text without the endpoint's secrets: it may answer with what it was sent."""
+        """The text without the endpoint's secrets: it may answer with what it was sent.
+
+        Without NUL, too, which PostgreSQL does not store: nothing of the batch would be written.
+        """
+        text = text.replace("\0", "\ufffd")
         for secret in self.signing:
             text = text.replace(secret, MASK).replace(secret.removeprefix(PREFIX), MASK)
         # The longest first: one may be a part of another.

@@ -74,7 +74,9 @@ def _note_on_endpoints(results: Iterable[tuple[int, Result]]) -> None:
     WebhookEndpoint.objects.filter(pk__in=well).update(delivered_at=Now(), failing_since=None, wait_until=None, waits=0)
     troubled = WebhookEndpoint.objects.filter(pk__in=by_endpoint.keys() - set(well)).with_must_wait()
     for row in troubled.select_related("customer").order_by("pk"):
-        _note_failure(row, by_endpoint[row.pk])
+        # What another URL has answered, which was replaced meanwhile, says nothing about this one.
+        if about_it := [result for result in by_endpoint[row.pk] if result.url == row.url]:
+            _note_failure(row, about_it)
 
 
 def _note_failure(endpoint: WebhookEndpoint, results: Sequence[Result]) -> None:

@@ -1,70 +1,29 @@
-"""Deliveries are sent, tried again and given up by the schedule; one endpoint's trouble is no other's."""
+"""A delivery is sent, tried again by the schedule and given up; its tries are on record."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
+from django.db import connection
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
-from accounts.models import AuditEntry, Customer, User
+from accounts.models import User
 from integrations.background import jobs
 from integrations.models import DeliveryTry, OutgoingDelivery, OutgoingMessage, WebhookEndpoint
 from integrations.operations import retention
-from integrations.outgoing import delivery_actions, dispatcher, endpoints, schedule
+from integrations.outgoing import dispatcher, endpoints, schedule
 from integrations.tokens.encryption import parse_keys
-from tests.outgoing.conftest import Made
-from tests.snapinspect.remotes import Answering, Call, Remote, Wire, http
+from tests.outgoing.conftest import Made, Serve
+from tests.outgoing.sending import later, queue, send, states
+from tests.snapinspect.remotes import Call, Wire, http
 
-pytestmark = pytest.mark.django_db(transaction=True)
-Serve = Callable[[Answering | bytes], Remote]
-
-
-@pytest.fixture(autouse=True)
-def loopback(settings: Settings) -> None:
-    settings.ALLOW_INSECURE_LOOPBACK = True
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    with ExitStack() as stack:
-
-        def start(answer: Answering | bytes) -> Remote:
-            remote = Remote(answer)
-            stack.callback(remote.close)
-            return remote
-
-        yield start
-
-
-def send() -> None:
-    """Sends what is due now."""
-    jobs.work_off(jobs.OUTGOING)
-
-
-def later(by: timedelta) -> None:
-    """Sends what is due after that time."""
-    for name in ("wait_until", "failing_since", "due_at", "lease_until"):
-        rows = WebhookEndpoint.objects.filter(**{f"{name}__isnull": False})
-        rows.update(**{name: F(name) - by})
-    OutgoingDelivery.objects.update(next_try_at=F("next_try_at") - by)
-    send()
-
-
-def queue(endpoint: WebhookEndpoint, count: int = 1) -> list[OutgoingDelivery]:
-    return [delivery_actions.send_test(endpoint, by=None) for _ in range(count)]
-
-
-def states() -> list[str]:
-    return list(OutgoingDelivery.objects.order_by("pk").values_list("state", flat=True))
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("loopback")]
 
 
 def test_a_delivery_arrives_signed_and_is_on_record(make: Made, serve: Serve) -> None:
@@ -156,7 +115,21 @@ def test_one_failing_message_does_not_keep_the_others(make: Made, serve: Serve) 
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("3600", 3600), ("864000", 86400), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", 0)]
+    ("value", "seconds"),
+    [
+        ("3600", 3600),
+        ("864000", 86400),
+        ("99999999999999999999", 86400),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86400),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("-5", 0),
+        ("1e3", 0),
+        ("٣", 0),
+        ("soon", 0),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        ("Mon, 01 Jan 99999 00:00:00 GMT", 0),
+        ("Mon, 01 Jan 2040 00:00:00 +9999", 0),
+    ],
 )
 def test_retry_after_holds_for_the_whole_endpoint_up_to_a_day(
     make: Made, serve: Serve, value: str, seconds: int
@@ -221,199 +194,6 @@ def test_when_it_answers_again_everything_arrives(make: Made, serve: Serve) -> N
     assert (endpoint.waits, endpoint.wait_until, endpoint.failing_since) == (0, None, None)
 
 
-def test_410_switches_it_off_and_what_waits_is_held(make: Made, serve: Serve, acme: Customer) -> None:
-    endpoint, _ = make(url=serve(http(b"", status=410)).url)
-    queue(endpoint)
-    send()
-    queue(endpoint)
-
-    jobs.work_off()
-
-    endpoint.refresh_from_db()
-    assert (endpoint.state, endpoint.off_reason) == ("off", "gone")
-    assert len(mail.outbox) == 1
-    assert states() == ["held", "held"]
-    entry = AuditEntry.objects.get(kind="webhook_endpoint.switched_off", customer=acme)
-    assert entry.detail == {"endpoint": endpoint.code, "reason": "gone"}
-
-
-def test_three_days_of_failures_only_switch_it_off_once(make: Made, serve: Serve) -> None:
-    endpoint, _ = make(url=serve(http(b"", status=500)).url)
-    queue(endpoint)
-    send()
-    for _ in range(5):
-        later(timedelta(hours=14))
-        endpoint.refresh_from_db()
-        assert endpoint.state == "on"
-
-    later(timedelta(hours=24))
-
-    endpoint.refresh_from_db()
-    assert (endpoint.state, endpoint.off_reason) == ("off", "failing")
-    assert AuditEntry.objects.filter(kind="webhook_endpoint.switched_off").count() == 1
-
-
-def test_one_success_within_three_days_keeps_it_on(make: Made, serve: Serve) -> None:
-    calls: list[Call] = []
-
-    def answer(call: Call, wire: Wire) -> bytes:
-        calls.append(call)
-        return http(b"", status=200 if len(calls) == 4 else 500)
-
-    endpoint, _ = make(url=serve(answer).url)
-    queue(endpoint)
-    send()
-    for _ in range(8):
-        if "waiting" not in states():
-            queue(endpoint)
-        later(timedelta(hours=16))
-
-    endpoint.refresh_from_db()
-    assert endpoint.state == "on"
-
-
-def test_what_was_held_is_sent_only_when_resent(make: Made, serve: Serve, alice: User) -> None:
-    remote = serve(http(b""))
-    endpoint, _ = make(url=remote.url)
-    WebhookEndpoint.objects.update(state="off", off_reason="failing")
-    endpoint.refresh_from_db()
-    first, _ = queue(endpoint, 2)
-    assert not delivery_actions.resend(first, by=alice), "while it is off"
-    endpoints.switch_on(endpoint, by=alice)
-    send()
-    assert remote.calls == []
-
-    assert delivery_actions.resend(first, by=alice)
-    send()
-
-    assert states() == ["delivered", "held"]
-
-
-def test_what_waits_for_a_paused_one_goes_out_when_it_is_on_again(make: Made, serve: Serve, alice: User) -> None:
-    remote = serve(http(b""))
-    endpoint, _ = make(url=remote.url)
-    endpoints.pause(endpoint, by=alice)
-    queue(endpoint, 3)
-    send()
-    assert remote.calls == []
-
-    endpoints.switch_on(endpoint, by=alice)
-    send()
-
-    assert states() == ["delivered"] * 3
-
-
-def test_pausing_and_changing_take_effect_while_it_is_being_sent_to(make: Made, serve: Serve, alice: User) -> None:
-    def answer(call: Call, wire: Wire) -> bytes:
-        time.sleep(0.02)
-        return http(b"")
-
-    remote, other = serve(answer), serve(answer)
-    endpoint, _ = make(url=remote.url)
-    queue(endpoint, 60)
-    sending = dispatcher.of_this_process()
-    sending.turn()
-    endpoints.change(endpoint, {"url": other.url}, by=alice)
-    sending.turn()
-    endpoints.pause(endpoint, by=alice)
-    sending.finish()
-
-    assert remote.calls
-    assert other.calls
-    assert len(remote.calls) + len(other.calls) < 60
-    assert states().count("delivered") == len(remote.calls) + len(other.calls), "what was sent is on record"
-    endpoint.refresh_from_db()
-    assert endpoint.lease_until is None
-
-
-def test_one_that_hangs_keeps_no_other_waiting(make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 3.0)
-
-    def hang(call: Call, wire: Wire) -> None:
-        wire.hang()
-
-    quick = serve(http(b""))
-    queue(make(url=serve(hang).url)[0], 10)
-    queue(make(url=quick.url)[0], 20)
-    sending, begun = dispatcher.of_this_process(), time.monotonic()
-    while OutgoingDelivery.objects.filter(state="delivered").count() < 20:
-        assert time.monotonic() < begun + 2.5
-        sending.turn()
-    sending.finish()
-
-    assert DeliveryTry.objects.filter(error_kind="timeout").count() <= dispatcher.MOST_AT_ONCE
-
-
-def test_more_endpoints_than_a_process_serves_at_a_time_all_get_theirs(
-    make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher, "MOST_ENDPOINTS", 2)
-    remote = serve(http(b""))
-    for _ in range(7):
-        queue(make(url=remote.url)[0], 3)
-
-    send()
-
-    assert set(states()) == {"delivered"}
-    assert len(remote.calls) == 21
-
-
-def test_of_two_processes_one_sends_and_the_other_takes_over_when_its_lease_is_over(make: Made, serve: Serve) -> None:
-    remote = serve(http(b""))
-    endpoint, _ = make(url=remote.url)
-    queue(endpoint, 3)
-    killed, other = dispatcher.Dispatcher(), dispatcher.Dispatcher()
-    killed._claim()
-    other.turn()
-    assert remote.calls == []
-
-    WebhookEndpoint.objects.update(lease_until=Now() - timedelta(seconds=1))
-    other.turn()
-    while other.rows().exists():
-        other.turn()
-    killed.turn()
-
-    assert len(remote.calls) == 3
-    assert states() == ["delivered"] * 3
-
-
-def test_a_result_that_comes_after_the_lease_is_not_written(make: Made, serve: Serve) -> None:
-    remote = serve(http(b""))
-    endpoint, _ = make(url=remote.url)
-    queue(endpoint)
-    frozen = dispatcher.Dispatcher()
-    frozen._claim()
-    (line,) = frozen._lines.values()
-    frozen._fill(line)
-    line.active += 1
-    frozen._send(line)
-    WebhookEndpoint.objects.update(lease_owner="another", lease_until=Now() + timedelta(seconds=9))
-
-    frozen._write()
-
-    assert states() == ["waiting"]
-    assert not DeliveryTry.objects.exists()
-
-
-def test_an_endpoint_that_is_deleted_meanwhile_leaves_nothing_behind(make: Made, serve: Serve, alice: User) -> None:
-    endpoint, _ = make(url=serve(http(b"")).url)
-    other, _ = make(url=serve(http(b"")).url)
-    queue(endpoint)
-    queue(other)
-    sending = dispatcher.of_this_process()
-    sending._claim()
-    for line in sending._lines.values():
-        sending._fill(line)
-        line.active += 1
-        sending._send(line)
-    endpoints.delete(endpoint, by=alice)
-
-    send()
-
-    assert states() == ["delivered"]
-    assert not sending._lines
-
-
 def test_without_the_key_nothing_is_sent_and_no_try_counts(make: Made, serve: Serve, settings: Settings) -> None:
     remote = serve(http(b""))
     queue(make(url=remote.url)[0])
@@ -423,19 +203,6 @@ def test_without_the_key_nothing_is_sent_and_no_try_counts(make: Made, serve: Se
 
     assert remote.calls == []
     assert OutgoingDelivery.objects.get().tries == 0
-
-
-def test_what_nobody_was_woken_for_is_found_by_the_sweep(make: Made, serve: Serve) -> None:
-    remote = serve(http(b""))
-    queue(make(url=remote.url)[0])
-    WebhookEndpoint.objects.update(due_at=None)
-    send()
-    assert remote.calls == []
-
-    dispatcher.wake_forgotten()
-    send()
-
-    assert len(remote.calls) == 1
 
 
 def test_its_secrets_are_not_in_what_is_kept_of_its_answer(make: Made, serve: Serve) -> None:
@@ -489,3 +256,95 @@ def test_thirty_days_of_a_failing_endpoint_leave_a_bounded_number_of_rows(make: 
     assert kept == OutgoingDelivery.objects.count()
     assert kept <= OutgoingMessage.KEPT / step + 2
     assert not DeliveryTry.objects.exists(), "those of the first days went with their messages"
+
+
+@pytest.mark.parametrize("body", [b"x" * 1000, b"\0"])
+def test_an_answer_whose_body_never_ends_counts_by_its_status_and_is_given_up(
+    make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """The long one after 64 KiB, the one that drips at the deadline."""
+    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 2.0)
+
+    def answer(call: Call, wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 200 OK\r\nX-Odd: a\0b\r\n\r\n")
+        wire.drip(body, every=0.01) if len(body) == 1 else _send_for_ever(wire, body)
+
+    queue(make(url=serve(answer).url)[0])
+    begun = time.monotonic()
+
+    send()
+
+    assert time.monotonic() < begun + 10
+    assert states() == ["delivered"]
+    attempt = DeliveryTry.objects.get()
+    assert attempt.answer_headers == {"X-Odd": "a\ufffdb"}
+    assert len(attempt.answer) <= DeliveryTry.MOST_ANSWER_BYTES and attempt.answer[0] in "x\ufffd"
+
+
+def _send_for_ever(wire: Wire, body: bytes) -> None:
+    with suppress(OSError):
+        while not wire.over.is_set():
+            wire.send(body)
+
+
+def test_another_url_ends_the_pause_that_the_one_before_had_asked_for(make: Made, serve: Serve, alice: User) -> None:
+    busy, other = serve(http(b"", status=503, headers={"Retry-After": "86400"})), serve(http(b""))
+    endpoint, _ = make(url=busy.url)
+    queue(endpoint)
+    send()
+    queue(endpoint)
+    send()
+    assert len(busy.calls) == 1, "it has asked for a day"
+
+    endpoints.change(endpoint, {"url": busy.url, "description": "The same"}, by=alice)
+    send()
+    assert len(busy.calls) == 1
+    endpoints.change(endpoint, {"url": other.url}, by=alice)
+    send()
+    later(timedelta(days=1, minutes=1))
+
+    assert (len(busy.calls), len(other.calls)) == (1, 2)
+    assert states() == ["delivered"] * 2
+
+
+@pytest.mark.parametrize("status", [410, 503])
+def test_what_the_url_before_answers_late_says_nothing_about_the_new_one(
+    make: Made, serve: Serve, alice: User, status: int
+) -> None:
+    other = serve(http(b""))
+
+    def answer(call: Call, wire: Wire) -> bytes:
+        endpoints.change(endpoint, {"url": other.url}, by=alice)
+        connection.close()
+        return http(b"", status=status, headers={"Retry-After": "3600"})
+
+    endpoint, _ = make(url=serve(answer).url)
+    queue(endpoint)
+    send()
+
+    endpoint.refresh_from_db()
+    assert (endpoint.state, endpoint.wait_until, endpoint.failing_since) == ("on", None, None)
+    assert [one.status for one in DeliveryTry.objects.all()] == [status]
+
+
+def test_a_secret_that_is_replaced_in_the_middle_signs_what_is_sent_from_then_on(
+    make: Made, serve: Serve, alice: User
+) -> None:
+    def answer(call: Call, wire: Wire) -> bytes:
+        time.sleep(0.02)
+        return http(b"")
+
+    remote = serve(answer)
+    endpoint, old = make(url=remote.url)
+    queue(endpoint, 60)
+    sending = dispatcher.of_this_process()
+    sending.turn()
+    new = endpoints.replace_secret(endpoint, by=alice)
+    send()
+
+    assert states() == ["delivered"] * 60
+    signatures = [call.headers["webhook-signature"].count("v1,") for call in remote.calls]
+    assert (signatures[0], signatures[-1], set(signatures)) == (1, 2, {1, 2})
+    for call in remote.calls:
+        Webhook(old).verify(call.body, dict(call.headers))
+    Webhook(new).verify(remote.calls[-1].body, dict(remote.calls[-1].headers))
