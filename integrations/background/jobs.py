@@ -26,7 +26,7 @@ from integrations.models import (
     Worker,
 )
 from integrations.notifications import digest, incidents, mail, switched_off
-from integrations.outgoing import dispatcher, resends
+from integrations.outgoing import dispatcher, endpoints, resends
 from integrations.tokens import renewal, spool_recovery
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ JOBS = [
     Job(lambda: Connection.objects.due_for_check().order_by("next_check_at"), health_check.routine_check),
     Job(recovery.due, recovery.close_gap),
     Job(dispatcher.off_with_waiting, dispatcher.hold),
+    Job(endpoints.to_erase, endpoints.erase),
 ]
 INBOX = [
     Job(lambda: Delivery.objects.received().order_by("pk"), _route, whole=True, at_once=True),

@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from accounts import audit
 from accounts.models import Customer, User
-from integrations.models import Connection, Delivery, Event, EventDelivery, State
+from integrations.models import Connection, Delivery, Event, EventDelivery, OutgoingMessage, State
 
 BATCH = 500
 MOST_COUNTED = 10_000
@@ -47,6 +47,12 @@ def delete(customer: Customer, *, by: User, seconds: float) -> bool:
                 Event.objects.filter(pk__in=batch).delete()
             if time.monotonic() > give_up_at:
                 return False
+    # With their deliveries and the tries of these.
+    told = OutgoingMessage.objects.filter(customer=customer).order_by("pk").values_list("pk", flat=True)
+    while batch := list(told[:BATCH]):
+        OutgoingMessage.objects.filter(pk__in=batch).delete()
+        if time.monotonic() > give_up_at:
+            return False
     with transaction.atomic():
         # A callback may have connected it since the first check; a callback from now on waits for these locks.
         customer.lock()

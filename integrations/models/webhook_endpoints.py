@@ -43,6 +43,16 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         return self.filter(notice_at__lte=Now())
 
 
+_Manager = models.Manager.from_queryset(WebhookEndpointQuerySet)
+
+
+class WebhookEndpointManager(_Manager["WebhookEndpoint"]):
+    """Those that were not deleted."""
+
+    def get_queryset(self) -> WebhookEndpointQuerySet:
+        return WebhookEndpointQuerySet(self.model, using=self._db).exclude(off_reason=WebhookEndpoint.OffReason.DELETED)
+
+
 class WebhookEndpoint(models.Model):
     """Where messages are posted to: a customer's own endpoint, or the operator's, which gets those of all customers.
 
@@ -67,6 +77,7 @@ class WebhookEndpoint(models.Model):
         FAILING = "failing", "Every delivery has failed for three days"
         GONE = "gone", "It answered 410 Gone"
         SECRET_LOST = "secret_lost", "Its signing secret cannot be opened any more"
+        DELETED = "deleted", "It was deleted"  # by a person: the row is there until its deliveries are deleted, too
 
     code = models.CharField(max_length=16, unique=True, default=new_code, editable=False)
     customer = models.ForeignKey(Customer, null=True, on_delete=models.CASCADE, related_name="webhook_endpoints")
@@ -103,7 +114,8 @@ class WebhookEndpoint(models.Model):
     # When its people have to be told that it was switched off.
     notice_at = models.DateTimeField(null=True)
 
-    objects = WebhookEndpointQuerySet.as_manager()
+    objects = WebhookEndpointManager()
+    with_deleted = WebhookEndpointQuerySet.as_manager()
 
     # Annotated by `with_must_wait`.
     must_wait: bool

@@ -10,12 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Customer
-from integrations.models import WebhookEndpoint
+from integrations.models import OutgoingDelivery, WebhookEndpoint
 from integrations.outgoing import sender
 from integrations.outgoing.message_types import TYPES
 from integrations.outgoing.signatures import new_secret
@@ -24,6 +25,9 @@ from integrations.tokens.encryption import CannotUnseal, EndpointKeyContext
 
 OLD_SECRET_SIGNS = timedelta(hours=24)
 MOST_ENDPOINTS = 20  # of a customer, or of the deployment
+# A transaction that began before an endpoint was deleted may still write a delivery for it.
+ERASE_AFTER = timedelta(minutes=1)
+ERASED_AT_ONCE = 500
 LONGEST_HEADER_NAME, LONGEST_HEADER_VALUE = 100, 1000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
@@ -103,13 +107,18 @@ def create(
 
 
 def change(endpoint: WebhookEndpoint, values: Mapping[str, Any], *, by: audit.Actor) -> None:
-    """Replaces those of `url`, `types`, `headers` and `description` that are given. Raises Invalid, CannotUnseal."""
+    """Replaces those of `url`, `types`, `headers` and `description` that are given. Raises Invalid, CannotUnseal.
+
+    What the server behind another URL has answered is no reason to wait any more, nor to switch the endpoint off.
+    """
     check(values)
     changes = {name: values[name] for name in ("url", "description") if name in values}
     if "types" in values:
         changes["types"] = sorted(set(values["types"]))
     with transaction.atomic():
         locked = _locked(endpoint)
+        if changes.get("url", locked.url) != locked.url:
+            changes |= {"wait_until": None, "waits": 0, "failing_since": None}
         if "headers" in values:
             secret, old_secret, _ = _unsealed(locked)
             changes |= _seal(locked, secret=secret, old_secret=old_secret, headers=dict(values["headers"]))
@@ -186,10 +195,41 @@ def switch_on(endpoint: WebhookEndpoint, *, by: audit.Actor) -> bool:
 
 
 def delete(endpoint: WebhookEndpoint, *, by: audit.Actor) -> None:
-    """Deletes it with its deliveries: nothing more is sent there."""
+    """Deletes it with its deliveries: nothing more is sent there, and nobody sees it any more.
+
+    Only its secrets are erased now. Workers delete the rows by `erase`: there may be very many.
+    """
     with transaction.atomic():
-        _record("deleted", endpoint, by)
-        endpoint.delete()
+        deleted = WebhookEndpoint.objects.filter(pk=endpoint.pk).update(
+            state=WebhookEndpoint.State.OFF,
+            off_reason=WebhookEndpoint.OffReason.DELETED,
+            state_since=Now(),
+            due_at=None,
+            notice_at=None,
+            key_id="",
+            sealed_secret=b"",
+            sealed_old_secret=b"",
+            sealed_headers=b"",
+            header_names=[],
+        )
+        if deleted:
+            _record("deleted", endpoint, by)
+
+
+def to_erase() -> QuerySet[WebhookEndpoint]:
+    """Endpoints that were deleted, and whose rows are still there."""
+    deleted = WebhookEndpoint.with_deleted.filter(off_reason=WebhookEndpoint.OffReason.DELETED)
+    return deleted.filter(state_since__lt=Now() - ERASE_AFTER).order_by("pk")
+
+
+def erase(pk: int) -> None:
+    """Deletes some deliveries of a deleted endpoint, with their tries; the endpoint when it has no other."""
+    rows = OutgoingDelivery.objects.filter(endpoint=pk, endpoint__in=to_erase().order_by())
+    found = list(rows.order_by("pk").values_list("pk", flat=True)[:ERASED_AT_ONCE])
+    with transaction.atomic():
+        OutgoingDelivery.objects.filter(pk__in=found).delete()
+        if len(found) < ERASED_AT_ONCE:
+            to_erase().filter(pk=pk).delete()
 
 
 def _locked(endpoint: WebhookEndpoint) -> WebhookEndpoint:
