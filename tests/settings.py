@@ -1,6 +1,6 @@
 """The project's own settings, with an environment for tests: nothing of the machine's environment or `.env` counts.
 
-`DATABASE_URL` alone is taken over: `python -m tests` runs the suite once with SQLite and once with PostgreSQL.
+`DATABASE_URL` alone is taken over: `python -m tests` runs the suite with SQLite and with PostgreSQL.
 """
 
 import os
@@ -21,8 +21,8 @@ os.environ |= {
     "SNAPINSPECT_INSPECTION_PATH": "inspections/{inspection_id}",
     "SNAPINSPECT_CHANGES_PATH": "inspections?since={since}",
     "SNAPINSPECT_SIGN_IN_FIELD": "iUserID",
-    # The two runs of `make test` have one each: a test that sets its clock ahead tidies up what the others wait for.
-    "SPOOL_DIR": f"var/spool-{os.environ.get('DATABASE_URL', 'sqlite').partition(':')[0]}",
+    # The parts of `make test` have one each: a test that sets its clock ahead tidies up what the others wait for.
+    "SPOOL_DIR": f"var/spool-{Path(os.environ.get('DATABASE_URL', '')).stem}",
     "EMAIL_VERIFICATION": "none",
     "LOG_LEVEL": "INFO",
 }
