@@ -1,7 +1,8 @@
 """`make test` and `make test-slow`: the suite on SQLite and on PostgreSQL at the same time.
 
 Of each database one process runs what needs no other process, and one runs what starts processes or Chromium: the first
-keeps a processor busy while the second waits. `--slow` runs the tests that are marked `slow` instead of all others.
+keeps a processor busy while the second waits. `--slow` runs the tests that are marked `slow` instead of all others, and
+on PostgreSQL those of pages.
 Other arguments are handed to pytest. A program that is missing here is named in one line; in CI that is a failure.
 """
 
@@ -24,12 +25,13 @@ class Part(NamedTuple):
     name: str
     marks: str
     file: str = ""
+    slow: str = "slow"  # what `make test` leaves to `make test-slow`
 
 
 # What one database is enough for runs on SQLite, but for the processes that come with a PostgreSQL of their own.
 PARTS = [
     Part("SQLite", "not browser and not processes", "tests.sqlite3"),
-    Part("PostgreSQL", "not browser and not processes and not once"),
+    Part("PostgreSQL", "not browser and not processes and not once", slow="slow or pages"),
     Part("SQLite, processes and Chromium", "browser or (processes and not once)", "processes.sqlite3"),
     Part("PostgreSQL, processes", "processes and not browser"),
 ]
@@ -37,10 +39,9 @@ PARTS = [
 
 def main() -> int:
     arguments = sys.argv[1:]
-    speed = "not slow"
-    if "--slow" in arguments:
+    slow = "--slow" in arguments
+    if slow:
         arguments.remove("--slow")
-        speed = "slow"
     missing = missing_programs()
     parts = PARTS
     if postgres.binaries() is None:
@@ -50,9 +51,10 @@ def main() -> int:
         running: list[tuple[Part, subprocess.Popen[bytes], IO[bytes] | None]] = []
         for part in parts:
             url = f"sqlite:///var/{part.file}" if part.file else opened.enter_context(postgres.server())
+            marks = f"({part.marks}) and {'' if slow else 'not '}({part.slow})"
             # The first is followed as it goes on.
             output: IO[bytes] | None = opened.enter_context(tempfile.TemporaryFile()) if running else None
-            running.append((part, _start([*arguments, "-m", f"{speed} and ({part.marks})"], url, output), output))
+            running.append((part, _start([*arguments, "-m", marks], url, output), output))
         results = []
         for part, process, output in running:
             print(f"--- {part.name}", flush=True)

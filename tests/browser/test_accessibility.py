@@ -14,6 +14,7 @@ from tests.support.clients import COMPANY_OF_PAT
 from tests.support.running_app import RunningApp
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
 ]
@@ -76,7 +77,6 @@ def test_connect_replay_and_disconnect_with_the_keyboard_alone(connected: Page, 
     page.context.close()
 
 
-@pytest.mark.slow
 def test_at_200_percent_nothing_is_cut_off(connected: Page, running_app: RunningApp, chromium: Browser) -> None:
     upload(connected, running_app)
     state = connected.context.storage_state()
@@ -106,7 +106,6 @@ def test_a_state_is_told_by_a_word_and_an_icon_and_a_time_is_exact_on_hover(conn
     connected.context.close()
 
 
-@pytest.mark.slow
 def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(
     connected: Page, running_app: RunningApp
 ) -> None:
@@ -124,7 +123,6 @@ def test_one_banner_stands_on_every_page_while_a_connection_needs_a_person(
     page.context.close()
 
 
-@pytest.mark.slow
 def test_connect_replay_and_disconnect_without_javascript(chromium: Browser, running_app: RunningApp) -> None:
     page = chromium.new_context(java_script_enabled=False).new_page()
     sign_up(page, running_app)

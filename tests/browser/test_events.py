@@ -57,6 +57,7 @@ def page(chromium: Browser, alice: User, app: str) -> Iterator[Page]:
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_many_events_are_filtered_and_replayed_without_javascript(
     chromium: Browser, alice: User, acme: Customer, connection: Connection, app: str
 ) -> None:
@@ -86,6 +87,7 @@ def test_many_events_are_filtered_and_replayed_without_javascript(
     context.close()
 
 
+@pytest.mark.slow
 def test_new_events_move_neither_what_is_read_nor_the_focus(
     page: Page, acme: Customer, connection: Connection, app: str
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_hidden_page_asks_for_nothing_and_looks_at_once_when_it_is_seen_again(
     expect(page.get_by_role("link", name="Inspection uploaded")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_list_that_cannot_be_brought_up_to_date_says_so_and_recovers(
     page: Page, acme: Customer, connection: Connection, app: str
 ) -> None:

@@ -21,6 +21,7 @@ from tests.support.clients import COMPANY_OF_PAT, Sandbox, Visitor, badge, work
 from tests.support.many_events import make_events
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),

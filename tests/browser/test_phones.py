@@ -13,6 +13,7 @@ from tests.browser.test_main_path import CHROMIUM
 from tests.browser.test_screens import chromium, context, playwright, profile, scene, sign_in  # noqa: F401 (fixtures)
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),

@@ -23,6 +23,7 @@ from tests.support.sizes import size
 from tests.support.wait import wait_until
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.once,
     pytest.mark.processes,
     pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is missing (apt-get install postgresql)"),
