@@ -122,10 +122,18 @@ class Dispatcher:
                 self._aim(line)
 
     def _claim(self) -> None:
-        """Leases endpoints that are due, as many as there is room for."""
+        """Leases endpoints that are due, as many as there is room for.
+
+        Those that gave no answer get half of the room: however many of them hang, the others do not wait for them.
+        """
         due = WebhookEndpoint.objects.due()
         room = MOST_ENDPOINTS - len(self._lines)
-        found = list(due.order_by("due_at").values_list("pk", flat=True)[: max(room, 1)])
+        room_for_silent = MOST_ENDPOINTS // 2 - sum(line.row.waits > 0 for line in self._lines.values())
+        if room_for_silent <= 0:
+            due = due.filter(waits=0)
+        rows = list(due.order_by("due_at").values_list("pk", "waits")[: max(room, 1)])
+        silent = [pk for pk, waits in rows if waits][: max(room_for_silent, 0)]
+        found = [pk for pk, waits in rows if not waits] + silent
         if found and room <= 0:
             for line in self._lines.values():
                 if time.monotonic() > line.began_at + TIME_SLICE:

@@ -34,6 +34,26 @@ def test_one_that_hangs_keeps_no_other_waiting(make: Made, serve: Serve, monkeyp
     assert DeliveryTry.objects.filter(error_kind="timeout").count() <= dispatcher.MOST_AT_ONCE
 
 
+def test_however_many_hang_there_is_room_for_others(make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 4.0)
+    monkeypatch.setattr(dispatcher, "MOST_ENDPOINTS", 4)
+
+    def hang(call: Call, wire: Wire) -> None:
+        wire.hang()
+
+    hanging, quick = serve(hang), serve(http(b""))
+    for _ in range(6):
+        queue(make(url=hanging.url)[0])
+    WebhookEndpoint.objects.update(waits=1)
+    queue(make(url=quick.url)[0], 3)
+    sending, begun = dispatcher.Dispatcher(), time.monotonic()
+    while OutgoingDelivery.objects.filter(state="delivered").count() < 3:
+        assert time.monotonic() < begun + 3.5
+        sending.turn()
+    assert len(hanging.calls) <= 2
+    sending.finish()
+
+
 def test_more_endpoints_than_a_process_serves_at_a_time_all_get_theirs(
     make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
