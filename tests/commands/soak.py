@@ -188,7 +188,7 @@ def table(by_database: dict[str, Results]) -> str:
 
 def order(row: str) -> tuple[int, int]:
     letter, number = re.fullmatch(r"([A-Z]+)(\d+)", row).groups()  # type: ignore[union-attr]
-    return "CTRAWMHOL".find(letter), int(number)
+    return "CTRAWMHOLK".find(letter), int(number)
 
 
 def ended(one: dict[str, Any] | None) -> str:
