@@ -45,6 +45,8 @@ _NOT_PASSED_ON = frozenset({
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PATH_CHARACTERS = "/~$!'()*+,=-"
+# A space stays, and is refused: it ends an address.
+_QUERY_CHARACTERS = "%/?:@!$&'()*+,;=-._~ "
 
 # The kinds of NoAnswer that are SnapInspect's, and whether the request may have arrived.
 _NO_ANSWER = {
@@ -62,7 +64,8 @@ def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse
     connection = caller_of(request).connection_to_call(code)
     if "connectapp.callback_query" in request.META:
         raise _not_a_path("The query names a token. This app sends none of them in an address.")
-    query = request.META.get("QUERY_STRING", "")
+    # Clients leave brackets and the like as they are.
+    query = quote(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), safe=_QUERY_CHARACTERS)
     # As Django gives it, without percent escapes.
     below = quote(path, safe=_PATH_CHARACTERS) + (f"?{query}" if query else "")
     body = RequestBody(request.read, int(request.META.get("CONTENT_LENGTH") or 0))

@@ -13,8 +13,10 @@ join the event that recovery has made.
 import hashlib
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urljoin
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections, transaction
@@ -193,14 +195,21 @@ def _read_pages(connection: Connection, since: datetime, report: Report, leased:
                     EventQueue.objects.wake([connection.pk])
             report.made += len(made)
         try:
-            path = _next_path(page)
+            path = _next_path(page, path)
         except BadPath:
             report.flag = "its next page leads elsewhere"
             return
 
 
-def _next_path(page: Json) -> str:
+def _next_path(page: Json, path: str) -> str:
+    """The path of the page behind the one at this path; empty on the last one. Raises BadPath."""
     link = inspection_content.next_link(page)
+    if link.startswith("?"):
+        return path.partition("?")[0] + link
+    if link.startswith("/") and not link.startswith("//"):
+        # From the root of the host (RFC 3986 section 5.2), or, as some mean it, of the API.
+        with suppress(BadPath):
+            return safe_urls.relative_to(settings.SNAPINSPECT_API_URL, urljoin(settings.SNAPINSPECT_API_URL, link))
     if "://" in link:
         return safe_urls.relative_to(settings.SNAPINSPECT_API_URL, link)
     return link

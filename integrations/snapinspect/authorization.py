@@ -12,7 +12,8 @@ from urllib.parse import unquote_to_bytes
 from requests_oauthlib.oauth2_session import OAuth2Session
 
 from integrations.snapinspect import safe_urls
-from integrations.snapinspect.token_pair import LONGEST_TOKEN, TokenPair, is_token
+from integrations.snapinspect.token_pair import LONGEST_TOKEN, NO_TOKEN, TokenPair, is_token
+from integrations.snapinspect.webhook_text import bare
 
 # Characters: two of the longest tokens, and what belongs to them. nginx and gunicorn let twice as much through, so that
 # whoever sends more gets a page of ours.
@@ -20,6 +21,8 @@ MAX_QUERY = 2 * LONGEST_TOKEN + 4000
 MAX_PARAMETERS = 50
 _STATE = re.compile(r"[\x21-\x7e]{1,512}")
 _SINGLE = ("access_token", "token_type", "state", "refresh_token")
+# Read in any case, with or without separators.
+_NAMES = {bare(name): name for name in (*_SINGLE, "error")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,11 @@ def read_response(query: str) -> AuthorizationResponse:
     if len(query) > MAX_QUERY or query.count("&") >= MAX_PARAMETERS:
         return AuthorizationResponse(None, None, "too_long")
     found: dict[str, list[str]] = {}
-    for parameter in query.split("&"):
+    for parameter in query.lstrip("?#").split("&"):
         name, _, value = parameter.partition("=")
-        found.setdefault(_decoded(name), []).append(_decoded(value))
+        # "&amp;" comes from an address that was escaped for HTML once too often.
+        name = _NAMES.get(bare(_decoded(name.removeprefix("amp;"))), "")
+        found.setdefault(name, []).append(_decoded(value).strip(" \t\r\n") if name != "state" else _decoded(value))
 
     state = found.get("state", [])
     known_state = state[0] if len(state) == 1 and _STATE.fullmatch(state[0]) else None
@@ -71,6 +76,7 @@ def read_response(query: str) -> AuthorizationResponse:
     access, refresh, kind, error = (
         found.get(name, [""])[0] for name in ("access_token", "refresh_token", "token_type", "error")
     )
+    access, refresh = ("" if token.lower() in NO_TOKEN else token for token in (access, refresh))
     problem = _problem(access, refresh, kind)
     if problem and error:
         problem = "declined"

@@ -12,11 +12,23 @@ from integrations.snapinspect.json_answers import Json
 
 Problem = Literal["", "failed", "unauthorized"]
 
-_SUCCESS = frozenset({"success", "ok", "succeeded", "successful", "issuccess", "isok", "issuccessful"})
+_SUCCESS = frozenset({
+    "success", "ok", "succeeded", "successful", "issuccess", "isok", "issuccessful", "successstatuscode",
+})  # fmt: skip
+# false: the token is not accepted.
+_ACCESS = frozenset({
+    "authenticated", "authorized", "authorised", "loggedin", "signedin", "valid", "validtoken", "tokenvalid", "active",
+})  # fmt: skip
 _ERROR = frozenset({
     "error", "errors", "errormessage", "errormessages", "errorcode", "errordescription", "errordetails",
-    "iserror", "haserror", "haserrors", "exception", "exceptionmessage", "exceptiontype", "fault", "failure",
+    "iserror", "haserror", "haserrors", "exception", "exceptionmessage", "exceptiontype", "fault", "failure", "failed",
 })  # fmt: skip
+# errMsg, error_text, validationErrors, faultstring
+_ERROR_NAME = re.compile(
+    r"err(?:s|no|id|or\w*|msg|message|code|text)?|\w*(?:error|errors|exception)|fault(?:string|code)"
+)
+# Members in which the answer proper may stand, beside others.
+_ENVELOPES = frozenset({"d", "data", "response", "result", "user", "value", "payload", "body", "content", "meta"})
 _CODE = frozenset({"code", "result", "resultcode", "responsecode"})
 _STATUS = frozenset({"status", "statuscode", "httpcode", "httpstatus", "httpstatuscode"}) | _CODE
 # What stands beside these names, and is no content by itself.
@@ -33,7 +45,7 @@ _FAILED = frozenset({
     "unauthenticated", "invalid", "ko",
 })  # fmt: skip
 _LEAST_ERROR_STATUS = 400
-_PREFIX = re.compile(r"^(?:is|has|[bsoin])(?=[A-Z])")
+_PREFIX = re.compile(r"^(?:[Ii]s|[Hh]as|[bsoin])(?=[A-Z])")
 _UNAUTHORIZED = re.compile(
     "|".join([
         r"unauthori[sz]",
@@ -42,10 +54,11 @@ _UNAUTHORIZED = re.compile(
         r"access (?:(?:has been|was|is) )?denied",
         r"unauthenticated|not authenticated",
         r"authentication (?:is )?(?:required|failed)",
-        r"not logged in|log ?in required",
-        r"session (?:has |is )?expired",
+        r"not logged in|(?:log|sign) ?in (?:required|to continue)|please (?:log|sign) ?in",
+        r"credentials (?:were|was|are) not provided|invalid credentials?\b",
+        r"session (?:has |is )?(?:expired|timed out|invalid)|invalid session",
         r"\b(?:invalid|expired|revoked|bad|unknown)\b[^.]{0,20}\btoken",
-        r"\btoken\b[^.]{0,30}\b(?:invalid|expired|revoked|not valid|not found|unknown|rejected|refused)",
+        r"\btoken\b[^.]{0,30}\b(?:invalid|expired|revoked|not valid|not found|unknown|rejected|refused|deactivated)",
         r"\b401\b",
     ])
 )  # fmt: skip
@@ -61,13 +74,38 @@ def problem(answer: Json, *, is_identified: bool | None = None) -> Problem:
     `success: false` is a failure all the same. None: whether it has any content.
     """
     found = _unwrapped(answer)
+    if isinstance(found, str):
+        return "unauthorized" if _says_unauthorized({"": found}) else ""
     if not isinstance(found, dict) or not found:
         return ""
+    told = content(found)
     if is_identified is None:
-        is_identified = bool(content(found))
+        is_identified = bool(told)
+    if not told and any(_plain(key) in _ACCESS and _word(value) in _NO for key, value in found.items()):
+        return "unauthorized"
     if _reports_failure(found, is_identified) or _has_only_notes(found):
-        return "unauthorized" if any(_UNAUTHORIZED.search(text) for text in _texts(found)) else "failed"
+        return "unauthorized" if _says_unauthorized(found) else "failed"
+    if not is_identified:
+        return _problem_within(found, told)
     return ""
+
+
+def _problem_within(found: dict[str, Json], told: dict[str, Json]) -> Problem:
+    """What an answer that identifies nobody reports in an object within it, or in its only text."""
+    for key, value in found.items():
+        if _plain(key) in _ENVELOPES and isinstance(value, dict) and _reports_failure(value, is_identified=False):
+            return "unauthorized" if _says_unauthorized(value) else "failed"
+    if not told:
+        # A list that is empty may have a note.
+        return "unauthorized" if _says_unauthorized(found) else ""
+    (text, *more) = told.values()
+    if isinstance(text, str) and not more:
+        return "unauthorized" if _says_unauthorized(told) else "failed" if _word(text) in _FAILED else ""
+    return ""
+
+
+def _says_unauthorized(answer: dict[str, Json]) -> bool:
+    return any(_UNAUTHORIZED.search(text) for text in _texts(answer))
 
 
 def content(answer: Json, *, depth: int = _DEPTH) -> dict[str, Json]:
@@ -88,12 +126,14 @@ def _reports_failure(found: dict[str, Json], is_identified: bool) -> bool:
         name = _plain(key)
         if name in _SUCCESS and _word(value) in _NO | _FAILED:
             return True
-        if name in _ERROR and not is_identified and not _is_empty(value, 0) and _word(value) not in _NOTHING:
+        if _names_error(name) and not is_identified and not _is_empty(value, 0) and _word(value) not in _NOTHING:
             return True
         # An inspection has a status of its own, `sStatus`, that may be "Failed".
         if name not in _STATUS or key.startswith("s" + name[0].upper()) or not _is_failed_status(value):
             continue
-        if not is_identified or (name not in _CODE and "iinspectionid" not in map(str.lower, found)):
+        if not is_identified or (
+            (name not in _CODE or _word(value) in _FAILED) and "iinspectionid" not in map(str.lower, found)
+        ):
             return True
     return False
 
@@ -113,13 +153,21 @@ def _is_note(key: str, value: Json) -> bool:
     name = _plain(key)
     if name == "name":  # of an error: {"name": "UnauthorizedError", "message": …}
         return isinstance(value, str) and value.endswith(("Error", "Exception"))
-    return name in _SUCCESS | _ERROR or (name in _STATUS | _NOTES and not isinstance(value, dict | list))
+    is_scalar = not isinstance(value, dict | list)
+    return name in _SUCCESS or _names_error(name) or (name in _STATUS | _NOTES | _ACCESS and is_scalar)
+
+
+def _names_error(name: str) -> bool:
+    return name in _ERROR or _ERROR_NAME.fullmatch(name) is not None
 
 
 def _is_empty(value: Json, depth: int) -> bool:
     if isinstance(value, dict) and value and depth:
         return not content(value, depth=depth - 1)
-    return value is None or value in ("", [], {})
+    if isinstance(value, list) and depth:
+        return all(_is_empty(item, depth - 1) for item in value[:_MOST_VALUES])
+    # 0 and false are what .NET writes for what was never set.
+    return value is None or value in ("", [], {}, 0)
 
 
 def _unwrapped(answer: Json) -> Json:

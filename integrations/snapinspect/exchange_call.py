@@ -7,21 +7,26 @@ raise errors after the tokens were already replaced.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from requests import Request
 
 from integrations.snapinspect import safe_urls, transport
 from integrations.snapinspect.errors import BadPath, Garbled, Refused
+from integrations.snapinspect.json_answers import text_of
 from integrations.snapinspect.token_pair import NotSerializable, TokenPair, is_token
+from integrations.snapinspect.webhook_text import bare
 
-# RFC 6749 section 5.2, the member `error` of a refusal: what is wrong with this app, and with this refresh token.
-REFUSALS = {
-    "invalid_client": "exchange_refused",
-    "unauthorized_client": "exchange_refused",
-    "invalid_grant": "grant_refused",
+# RFC 6749 section 5.2, without separators: what a refusal says is wrong with this app, and with this refresh token.
+REFUSALS: Final = {
+    "invalidclient": "exchange_refused",
+    "unauthorizedclient": "exchange_refused",
+    "invalidgrant": "grant_refused",
 }
+_MOST_OBJECTS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +80,56 @@ def exchange(
         raise BadPath("insecure")
 
     reply = (over or transport.shared()).send(request, deadline=deadline, fresh=True)
-    answer = _read_object(reply.body)
-    access, refresh = (answer or {}).get("access_token"), (answer or {}).get("refresh_token")
+    answer = _read(reply.body)
     # Two tokens count first: a bad status or a broken connection after them does not undo the exchange.
-    if is_token(access) and is_token(refresh):
-        return Exchanged(TokenPair(str(access), str(refresh)), (answer or {}).get("state") == state)
-    reason = next((str(value) for name, value in (answer or {}).items() if name.casefold() == "error"), "")
-    reason = reason.strip().casefold()
-    if reason in REFUSALS:
-        raise Refused(REFUSALS[reason], status=reply.status)
+    for found in _objects(answer):
+        access, refresh = (_text(found.get(name)) for name in ("accesstoken", "refreshtoken"))
+        if is_token(access) and is_token(refresh):
+            return Exchanged(TokenPair(access, refresh), found.get("state") == state)
+    for found in _objects(answer):
+        for value in found.values():
+            reason = bare(_text(value)[:100])
+            if reason in REFUSALS:
+                raise Refused(REFUSALS[reason], status=reply.status)
     raise reply.error() or Garbled("not_json" if answer is None else "wrong_shape", status=reply.status)
 
 
-def _read_object(body: bytes) -> dict[str, Any] | None:
-    """Returns the JSON object in `body`, an empty one for other JSON, None for no JSON.
+def _objects(answer: Any) -> Iterator[dict[str, Any]]:
+    """Yields the objects of an answer, the outermost first, their names without case and separators."""
+    waiting = [answer]
+    for value in waiting:
+        if isinstance(value, dict):
+            yield {bare(name): inner for name, inner in reversed(value.items()) if inner is not None}
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and value.lstrip().startswith("{"):
+            waiting.append(_parsed(value))
+        if len(waiting) > _MOST_OBJECTS:
+            return
 
-    Lenient about everything but the tokens: numbers are skipped, and bytes that are not UTF-8 are replaced.
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _read(body: bytes) -> Any:
+    """Returns the JSON value in `body`, or the fields of a form as an object; None for neither.
+
+    Lenient about everything but the tokens: numbers are skipped, and bytes that are no text are replaced.
     """
-    text = body.decode("utf-8-sig", "replace")
+    text = text_of(body).strip()
+    answer = _parsed(text)
+    if answer is None and text[:1].isalpha() and "=" in text:
+        return dict(parse_qsl(text)) or None
+    return answer
+
+
+def _parsed(text: str) -> Any:
     try:
-        answer = json.loads(text, strict=False, parse_int=_skip, parse_float=_skip, parse_constant=_skip)
+        return json.loads(text, strict=False, parse_int=_skip, parse_float=_skip, parse_constant=_skip)
     except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else {}
 
 
 def _skip(number: str) -> None:

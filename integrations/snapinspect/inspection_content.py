@@ -105,9 +105,19 @@ def is_listing(page: Json) -> bool:
 
 
 def next_link(page: Json) -> str:
-    """Returns the address of the next page; empty on the last one."""
-    link = page.get("next") if isinstance(page, dict) else None
-    return link if isinstance(link, str) else ""
+    """Returns the address of the next page; empty on the last one.
+
+    Looked for under the usual names. For what stands there and is no text, "//" is returned, which leads nowhere.
+    """
+    for holder in (page, page.get("links"), page.get("_links"), page.get("paging")) if isinstance(page, dict) else ():
+        if isinstance(holder, dict):
+            plain = {_plain(key.removeprefix("@odata.")): value for key, value in holder.items()}
+            link = next((plain[name] for name in ("next", "nextlink", "nextpage", "nexturl") if plain.get(name)), None)
+            if isinstance(link, dict):
+                link = link.get("href") or link.get("url") or 0
+            if link is not None:
+                return link if isinstance(link, str) else "//"
+    return ""
 
 
 def _named(content: Json) -> dict[str, set[str]]:

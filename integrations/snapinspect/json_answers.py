@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 
 from integrations.snapinspect.errors import Garbled
@@ -31,11 +31,23 @@ def parse(body: bytes, *, hide: Collection[str]) -> Json:
     which echoes them cannot carry them into pages and rows.
     """
     try:
-        return _Cleaner(hide).clean(read_leniently(body))
+        value = _encoded_once(read_leniently(body))
+        if isinstance(value, dict) and len(value) == 1:
+            # {"d": "{…}"}, as ASP.NET's script services answer.
+            value = {key: _encoded_once(inner) for key, inner in value.items()}
+        return _Cleaner(hide).clean(value)
     except (ValueError, RecursionError):
         pass
     # Raised outside the except block: the parser's error quotes the answer, and would be the context.
     raise Garbled("not_json")
+
+
+def _encoded_once(value: Json) -> Json:
+    """What a text that is JSON stands for; any other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        with suppress(ValueError):
+            return read_leniently(repaired(value).encode())
+    return value
 
 
 def _integer(digits: str) -> int:

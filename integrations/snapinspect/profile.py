@@ -1,7 +1,8 @@
 """Reads the answer of `/user`: who a token belongs to.
 
 The vendor documents `GET /user`, but not its answer. The company ID is looked for under `iCompanyID` (its name in
-webhooks) at any depth, names and addresses under the usual spellings; the rest is kept for display.
+webhooks) at any depth, else under other spellings of that; names and addresses under the usual spellings. The rest is
+kept for display.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from integrations.snapinspect import error_answers
 from integrations.snapinspect.errors import Garbled, TokenRefused
 from integrations.snapinspect.json_answers import HIDDEN, MAX_ID_DIGITS, Json, canonical_id
+from integrations.snapinspect.webhook_members import members_of
 
 COMPANY_ID = "iCompanyID"
 LONGEST_TEXT = 200
@@ -63,6 +65,8 @@ def read_user(answer: Json) -> Profile:
     when it reports another failure, or tells nothing about anybody.
     """
     if not isinstance(answer, dict | list):
+        if error_answers.problem(answer) == "unauthorized":
+            raise TokenRefused("token_refused")
         raise Garbled("no_account")
     objects: list[Json] = answer if isinstance(answer, list) else [answer]
     problems = [_problem(item) for item in objects]
@@ -135,11 +139,21 @@ def _levels(objects: list[Json]) -> Iterator[list[_Object]]:
 
 
 def _company_id(levels: list[list[_Object]]) -> str | None:
-    for level in levels:
-        found = {canonical_id(item.raw[COMPANY_ID]) for item in level if COMPANY_ID in item.raw} - {None}
-        if found:
-            return found.pop() if len(found) == 1 else None
+    """The company's ID under its own name; only where no object has that, under the spellings of webhooks."""
+    for values_of in (_documented_ids, _spelled_ids):
+        for level in levels:
+            found = {canonical_id(value) for item in level for value in values_of(item.raw)} - {None}
+            if found:
+                return found.pop() if len(found) == 1 else None
     return None
+
+
+def _documented_ids(raw: dict[str, Json]) -> list[Json]:
+    return [raw[COMPANY_ID]] if COMPANY_ID in raw else []
+
+
+def _spelled_ids(raw: dict[str, Json]) -> list[Json]:
+    return members_of(raw).get(COMPANY_ID, [])
 
 
 def _person_name(level: list[_Object]) -> str | None:

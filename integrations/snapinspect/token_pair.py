@@ -9,12 +9,14 @@ from typing import NoReturn
 LONGEST_TOKEN = 6000
 FINGERPRINT_LENGTH = 6
 # A bearer token travels in a header: visible ASCII without space (RFC 6750 section 2.1 allows even less).
+# What some languages write in place of a string that was never set.
+NO_TOKEN = frozenset({"null", "undefined", "none", "nil"})
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def is_token(value: object) -> bool:
-    """Returns whether `value` could be a token: a non-empty string of visible ASCII."""
-    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+    """Returns whether `value` could be a token: a non-empty string of visible ASCII, and no word for nothing."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None and value.lower() not in NO_TOKEN
 
 
 def fingerprint(token: str) -> str:

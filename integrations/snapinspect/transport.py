@@ -6,6 +6,7 @@ follow redirects.
 """
 
 import os
+import re
 import ssl
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Final
 
 from requests import PreparedRequest
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, Timeout
 from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
@@ -34,6 +35,7 @@ _OF_TRANSFER: Final = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade", "content-length", "content-encoding",
 })  # fmt: skip
+_SECONDS: Final = re.compile(r"\s*([0-9]{1,90}(?:\.[0-9]{1,9})?)\s*(?:s\b|,|$)")
 _CHUNK = 64 * 1024
 _KEPT_CONNECTIONS = 32
 _MOST_ORIGINS = 256
@@ -123,9 +125,13 @@ class Transport:
             raise
         pieces = _pieces(response, max_bytes, close_too=pool if fresh else None)
         next(pieces)
-        if (response.length_remaining or 0) > max_bytes:
+        kind = "too_large" if (response.length_remaining or 0) > max_bytes else ""
+        if request.method != "HEAD" and not _is_readable(response):
+            # A token in it could not be seen.
+            kind = "not_text"
+        if kind:
             pieces.close()
-            raise Garbled("too_large", status=response.status)
+            raise Garbled(kind, status=response.status)
         return OpenReply(response.status, _end_to_end(response, is_head=request.method == "HEAD"), pieces)
 
     def close(self) -> None:
@@ -268,9 +274,18 @@ def _pieces(
         raise failure
 
 
+def _is_readable(response: BaseHTTPResponse) -> bool:
+    """Whether urllib3 undoes everything that was done to the body."""
+    codings = response.headers.get("Content-Encoding", "").lower().split(",")
+    known = {"", "identity", *HTTPResponse.CONTENT_DECODERS}
+    transfer = response.headers.get("Transfer-Encoding", "").lower().strip()
+    return transfer in {"", "chunked"} and all(coding.strip() in known for coding in codings)
+
+
 def _end_to_end(response: BaseHTTPResponse, *, is_head: bool) -> dict[str, str]:
     dropped = _OF_TRANSFER | {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
-    if is_head and "Content-Encoding" not in response.headers:
+    length = response.headers.get("Content-Length", "")
+    if is_head and "Content-Encoding" not in response.headers and length.isascii() and length.isdecimal():
         dropped -= {"content-length"}
     return {name: value for name, value in response.headers.itermerged() if name.lower() not in dropped}
 
@@ -279,8 +294,9 @@ def _retry_after(header: str | None) -> float | None:
     """Returns seconds to wait (RFC 9110 section 10.2.3: a number of seconds or a date); None if unreadable."""
     if header is None or len(header) > 100:
         return None
-    if header.strip().isdecimal():
-        return min(float(header), LONGEST_RETRY_AFTER)
+    # Some send a fraction, a unit, or the header twice.
+    if seconds := _SECONDS.match(header):
+        return min(float(seconds[1]), LONGEST_RETRY_AFTER)
     try:
         wait = parsedate_to_datetime(header).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):

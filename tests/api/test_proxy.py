@@ -127,6 +127,18 @@ def test_a_path_never_leaves_the_base(api: Keys, connection: Connection, echo: R
     assert echo.calls == []
 
 
+def test_a_query_comes_as_it_was_meant(api: Keys, connection: Connection, echo: Remote) -> None:
+    for sent, meant in (
+        ("filter[name]=a|b", "filter%5Bname%5D=a%7Cb"),
+        ('where={"a":1}', "where=%7B%22a%22:1%7D"),
+        ("q=caf\u00c3\u00a9", "q=caf%C3%A9"),
+        ("q=%5B%C3%A9+a", "q=%5B%C3%A9+a"),
+    ):
+        answer = call(api(), connection, "GET", "a", QUERY_STRING=sent)
+        assert answer.status_code == 201, answer.content
+        assert echo.calls[-1].target == f"/v3/a?{meant}"
+
+
 def test_a_query_that_was_hidden_because_it_names_a_token_is_refused(
     api: Keys, connection: Connection, echo: Remote
 ) -> None:

@@ -279,6 +279,22 @@ def test_headers_about_the_transfer_and_for_the_origin_stay_here(call: Any) -> N
 
 
 @pytest.mark.parametrize(
+    "coding",
+    [b"Content-Encoding: br", b"Content-Encoding: gzip, x-own", b"Content-Encoding: compress",
+     b"Transfer-Encoding: gzip, chunked"],
+)  # fmt: skip
+def test_a_body_in_which_no_token_could_be_seen_is_no_answer(call: Any, coding: bytes) -> None:
+    got = call(b"HTTP/1.1 200 OK\r\n" + coding + b"\r\nConnection: close\r\n\r\nabc")
+    assert (got.status_code, got[proxy.ERROR]) == (502, "not_text")
+
+
+@pytest.mark.parametrize("length", ["-5", "+2", "x", "2\r\nContent-Length: 2", "\u00b2"])
+def test_a_length_that_is_none_does_not_come_with_a_HEAD(call: Any, length: str) -> None:
+    got = call(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode(), "HEAD")
+    assert got.status_code == 502 or got["Content-Length"] == "0"
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 5\r\n\r\nok",

@@ -299,7 +299,7 @@ def test_an_answer_without_a_list_leaves_the_gap_open(body: str, sandbox: Sandbo
     assert Event.objects.get(inspection_id=missed).recovered
 
 
-@pytest.mark.parametrize("link", ["../inspections?page=2", "//evil.example/2", "?page=2", "a b", "inspections/none"])
+@pytest.mark.parametrize("link", ["../inspections?page=2", "//evil.example/2", "?a b", "a b", "inspections/none"])
 def test_an_odd_next_link_ends_the_list_with_a_flag(link: str, sandbox: Sandbox, connection: Connection) -> None:
     EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
     page = json.dumps({"inspections": [{"iInspectionID": int(INSPECTION)}], "next": link})

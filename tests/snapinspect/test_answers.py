@@ -70,6 +70,9 @@ def test_A8_a_user_of_the_wrong_type_is_a_typed_error(name: str, client_of: Call
     ("body", "value"),
     [
         (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (json.dumps('{"a": "\ud800"}').encode(), {"a": "\ufffd"}),
+        (json.dumps({"d": '[{"a": 1}]'}).encode(), {"d": [{"a": 1}]}),
+        (b'"{no JSON"', "{no JSON"),
         ('{"sName": "Zoë \\ud83d\\ude00"}'.encode(), {"sName": "Zoë 😀"}),
         (b"[" * 100 + b"]" * 100, json.loads("[" * 100 + "]" * 100)),
         (b'{"a": 1.5, "b": -0, "c": [null, true]}', {"a": 1.5, "b": 0, "c": [None, True]}),

@@ -64,6 +64,22 @@ def test_a_plus_that_the_sender_forgot_to_encode_stays_a_plus() -> None:
     assert back.pair == TokenPair("a+b+c", "d+e")
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Access_Token=a&Refresh_Token=b&State=s",
+        "accessToken=a&refreshToken=b&state=s&tokenType=Bearer",
+        "access_token=a&amp;refresh_token=b&amp;state=s",
+        "?access_token=a&refresh_token=b&state=s",
+        "access_token=a%0A&refresh_token=%20b&state=s&token_type=Bearer%20",
+        "access_token[]=a&refresh_token[]=b&state=s",
+    ],
+)
+def test_names_in_other_spellings_and_blanks_around_tokens_are_read(query: str) -> None:
+    back = read_response(query)
+    assert (back.state, back.pair) == ("s", TokenPair("a", "b"))
+
+
 @pytest.mark.parametrize("kind", ["", "&token_type=", "&token_type=bearer", "&token_type=BEARER"])
 def test_the_token_type_may_be_missing_or_bearer_in_any_case(kind: str) -> None:
     assert read_response("access_token=a&refresh_token=b&state=s" + kind).pair == TokenPair("a", "b")
@@ -79,6 +95,9 @@ def test_the_token_type_may_be_missing_or_bearer_in_any_case(kind: str) -> None:
         ("state=s1", "s1", "no_token"),
         ("", None, "no_token"),
         ("access_token=&refresh_token=&state=s1", "s1", "no_token"),
+        ("access_token=null&refresh_token=undefined&state=s1", "s1", "no_token"),
+        ("Error=access_denied&state=s1", "s1", "declined"),
+        (GOOD + "&Access_Token=other", "s1", "duplicated"),
         ("refresh_token=r&state=s1", "s1", "no_access_token"),
         ("access_token=&refresh_token=r&state=s1", "s1", "no_access_token"),
         ("access_token=a&state=s1", "s1", "no_refresh_token"),

@@ -99,6 +99,9 @@ def test_A6_retry_after_in_seconds_is_waited_for(client_of: Callable[..., Client
         ("60", 60, 60),
         ("86400", 900, 900),
         ("9" * 90, 900, 900),
+        ("60.5", 60.5, 60.5),
+        ("60 s", 60, 60),
+        ("60, 120", 60, 60),
         ("in two minutes", 100, 120),
         ("in one day", 900, 900),
     ],
@@ -118,7 +121,7 @@ def test_A6_a_retry_after_beyond_the_deadline_ends_the_call_and_is_told(
 
 
 @pytest.mark.parametrize(
-    "header", ["soon", "-5", "1.5", "", "٣", "Mon, 99 Foo 2026", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 200]
+    "header", ["soon", "-5", "1e3", "", "٣", "Mon, 99 Foo 2026", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 200]
 )
 def test_A6_a_rubbish_or_past_retry_after_is_ignored(header: str, client_of: Callable[..., Client]) -> None:
     busy = http("", status=429, headers={"Retry-After": header})

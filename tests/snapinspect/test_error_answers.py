@@ -32,6 +32,26 @@ UNAUTHORIZED: list[Any] = [
     {"type": "https://tools.ietf.org/html/rfc7235#section-3.1", "title": "Unauthorized", "status": 401, "traceId": "1"},
     {"data": None, "success": False, "message": "Your token is no longer valid: it was revoked."},
     [{"Message": "Authorization has been denied for this request."}],
+    {"authenticated": False},
+    {"IsAuthenticated": "no"},
+    {"bAuthorized": 0, "iUserID": 0},
+    {"valid": False, "reason": "x"},
+    {"active": False},
+    {"err": "invalid token"},
+    {"errcode": 40001, "errmsg": "invalid credential, access_token is not the newest"},
+    {"error_summary": "expired_access_token/", "error": {".tag": "expired_access_token"}},
+    {"detail": "Authentication credentials were not provided."},
+    {"d": None, "Message": "Authorization has been denied for this request."},
+    {"errorCode": "INVALID_SESSION_ID", "items": []},
+    {"success": False, "message": "You must sign in to continue"},
+]
+# Where nobody is named, further than on the outermost level.
+NOBODY_UNAUTHORIZED: list[Any] = [
+    "Authorization has been denied for this request.",
+    {"info": "Unauthorized"},
+    {"text": "Invalid token"},
+    {"response": {"error": "invalid_token"}, "version": "1.0"},
+    {"meta": {"code": 401}, "version": 2},
 ]
 FAILED: list[Any] = [
     {"success": False},
@@ -52,10 +72,24 @@ FAILED: list[Any] = [
     {"message": "Site under maintenance"},
     {"success": False, **PERSON},
     {"status": "error", "sName": "Ann"},
+    {"success": "N", "data": PERSON},
+    {"result": "failed", "data": PERSON},
+    {"errorMsg": "x"},
+    {"err": "x"},
+    {"sErrorText": "x", "iCode": 7},
+    {"validationErrors": ["x"]},
+    {"faultstring": "x", "faultcode": "y"},
+    {"isFailed": True},
+    {"IsSuccessStatusCode": False},
+    {"authenticated": True},
+    {"response": "error"},
+    {"state": "failed"},
+    {"data": {"success": False}, "version": 1},
 ]
 EMPTY: list[Any] = [
     {}, [], [{}], None, "", "OK", 0, True, [None], {"success": True}, {"status": "ok"}, {"data": {}}, {"user": None},
     {"success": True, "data": None}, {"success": True, "data": {"error": ""}}, [PERSON, {}], {"iUserID": ""},
+    {"iUserID": 0, "iCompanyID": 0, "bLocked": False}, {"count": 0, "items": []}, {"data": [{}, None]}, "Try later",
 ]  # fmt: skip
 ABOUT_SOMEBODY: list[Any] = [
     PERSON,
@@ -70,12 +104,17 @@ ABOUT_SOMEBODY: list[Any] = [
     {"title": "Mr", "message": "I am away", **PERSON},
     {"sStatus": "Failed", **PERSON},
     {"anything": "else"},
+    {"errorCode": 0, "errorMessage": "", **PERSON},
+    {"IsError": False, "hasErrors": "false", "payload": PERSON},
+    {"iUserID": 5, "active": False},
+    {"iUserID": 5, "subscription": {"status": "failed"}},
+    {"sName": "Ann", "data": {"error": "no picture"}},
     {"iUserID": 5},
     [PERSON, PERSON],
 ]
 
 
-@pytest.mark.parametrize("answer", UNAUTHORIZED, ids=str)
+@pytest.mark.parametrize("answer", UNAUTHORIZED + NOBODY_UNAUTHORIZED, ids=str)
 def test_a_user_answer_that_says_unauthorized_refuses_the_token(answer: Any) -> None:
     with pytest.raises(TokenRefused):
         read_user(answer)
@@ -100,6 +139,8 @@ def test_a_user_answer_with_content_is_about_somebody(answer: Any) -> None:
         {},
         None,
         {"inspections": [], "page": 1, "next": None},
+        {"inspections": [], "message": "None found"},
+        {"count": 0, "items": []},
         {"success": True, "data": []},
         {"data": []},
         {"status": "ok"},

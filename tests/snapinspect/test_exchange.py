@@ -1,9 +1,10 @@
 """The exchange: every answer with two tokens counts, nothing else does, and it is sent once."""
 
+import json
 import socket
 import traceback
 from collections.abc import Callable
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
@@ -43,6 +44,16 @@ SAVED = {
     "NUL and a raw newline beside": http(f'{{{TOKENS}, "x": "a\\u0000\nb"}}'),
     "byte order mark": http(b"\xef\xbb\xbf{" + TOKENS.encode() + b"}"),
     "text/html": http(GOOD, headers={"Content-Type": "text/html"}),
+    "list": http([GOOD]),
+    "nested": http({"success": True, "data": GOOD}),
+    "camel case": http({"accessToken": NEW_ACCESS, "refreshToken": NEW_REFRESH, "state": "state-1"}),
+    "type prefix": http({"sAccessToken": NEW_ACCESS, "sRefreshToken": NEW_REFRESH, "State": "state-1"}),
+    "text in JSON": http({"d": json.dumps(GOOD)}),
+    "encoded twice": http(json.dumps(json.dumps(GOOD))),
+    "utf-16": http(json.dumps(GOOD).encode("utf-16")),
+    "a form": http(urlencode(GOOD), headers={"Content-Type": "application/x-www-form-urlencoded"}),
+    "blanks around": http({**GOOD, "access_token": f" {NEW_ACCESS}", "refresh_token": f"{NEW_REFRESH}\r\n"}),
+    "an error beside": http({**GOOD, "error": "invalid_grant"}),
     "status 400": http(GOOD, status=400),
     "status 401": http(GOOD, status=401),
     "status 500": http(GOOD, status=500),
@@ -63,8 +74,19 @@ LOST: dict[str, tuple[bytes, type[SnapInspectError], str, int]] = {
     "no refresh token": (http({"access_token": NEW_ACCESS}), Garbled, "wrong_shape", 200),
     "odd refresh token": (http({**GOOD, "refresh_token": "a\r\nb"}), Garbled, "wrong_shape", 200),
     "number for a token": (http({**GOOD, "refresh_token": 7}), Garbled, "wrong_shape", 200),
-    "list": (http([GOOD]), Garbled, "wrong_shape", 200),
-    "nested": (http({"data": GOOD}), Garbled, "wrong_shape", 200),
+    "null in words": (http({**GOOD, "refresh_token": "null"}), Garbled, "wrong_shape", 200),
+    "a token each in two objects": (
+        http([{"access_token": NEW_ACCESS}, {"refresh_token": NEW_REFRESH}]),
+        Garbled,
+        "wrong_shape",
+        200,
+    ),
+    "cut form": (http(f"access_token={NEW_ACCESS}&refresh_tok"), Garbled, "wrong_shape", 200),
+    "refused in 200": (http({"error": "invalid_grant"}), Refused, "grant_refused", 200),
+    "refused in an object": (http({"error": {"code": "invalid_grant"}}, status=400), Refused, "grant_refused", 400),
+    "refused in a list": (http({"errors": [{"type": "Invalid_Client"}]}, status=400), Refused, "exchange_refused", 400),
+    "refused in a form": (http("error=invalid_grant&error_description=no", status=400), Refused, "grant_refused", 400),
+    "refused in camel case": (http({"code": "unauthorizedClient"}, status=401), Refused, "exchange_refused", 401),
     "10 MB": (http(b" " * 10_000_001), Garbled, "too_large", 200),
     "deep nesting": (http("[" * 100_000), Garbled, "not_json", 200),
     "400": (http({"error_description": f"bad {REFRESH}"}, status=400), Refused, "refused", 400),

@@ -24,6 +24,12 @@ from integrations.snapinspect.profile import read_user
         ([{"iCompanyID": 1}, {"iCompanyID": 2}], None),
         ({"iCompanyID": "9" * 20}, "9" * 20),
         ({"iUserID": 1}, None),
+        ({"companyId": "6847"}, "6847"),
+        ({"user": {"company_id": 6847}}, "6847"),
+        ({"name": "Ann", "company": {"id": 6847, "name": "Acme"}}, "6847"),
+        ({"CompanyID": 5, "user": {"iCompanyID": 6847}}, "6847"),
+        ({"CompanyID": 5, "user": [{"iCompanyID": 1}, {"iCompanyID": 2}]}, None),
+        ({"companyId": 5, "company_id": 6}, None),
     ],
 )
 def test_the_company_id_is_found_at_any_depth_outermost_first(answer: Any, company_id: str | None) -> None:
