@@ -99,7 +99,7 @@ def _objects(answer: Any) -> Iterator[dict[str, Any]]:
     waiting = [answer]
     for value in waiting:
         if isinstance(value, dict):
-            yield {bare(name): inner for name, inner in reversed(value.items()) if inner is not None}
+            yield {bare(name): inner for name, inner in reversed(value.items()) if inner not in (None, "")}
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value

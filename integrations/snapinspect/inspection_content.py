@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from integrations.snapinspect.json_answers import Json, canonical_id
+from integrations.snapinspect.webhook_members import name_of
+from integrations.snapinspect.webhook_text import bare
 
 LONGEST_LINE = 1000  # characters that are read of a title or a status
 # Spellings, without type prefix, case and separators, of a record's name and of its status; the better one first.
@@ -29,14 +31,17 @@ def canonical(content: Json) -> tuple[str, str]:
 
 
 def company_of(content: Json) -> str:
-    """Returns the company that an inspection's content names; empty if it names none or several."""
-    companies = _named(content)["icompanyid"]
+    """Returns the company that an inspection's content names, itself or in its `company`; empty if none or several."""
+    companies = _named(content)["iCompanyID"]
+    if not companies:
+        own = [value for key, value in _record(content).items() if isinstance(value, dict) and bare(key) == "company"]
+        companies = {number for item in own for number in _numbers(item, "iCompanyID")}
     return companies.pop() if len(companies) == 1 else ""
 
 
 def inspections_of(content: Json) -> set[str]:
     """Returns which inspections the content says that it is: one, none, or several where it contradicts itself."""
-    return _named(content)["iinspectionid"]
+    return _named(content)["iInspectionID"]
 
 
 def title_of(content: Json, field: str = "") -> str:
@@ -124,20 +129,26 @@ def _named(content: Json) -> dict[str, set[str]]:
     """Returns the inspections and companies that the content names by valid IDs, on the first level that names any."""
     level = [content]
     while level:
-        found: dict[str, set[str]] = {"icompanyid": set(), "iinspectionid": set()}
+        found: dict[str, set[str]] = {"iCompanyID": set(), "iInspectionID": set()}
         below: list[Json] = []
         for item in level:
             if isinstance(item, dict):
-                for key, value in item.items():
-                    if key.lower() in found and (number := canonical_id(value)):
-                        found[key.lower()].add(number)
+                for name, numbers in found.items():
+                    numbers.update(_numbers(item, name))
                 below += item.values()
             elif isinstance(item, list):
                 below += item
         if any(found.values()):
             return found
         level = below
-    return {"icompanyid": set(), "iinspectionid": set()}
+    return {"iCompanyID": set(), "iInspectionID": set()}
+
+
+def _numbers(item: dict[str, Json], name: str) -> list[str]:
+    """Returns the valid IDs in an object under this name in any case, or else under its other spellings."""
+    values = [value for key, value in item.items() if key.lower() == name.lower()]
+    values = values or [value for key, value in item.items() if name_of(key) == name]
+    return list(filter(None, map(canonical_id, values)))
 
 
 def _levels(content: Json) -> Iterator[list[dict[str, Json]]]:
@@ -154,7 +165,7 @@ def _record(content: Json) -> dict[str, Json]:
     """Returns the outermost object that names an inspection; without one the content itself, if it is an object."""
     for level in _levels(content):
         for item in level:
-            if any(key.lower() == "iinspectionid" and canonical_id(value) for key, value in item.items()):
+            if _numbers(item, "iInspectionID"):
                 return item
     return content if isinstance(content, dict) else {}
 
@@ -183,9 +194,8 @@ def _inspections(value: Json) -> Iterator[str]:
     waiting = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, dict) and "iInspectionID" in item:
-            if number := canonical_id(item["iInspectionID"]):
-                yield number
+        if isinstance(item, dict) and (numbers := _numbers(item, "iInspectionID")):
+            yield numbers[0]
         elif isinstance(item, dict):
             waiting += reversed(item.values())
         elif isinstance(item, list):

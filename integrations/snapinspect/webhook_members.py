@@ -50,7 +50,7 @@ def members_of(document: dict[str, Json]) -> dict[str, list[Json]]:
     for key, value in document.items():
         if key in SPELLINGS:
             members.setdefault(key, []).insert(0, value)
-        elif len(key) <= _LONGEST_NAME and (name := _name_of(key)):
+        elif name := name_of(key):
             members.setdefault(name, []).append(value)
         elif isinstance(value, dict) and len(key) <= _LONGEST_NAME and (name := _OBJECTS.get(bare(key), "")):
             for inner, number in value.items():
@@ -59,9 +59,13 @@ def members_of(document: dict[str, Json]) -> dict[str, list[Json]]:
     return members
 
 
-@lru_cache(maxsize=1000)
-def _name_of(key: str) -> str:
+def name_of(key: str) -> str:
     """The documented name that this is a spelling of; empty if it is none."""
+    return _short_name_of(key) if len(key) <= _LONGEST_NAME else ""
+
+
+@lru_cache(maxsize=1000)
+def _short_name_of(key: str) -> str:
     return NAME_OF.get(bare(key), "")
 
 

@@ -27,6 +27,8 @@ NO_INSPECTION: list[Any] = [
     {"data": None, "success": True},
     {"iInspectionID": 999, "iCompanyID": 6847, "sTitle": "Another one"},
     {"data": {"iInspectionID": "999", "sTitle": "Another one"}, "success": True},
+    {"inspectionId": 999, "title": "Another one"},
+    {"errMsg": "no such thing", "items": []},
 ]
 ONLY_THIS: dict[str, dict[str, Any]] = {
     "403": {"kind": "status", "status": 403},

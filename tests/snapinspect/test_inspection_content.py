@@ -59,3 +59,21 @@ def test_status_and_facts_are_the_record_s_own() -> None:
     assert inspection_content.status_of({"iInspectionID": 1, "oInspector": {"sStatus": "away"}}) == ""
     facts = [("Due date", "2026-11-20T09:00:00Z"), ("Locked", False), ("Floor area", 61.5)]
     assert inspection_content.facts_of(content) == facts
+
+
+@pytest.mark.parametrize(
+    ("content", "inspections", "company"),
+    [
+        ({"inspectionId": 5, "company_id": "6847"}, {"5"}, "6847"),
+        ({"data": {"InspectionID": 5.0, "CompanyID": 7}}, {"5"}, "7"),
+        ({"iInspectionID": 5, "InspectionID": 12, "iCompanyID": 6847, "companyid": 7}, {"5"}, "6847"),
+        ({"iInspectionID": 5, "company": {"iCompanyID": 7001}}, {"5"}, "7001"),
+        ({"iInspectionID": 5, "company": {"id": 3}, "contractor": {"iCompanyID": 99}}, {"5"}, ""),
+        ({"iInspectionID": "none", "sTitle": "x"}, set(), ""),
+    ],
+    ids=str,
+)
+def test_what_it_is_about_is_read_in_other_spellings(content: Any, inspections: set[str], company: str) -> None:
+    assert inspection_content.inspections_of(content) == inspections
+    assert inspection_content.company_of(content) == company
+    assert set(inspection_content.inspection_ids([content])) == inspections
