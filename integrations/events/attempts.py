@@ -95,6 +95,15 @@ def attempt(
     return outcome
 
 
+def needs_nothing(event: Event) -> bool:
+    """Whether an attempt would do nothing but end the event: no look-up, no handler, nothing to compare it with."""
+    return (
+        event.repeat_of_id is None
+        and not verification.can_look_up(event.inspection_id)
+        and not handlers.pending(event, ())
+    )
+
+
 def failed(event: Event, error_kind: str) -> Outcome:
     """The outcome of an attempt that counts: another one later, if one is left."""
     outcome = Outcome(Event.State.RETRYING, error_kind)

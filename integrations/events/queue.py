@@ -16,7 +16,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -146,12 +146,12 @@ class LeasedQueue:
     def process(self) -> None:
         """Processes what a killed worker left, then batch after batch of what is due."""
         # Perhaps one of these killed it: one at a time, and the attempt counts before it begins.
-        for orphan in self.events.filter(state=Event.State.PROCESSING).select_related("repeat_of").order_by("pk"):
+        for orphan in self.events.filter(state=Event.State.PROCESSING).order_by("pk"):
             if self._is_over():
                 return
             self._process_orphan(orphan)
         while not self._is_over():
-            batch = list(self.events.due().select_related("repeat_of").order_by("next_attempt_at", "pk")[:BATCH])
+            batch = list(self.events.due().order_by("next_attempt_at", "pk")[:BATCH])
             if not batch:
                 return
             self._process(batch)
@@ -182,6 +182,11 @@ class LeasedQueue:
         self._flush()
 
     def _process(self, batch: list[Event]) -> None:
+        if all(map(attempts.needs_nothing, batch)):
+            # Not claimed first, which would write each row once more: nothing here can kill a worker.
+            self._finished = [(event, Outcome(Event.State.DONE), timedelta()) for event in batch]
+            self._flush(of=Event.OPEN)
+            return
         with self.atomic():
             ours = self.events.open().filter(pk__in=[event.pk for event in batch])
             ours.update(state=Event.State.PROCESSING)
@@ -262,8 +267,8 @@ class LeasedQueue:
         if outcome.seen is not None and outcome.seen.company and not self.connection.company_id:
             self._set_company(outcome.seen.company)
 
-    def _flush(self) -> None:
-        """Writes the events that are done: a few statements, however many they are."""
+    def _flush(self, *, of: Collection[str] = (Event.State.PROCESSING,)) -> None:
+        """Writes the events that are done, if they are in one of these states: a few statements, however many."""
         finished, self._finished = self._finished, []
         self._looked_up.clear()
         if not finished:
@@ -275,7 +280,7 @@ class LeasedQueue:
             if looked_up:
                 self.events.finish_looked_up(looked_up)
             if others:
-                ours = self.events.filter(pk__in=others, state=Event.State.PROCESSING)
+                ours = self.events.filter(pk__in=others, state__in=of)
                 ours.update(**attempts.changes_of(Outcome(Event.State.DONE)))
             Attempt.objects.insert(
                 *("event", "duration", "error_kind", "handler", "status"),

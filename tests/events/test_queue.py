@@ -9,11 +9,12 @@ from django.db import OperationalError
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from accounts.models import User
 from integrations.background import jobs
 from integrations.calls import api_client
-from integrations.events import event_actions, handlers, queue, routing, verification
+from integrations.events import attempts, event_actions, handlers, queue, routing, verification
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, LookupLimit, backoff
 from tests.support import troubled_connections
@@ -219,6 +220,37 @@ def test_an_event_ignored_while_in_a_batch_runs_no_handler(connection: Connectio
     assert heard == ["One"]
     assert list(Event.objects.order_by("pk").values_list("type", "state")) == [("One", "done"), ("Two", "ignored")]
     assert not Event.objects.get(type="Two").handler_runs.exists()
+
+
+def test_an_event_with_nothing_to_be_done_is_updated_once_and_ignored_meanwhile_stays_so(
+    connection: Connection, settings: Settings, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SNAPINSPECT_INSPECTION_PATH = ""
+    for number in range(100):
+        post(payload(inspection=2_000_000 + number))
+    statements: list[str] = []
+    updated = 0
+
+    def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal updated
+        statements.append(sql)
+        result = execute(sql, params, many, context)
+        if sql.startswith('UPDATE "integrations_event" '):
+            updated += context["cursor"].rowcount
+        return result
+
+    with database.execute_wrapper(count):
+        work()
+    print(f"{database.vendor}: {len(statements)} statements for 100 events, {updated} updates of their rows")
+    assert updated == 100
+    assert Event.objects.filter(state="done", attempts=1, proof="not_checked").exclude(timeline=None).count() == 100
+
+    def ignored_meanwhile(event: Event) -> bool:
+        return event_actions.ignore(event, by=alice)
+
+    monkeypatch.setattr(attempts, "needs_nothing", ignored_meanwhile)
+    deliver(payload("Ignored"))
+    assert Event.objects.get(type="Ignored").state == Event.State.IGNORED
 
 
 def test_an_ignored_event_is_left_alone(sandbox: Sandbox, connection: Connection, alice: User) -> None:
