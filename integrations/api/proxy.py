@@ -37,9 +37,11 @@ PASSED_ON = (
 )
 # Of what SnapInspect answers: what is for its own origin, or is set by this server.
 _NOT_PASSED_ON = frozenset({
-    "alt-svc", "clear-site-data", "content-security-policy", "content-security-policy-report-only",
-    "cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy", "date",
-    "permissions-policy", "ratelimit", "ratelimit-policy", "referrer-policy", "server", "set-cookie", "set-cookie2",
+    "access-control-allow-credentials", "access-control-allow-origin", "alt-svc", "clear-site-data",
+    "content-security-policy", "content-security-policy-report-only", "cross-origin-embedder-policy",
+    "cross-origin-opener-policy", "cross-origin-resource-policy", "date", "expect-ct", "nel", "origin-agent-cluster",
+    "permissions-policy", "public-key-pins", "ratelimit", "ratelimit-policy", "referrer-policy", "refresh",
+    "report-to", "reporting-endpoints", "server", "service-worker-allowed", "set-cookie", "set-cookie2",
     "strict-transport-security", "x-content-type-options", "x-frame-options", "x-request-id",
 })  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
