@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.views.decorators.http import require_GET
 
@@ -37,6 +38,13 @@ def origin() -> str:
     """Where this app is reached: the redirect URI's origin, for mails that are sent without a request."""
     scheme, _, rest = settings.SNAPINSPECT_REDIRECT_URI.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
+
+
+@login_not_required
+@require_GET
+def icon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon when an answer names none: the operator's logo, or ours."""
+    return redirect(context()["brand_logo"] or static("favicon.svg"))
 
 
 @login_not_required

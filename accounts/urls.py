@@ -5,6 +5,7 @@ from accounts.views import account, company, home, invitations, people, sign_up
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("favicon.ico", brand.icon, name="icon"),
     path("connect/brand.css", brand.style_sheet, name="brand"),
     path("accounts/signup/", sign_up.SignupView.as_view(), name="account_signup"),
     path("accounts/invitations/<str:token>/", invitations.invitation, name="invitation"),

@@ -60,6 +60,13 @@ def test_without_an_accent_there_is_no_style() -> None:
     assert (answer.status_code, answer["Content-Type"], answer.content) == (200, "text/css", b"")
 
 
+@pytest.mark.parametrize(("logo", "leads_to"), [("", "/static/favicon.svg"), ("https://cdn.example/a.png",) * 2])
+def test_the_icon_that_browsers_look_for_by_themselves_is_there(logo: str, leads_to: str, settings: Settings) -> None:
+    settings.BRAND_LOGO = logo
+
+    assert Client().get("/favicon.ico").headers["Location"] == leads_to
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_the_start_page_says_what_this_is_and_how_to_begin(is_open: bool, settings: Settings) -> None:
     settings.SIGNUP_OPEN = is_open

@@ -38,6 +38,7 @@ POLICY: dict[str, tuple[str, str]] = {
     "sign_in_with_snapinspect": (ANYBODY, "GET POST"),
     "signing_in": (ANYBODY, "GET"),
     "brand": (ANYBODY, "GET"),
+    "icon": (ANYBODY, "GET"),
     # ask for a secret in the path, or for the cookie of the browser that started
     "hosted_connect": (ANYBODY, "GET POST"),
     "hosted_returned": (ANYBODY, "GET"),
