@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from smtplib import SMTPRecipientsRefused
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -15,6 +15,8 @@ from integrations.models import Connection, Event, State
 from integrations.notifications import mail
 
 logger = logging.getLogger(__name__)
+# How many inspections a mail names for each customer.
+MOST_NAMED = 5
 
 
 def due() -> "QuerySet[User]":
@@ -44,16 +46,23 @@ def send(pk: int) -> None:
 
 def _yesterday(customer: Customer, midnight: datetime) -> dict[str, Any]:
     """What the mail says about one customer."""
-    counted = (
-        Event.objects.shown()
-        .filter(connection__customer=customer, received_at__gte=midnight - timedelta(days=1), received_at__lt=midnight)
-        .aggregate(
-            events=Count("pk"),
-            done=Count("pk", filter=Q(state=Event.State.DONE)),
-            failed=Count("pk", filter=Q(state=Event.State.FAILED)),
-        )
+    events = Event.objects.shown().filter(
+        connection__customer=customer, received_at__gte=midnight - timedelta(days=1), received_at__lt=midnight
+    )
+    counted = events.aggregate(
+        events=Count("pk"),
+        done=Count("pk", filter=Q(state=Event.State.DONE)),
+        failed=Count("pk", filter=Q(state=Event.State.FAILED)),
+    )
+    titles = list(
+        events.exclude(inspection_title="")
+        .values_list("inspection_title", flat=True)
+        .annotate(newest=Max("received_at"))
+        .order_by("-newest")[: MOST_NAMED + 1]
     )
     return {
+        "inspections": titles[:MOST_NAMED],
+        "has_more": len(titles) > MOST_NAMED,
         "customer": customer,
         "address": mail.dashboard_url(customer),
         "need_reconnect": Connection.objects.filter(customer=customer, state=State.NEEDS_RECONNECT),

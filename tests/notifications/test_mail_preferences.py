@@ -4,10 +4,11 @@ import re
 import smtplib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.locmem import EmailBackend
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -200,6 +201,26 @@ def test_the_digest_tells_yesterdays_counts_and_who_needs_a_person_for_all_compa
     assert re.search(r"Second Home\n  0 events: 0 done, 0 failed\n", body)
     assert f"http://localhost:8000/c/{acme.code}/" in body
     assert "Charlie" not in body
+
+
+def test_the_digest_names_the_newest_inspections_once_each(
+    visit: Visit, alice: User, acme: Customer, connection: Connection
+) -> None:
+    choose(visit(alice), ("digest", of(alice, acme)))
+    for number in range(digest.MOST_NAMED + 1):
+        for minutes in (0, 30):
+            Event.objects.create(
+                connection=connection,
+                received_at=yesterday() + timedelta(hours=number, minutes=minutes),
+                inspection_title=f"Flat {number} <Harbour Street>",
+            )
+    morning()
+    work()
+
+    (letter,) = cast(list[EmailMultiAlternatives], mail.outbox)
+    named = "".join(f"  Flat {number} <Harbour Street>\n" for number in reversed(range(1, digest.MOST_NAMED + 1)))
+    assert f"0 failed\n{named}  and others\n" in str(letter.body)
+    assert "Flat 5 &lt;Harbour Street&gt;" in str(letter.alternatives[0][0])
 
 
 def test_the_digest_comes_once_a_day_at_its_hour(visit: Visit, alice: User, acme: Customer) -> None:
