@@ -1,9 +1,10 @@
 import secrets
 import unicodedata
-from typing import Any
+from typing import Any, ClassVar
 
 from allauth.account import forms as allauth_forms
 from django import forms
+from django.contrib.auth import password_validation
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -46,26 +47,57 @@ def company_name_field() -> NameField:
     )
 
 
-class WithoutPlaceholders:
-    """Removes the placeholders that allauth gives its fields: they repeat the labels."""
+def password_rules() -> str:
+    """What a password has to be, in a few words: the list of Django's validators fills half a phone."""
+    rules = password_validation.get_default_password_validators()
+    shortest = max(rule.min_length for rule in rules if isinstance(rule, password_validation.MinimumLengthValidator))
+    return f"At least {shortest} characters. Not only digits, not a common password, and unlike your email address."
 
+
+class WithoutPlaceholders:
+    """Labels and help in our words. Without the placeholders that allauth gives its fields: they repeat the labels."""
+
+    LABELS: ClassVar = {
+        "login": "Email",
+        "oldpassword": "Current password",
+        "password1": "New password",
+        "password2": "New password again",
+    }
     fields: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for field in self.fields.values():
+        for name, field in self.fields.items():
             field.widget.attrs.pop("placeholder", None)
+            field.label = self.LABELS.get(name, field.label)
+            if name == "password1":
+                field.help_text = password_rules()
 
 
 class LoginForm(WithoutPlaceholders, allauth_forms.LoginForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["login"].label = "Email"
+    """Email and password."""
+
+
+class AddEmailForm(WithoutPlaceholders, allauth_forms.AddEmailForm):
+    """A further address."""
+
+
+class ChangePasswordForm(WithoutPlaceholders, allauth_forms.ChangePasswordForm):
+    """The password that was, and the new one twice."""
+
+
+class ResetPasswordForm(WithoutPlaceholders, allauth_forms.ResetPasswordForm):
+    """The address that the link is mailed to."""
+
+
+class ResetPasswordFromKeyForm(WithoutPlaceholders, allauth_forms.ResetPasswordKeyForm):
+    """The new password, twice, behind the link."""
 
 
 class SignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
     """Creates a user and the customer they own, both or neither."""
 
+    LABELS: ClassVar = {"password1": "Password"}
     company = company_name_field()
     field_order = ["company", "email", "password1"]
 
@@ -99,6 +131,8 @@ class SignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
 
 class InvitedSignupForm(WithoutPlaceholders, allauth_forms.SignupForm):
     """Creates a user who is a member of the customer that invited them, both or neither."""
+
+    LABELS: ClassVar = {"password1": "Password"}
 
     def __init__(self, *args: Any, invitation: Invitation, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -128,7 +128,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "builtins": [f"accounts.templatetags.{name}" for name in ("icons", "cached_urls", "moments")],
+            "builtins": [f"accounts.templatetags.{name}" for name in ("icons", "cached_urls", "moments", "tables")],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -218,7 +218,8 @@ if EMAIL_VERIFICATION not in {"mandatory", "optional", "none"}:
 
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = EMAIL_VERIFICATION
-ACCOUNT_FORMS = {"login": "accounts.forms.LoginForm", "signup": "accounts.forms.SignupForm"}
+_OUR_FORMS = ("login", "signup", "add_email", "change_password", "reset_password", "reset_password_from_key")
+ACCOUNT_FORMS = {name: f"accounts.forms.{name.title().replace('_', '')}Form" for name in _OUR_FORMS}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
