@@ -36,6 +36,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "integrations.Event": "Events",
         "integrations.Delivery": "Deliveries",
     },
+    "What endpoints are sent": {
+        "integrations.WebhookEndpoint": "Webhook endpoints",
+        "integrations.OutgoingDelivery": "Deliveries to endpoints",
+    },
     "Who did what": {
         "accounts.AuditEntry": "Audit trail",
     },

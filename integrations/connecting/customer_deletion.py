@@ -26,7 +26,7 @@ def counts(customer: Customer) -> dict[str, int]:
         "memberships": customer.memberships.count(),
         "connections": customer.connections.count(),
         "events": events.order_by()[:MOST_COUNTED].count(),
-        "entries of the audit trail": customer.audit_entries.order_by()[:MOST_COUNTED].count(),
+        "audit log entries": customer.audit_entries.order_by()[:MOST_COUNTED].count(),
     }
 
 

@@ -19,8 +19,8 @@ class Scope(models.TextChoices):
     CONNECTIONS_WRITE = "connections:write", "connect, test and disconnect; change metadata"
     EVENTS_READ = "events:read", "list and read events, webhook endpoints and deliveries"
     EVENTS_WRITE = "events:write", "replay events; manage webhook endpoints, test and resend"
-    PROXY_READ = "proxy:read", "call SnapInspect's API by GET and HEAD"
-    PROXY_WRITE = "proxy:write", "call SnapInspect's API by the other methods"
+    PROXY_READ = "proxy:read", "read data from SnapInspect's API (GET, HEAD)"
+    PROXY_WRITE = "proxy:write", "change data in SnapInspect (POST, PUT, PATCH, DELETE)"
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
