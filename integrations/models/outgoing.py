@@ -145,6 +145,7 @@ class OutgoingDelivery(models.Model):
     objects = OutgoingDeliveryQuerySet.as_manager()
 
     class Meta:
+        verbose_name_plural = "outgoing deliveries"
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(fields=["message", "endpoint"], name="one_delivery_per_endpoint"),
