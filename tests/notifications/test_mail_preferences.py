@@ -218,8 +218,8 @@ def test_the_digest_names_the_newest_inspections_once_each(
     work()
 
     (letter,) = cast(list[EmailMultiAlternatives], mail.outbox)
-    named = "".join(f"  Flat {number} <Harbour Street>\n" for number in reversed(range(1, digest.MOST_NAMED + 1)))
-    assert f"0 failed\n{named}  and others\n" in str(letter.body)
+    named = "".join(f"  • Flat {number} <Harbour Street>\n" for number in reversed(range(1, digest.MOST_NAMED + 1)))
+    assert f"0 failed\n{named}  • and others\n" in str(letter.body)
     assert "Flat 5 &lt;Harbour Street&gt;" in str(letter.alternatives[0][0])
 
 
