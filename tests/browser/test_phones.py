@@ -53,3 +53,27 @@ def test_the_header_is_one_row_whose_menu_holds_sign_out(
     phone.locator("summary", has_text="Account").click()
     phone.get_by_role("button", name="Sign out").click()
     expect(phone.get_by_role("link", name="Sign in").first).to_be_visible()
+
+
+def test_the_whole_navigation_is_in_sight_and_a_filter_opens_on_demand(
+    phone: Page,
+    scene: Scene,  # noqa: F811
+    live_server: LiveServer,
+) -> None:
+    scene.events(scene.connection(), days=2)
+    phone.goto(f"{at(live_server)}/c/{scene.acme.code}/events/?state=done")
+    links = phone.get_by_role("navigation", name=scene.acme.name).get_by_role("link").all()
+    assert links[-1].inner_text().strip() == "Developers"
+    for link in links:
+        box = link.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= PHONE["width"]
+
+    field, summary = phone.get_by_label("Inspection ID"), phone.locator("summary", has_text="Filter (1)")
+    expect(field).not_to_be_visible()
+    summary.click()
+    expect(field).to_be_visible()
+    summary.click()
+    phone.set_viewport_size({"width": 768, "height": 800})
+    expect(field).to_be_visible()
+    expect(summary).not_to_be_visible()
