@@ -21,6 +21,9 @@
     document.querySelector("main")?.prepend(notice);
   }
 
+  // Reloading a page that answers a form gets the page anew, and does not send the form once more.
+  history.replaceState(history.state, "", location.href);
+
   const REFRESH_MS = 30_000;
   const COPIED_MS = 2_000;
   const LONGEST_WAIT_MS = 30_000;

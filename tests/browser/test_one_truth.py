@@ -112,3 +112,17 @@ def test_a_test_during_an_outage_says_that_it_waits_and_comes_back_to_a_page_tha
     work()
     expect(page.get_by_text("The connection works")).to_be_visible(timeout=SOON)
     expect(page.get_by_text("Pat Harbour").first).to_be_visible()
+
+
+@pytest.mark.slow
+def test_reloading_the_page_that_shows_a_new_key_makes_no_second_one(
+    page_of_alice: Callable[[str], Page], scene: Scene
+) -> None:
+    page = page_of_alice("api-keys/")
+    page.get_by_label("Name").fill("Back office")
+    page.get_by_label("events:read").check()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("Your new key")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Your new key")).to_have_count(0)
+    assert scene.acme.api_keys.count() == 1

@@ -57,7 +57,7 @@ def test_an_endpoint_is_added_and_its_secret_is_shown_once(visit: Visit, alice: 
     page = browser.post(f"{address}{endpoint.code}/secret/").text
     endpoint.refresh_from_db()
     assert endpoints.signing_secrets(endpoint) == [secret_on(page), secret]
-    assert "The previous secret works until" in page
+    assert "The previous one stops working" in page
 
 
 @pytest.mark.parametrize(
