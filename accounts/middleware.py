@@ -22,14 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class IgnoreSessionCookie(MiddlewareMixin):
-    """Ignores a session cookie where none counts, and one that cannot be ours: PostgreSQL refuses to look for a NUL."""
-
-    WITHOUT_SESSIONS = "/api/"
+    """Ignores a session cookie that cannot be ours: PostgreSQL refuses to look for a NUL."""
 
     def process_request(self, request: HttpRequest) -> None:
-        if request.path.startswith(self.WITHOUT_SESSIONS):
-            request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
-        elif not re.fullmatch(r"[a-z0-9]{1,40}", request.COOKIES.get(settings.SESSION_COOKIE_NAME, "none")):
+        if not re.fullmatch(r"[a-z0-9]{1,40}", request.COOKIES.get(settings.SESSION_COOKIE_NAME, "none")):
             del request.COOKIES[settings.SESSION_COOKIE_NAME]
 
 

@@ -26,7 +26,7 @@ class RequestId:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-ID", "") if settings.TRUSTED_PROXIES else ""
+        given = request.META.get("HTTP_X_REQUEST_ID", "") if settings.TRUSTED_PROXIES else ""
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         # A thread serves one request after the other: what the last one bound must not stand in this one's lines.
         clear_contextvars()

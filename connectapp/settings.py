@@ -100,6 +100,7 @@ MIDDLEWARE = [
     "connectapp.middleware.MonitoringEndpoints",
     "django.middleware.security.SecurityMiddleware",
     "integrations.webhooks.WebhookMiddleware",
+    "integrations.api.middleware.ApiMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",

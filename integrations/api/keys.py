@@ -58,10 +58,13 @@ def issue(
     return key, plain
 
 
-def find(plain: str) -> ApiKey | None:
-    """The valid key that this text is, one more request of which is counted; or None. The same work for every text."""
+def find(plain: str, *, to_call: str = "") -> ApiKey | None:
+    """The valid key that this text is, one more request of which is counted; or None. The same work for every text.
+
+    to_call: code of a connection that the key is to call, see `ApiKey.called`.
+    """
     minute = int(time.time()) // MINUTE
-    key = first_statement(lambda: ApiKey.objects.count_request(_hash(plain), minute))
+    key = first_statement(lambda: ApiKey.objects.count_request(_hash(plain), minute, to_call=to_call))
     # No more than once a minute.
     if key is not None and key.requests == 1 and ApiKey.objects.note_first_use(key.pk):
         audit.record("api_key.first_used", customer=key.customer, actor=actor_name(key), name=key.name, key=key.prefix)

@@ -9,7 +9,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http.request import HttpHeaders
 from ninja import Router
 
 from integrations import wording
@@ -32,9 +33,14 @@ SCOPES = {
     **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE", "OPTIONS"), Scope.PROXY_WRITE),
 }
 
-PASSED_ON = (
-    *("Accept", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since"),
-)
+# By their names in WSGI.
+PASSED_ON = {
+    HttpHeaders.to_wsgi_name(name): name
+    for name in (
+        *("Accept", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range"),
+        "If-Unmodified-Since",
+    )
+}
 # Of what SnapInspect answers: what is for its own origin, or is set by this server.
 _NOT_PASSED_ON = frozenset({
     "access-control-allow-credentials", "access-control-allow-origin", "alt-svc", "clear-site-data",
@@ -61,9 +67,21 @@ _ANSWER = {
 }
 
 
+def view(request: HttpRequest, code: str, path: str) -> HttpResponseBase:
+    """What `call_snapinspect` answers to a key with the method's scope.
+
+    Not through ninja, which describes it: here one statement reads the key, the connection and its tokens.
+    """
+    auth = _AUTH.get(request.method or "")
+    if auth is None:
+        return HttpResponseNotAllowed(_AUTH)
+    auth(request, to_call=code)
+    return call_snapinspect(request, code, path)
+
+
 def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponseBase:
     """SnapInspect's answer at this path below its API address, with the connection's access."""
-    connection = caller_of(request).connection_to_call(code)
+    connection, pair = caller_of(request).connection_to_call(code)
     if "connectapp.callback_query" in request.META:
         raise _not_a_path("The query names a token. This app sends none of them in an address.")
     # Clients leave brackets and the like as they are.
@@ -74,7 +92,7 @@ def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse
     forwarded = api_client.Forward(request.method or "", below, _headers(request), body)
     started = time.monotonic()
     try:
-        answer, attempts = api_client.forward(connection, forwarded)
+        answer, attempts = api_client.forward(connection, forwarded, pair=pair)
     except BadPath:
         raise _not_a_path(wording.NOT_A_PATH) from None
     except BodyCutOff:
@@ -87,12 +105,13 @@ def call_snapinspect(request: HttpRequest, code: str, path: str) -> HttpResponse
     return response
 
 
-for _method, _scope in SCOPES.items():
+_AUTH = {method: ApiKeyBearer(scope) for method, scope in SCOPES.items()}
+for _method, _auth in _AUTH.items():
     router.add_api_operation(
         "/{slug:code}/proxy/{path:path}",
         [_method],
         call_snapinspect,
-        auth=ApiKeyBearer(_scope),
+        auth=_auth,
         operation_id=f"proxy_{_method.lower()}",
         url_name="proxy",
         openapi_extra={"responses": {"default": _ANSWER}},
@@ -100,7 +119,7 @@ for _method, _scope in SCOPES.items():
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
-    passed = {name: request.headers[name] for name in PASSED_ON if request.headers.get(name)}
+    passed = {name: request.META[key] for key, name in PASSED_ON.items() if request.META.get(key)}
     for name, value in passed.items():
         if not (value.isascii() and value.isprintable()):
             raise Problem("bad-request", f"The header {name} holds characters that are not printable ASCII.")

@@ -1,31 +1,19 @@
-"""The addresses of the API, and what holds for all of them."""
+"""The addresses of the API, and its problems."""
 
 import logging
-import re
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
-from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
-from django.utils.cache import patch_cache_control
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja.errors import HttpError, ValidationError
 
-from integrations.api import connect_sessions, connections, customers, events, keys, problems, proxy, webhook_endpoints
-from integrations.api.access import Caller, rate_limit_headers
+from integrations.api import connect_sessions, connections, customers, events, problems, proxy, webhook_endpoints
 from integrations.api.description import DescribedAPI
 from integrations.api.problems import Problem
 
 # Django's own logger of crashes: the operator is mailed what it gets.
 logger = logging.getLogger("django.request")
-
-MOST_BYTES = 64 * 1024
 
 api = DescribedAPI(
     title="Connect",
@@ -84,63 +72,6 @@ def _field(location: tuple[str | int, ...]) -> str:
     return ".".join([source, *path[1:]] if source == "body" else [source, *path])
 
 
-def _guarded(view: Callable[..., HttpResponseBase], *, is_proxy: bool = False) -> Callable[..., HttpResponseBase]:
-    """The view, open without a sign-in and a CSRF token: a key is asked for, and no cookie counts."""
-
-    @csrf_exempt
-    @login_not_required
-    @wraps(view)
-    def answer(request: HttpRequest, *arguments: Any, **parameters: Any) -> HttpResponseBase:
-        try:
-            _check(request)
-            if is_proxy:
-                _check_length(request, most=proxy.MOST_BYTES)
-            else:
-                _check_length(request, most=MOST_BYTES)
-                _check_is_json(request)
-            response = view(request, *arguments, **parameters)
-        except Problem as problem:
-            response = problems.response(problem)
-        except Http404:
-            response = problems.response(Problem("not-found", problems.NOT_FOUND))
-        is_ours = proxy.ATTEMPTS not in response
-        if is_ours and response.status_code == 405 and response.headers.get("Content-Type") != problems.CONTENT_TYPE:
-            allowed = {"Allow": response.headers.get("Allow", "")}
-            detail = "Allow names the methods that this address takes."
-            response = problems.response(Problem("method-not-allowed", detail, headers=allowed))
-        caller = getattr(request, "api_caller", None)
-        if isinstance(caller, Caller):
-            for name, value in rate_limit_headers(caller.key).items():
-                response[name] = value
-        patch_cache_control(response, no_store=True)
-        return response
-
-    return answer
-
-
-def _check(request: HttpRequest) -> None:
-    """Raises Problem for a request that must not be looked at any further."""
-    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
-        raise Problem("https-required", "Use https. Revoke the key, if you have sent it: others may have read it.")
-    if re.search(keys.PATTERN, request.get_full_path()):
-        raise Problem(
-            "key-in-url", "Send keys in the header Authorization only, and revoke this one: addresses are logged."
-        )
-
-
-def _check_length(request: HttpRequest, *, most: int) -> None:
-    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        raise Problem("length-required", "Send the body with a Content-Length.")
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > most:
-        raise Problem("too-large", f"A body has {most} bytes at most.")
-
-
-def _check_is_json(request: HttpRequest) -> None:
-    if int(request.META.get("CONTENT_LENGTH") or 0) and request.content_type != "application/json":
-        raise Problem("not-json", "Send JSON, with the header “Content-Type: application/json”.")
-
-
 def _unknown(request: HttpRequest) -> HttpResponse:
     raise Problem("not-found", "This address does not exist. /api/v1/openapi.json lists those that do.")
 
@@ -148,7 +79,10 @@ def _unknown(request: HttpRequest) -> HttpResponse:
 app_name = "api"
 urlpatterns = [pattern for pattern in api.urls[0] if isinstance(pattern, URLPattern)]
 for pattern in urlpatterns:
-    # ninja answers any method with the description.
-    view = require_safe(pattern.callback) if pattern.name == "openapi-json" else pattern.callback
-    pattern.callback = _guarded(view, is_proxy=pattern.name == "proxy")
-urlpatterns.append(re_path(r"^", _guarded(_unknown), name="unknown"))
+    if pattern.name == "proxy":
+        pattern.callback = proxy.view
+    elif pattern.name == "openapi-json":
+        # ninja answers any method with the description.
+        pattern.callback = require_safe(pattern.callback)
+# The proxy first: its calls would be compared with all other addresses.
+urlpatterns = [*sorted(urlpatterns, key=lambda found: found.name != "proxy"), re_path(r"^", _unknown, name="unknown")]

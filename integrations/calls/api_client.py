@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from integrations.calls import limits, verdicts
 from integrations.calls.request_body import RequestBody
-from integrations.models import Connection
+from integrations.models import Connection, SealedPair
 from integrations.snapinspect import error_answers
 from integrations.snapinspect.client import SAFE_METHODS, Answer, Client, ForwardedAnswer, RawAnswer
 from integrations.snapinspect.errors import BadPath, SnapInspectError, TokenRefused, Unreachable
@@ -92,8 +92,10 @@ def get_raw(connection: Connection, path: str) -> RawAnswer:
         return _renewing(connection, call, refused=_is_refused, proved=_is_proof)
 
 
-def forward(connection: Connection, request: Forward) -> tuple[ForwardedAnswer, int]:
+def forward(connection: Connection, request: Forward, *, pair: SealedPair | None = None) -> tuple[ForwardedAnswer, int]:
     """SnapInspect's answer to this request whatever its status, and how often the request was sent.
+
+    pair: the connection's, as it was read just now; None to read it.
 
     A refused token is renewed, and the request is sent once more. A safe one is also sent once more if the connection
     broke before an answer came, or within a short one; any other is not, since it may have had its effect. Raises
@@ -101,7 +103,7 @@ def forward(connection: Connection, request: Forward) -> tuple[ForwardedAnswer, 
     long answer is read afterwards: in the web process the slot is held until then (`connectapp.gunicorn_worker`).
     """
     with _as_no_answer(connection), limits.slot(connection.code):
-        client, in_use = custody.client_and_pair(connection)
+        client, in_use = custody.client_and_pair(connection, pair)
         answer, sent = _send(client, request)
         if answer.status == 401 or (request.is_safe and answer.reports_refusal):
             renewal.renew(connection, refused=in_use)

@@ -16,7 +16,7 @@ from integrations.models.named_locks import NamedLock
 from integrations.models.outgoing import DeliveryTry, OutgoingDelivery, OutgoingMessage, Resend
 from integrations.models.panels import ExplorerAnswer, ExplorerCall, Panel, PanelAnswer
 from integrations.models.replays import Replay
-from integrations.models.token_pairs import TokenPair
+from integrations.models.token_pairs import SealedPair, TokenPair
 from integrations.models.webhook_endpoints import WebhookEndpoint
 from integrations.models.workers import Worker
 
@@ -53,6 +53,7 @@ __all__ = [
     "Replay",
     "Resend",
     "Scope",
+    "SealedPair",
     "SignInOutcome",
     "State",
     "TokenPair",

@@ -1,6 +1,6 @@
 """Token pairs, encrypted."""
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.db import models
 from django.db.models import Q
@@ -8,6 +8,15 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from integrations.models.leases import UNLEASED
+
+
+class SealedPair(NamedTuple):
+    """The columns of a row that every call needs, read without the ORM."""
+
+    id: int
+    version: int
+    sealed_access: bytes | memoryview
+    sealed_refresh: bytes | memoryview
 
 
 class TokenPairQuerySet(models.QuerySet["TokenPair"]):

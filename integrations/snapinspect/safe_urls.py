@@ -33,6 +33,7 @@ class Origin(NamedTuple):
     port: int
 
 
+@lru_cache(maxsize=256)
 def origin(url: str) -> Origin | None:
     """Returns the origin of an http(s) URL; None if it is none, has a user name, or parsers may disagree about it."""
     split = _split(url)

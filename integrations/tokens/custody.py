@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.models import User
-from integrations.models import ConnectAttempt, Connection, TokenPair
+from integrations.models import ConnectAttempt, Connection, SealedPair, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.snapinspect.client import Client
 from integrations.tokens import lease, spool, storage
@@ -58,23 +58,27 @@ def client_of_token(token: str) -> Client:
     return storage.client_of_token(token)
 
 
-def client_and_pair(connection: Connection) -> tuple[Client, PairVersion]:
+def client_and_pair(connection: Connection, pair: SealedPair | None = None) -> tuple[Client, PairVersion]:
     """Returns an API client with this connection's access token, and the pair that the token belongs to.
 
-    Raises NoTokens, and CannotUnseal when our keys do not open the pair.
+    pair: as it was read just now; None to read it. Raises NoTokens, and CannotUnseal when our keys do not open it.
     """
+    pair = pair or _sealed_pair(connection)
+    return storage.client(pair.sealed_access, pair.sealed_refresh, connection), (pair.id, pair.version)
+
+
+def _sealed_pair(connection: Connection) -> SealedPair:
     # SQL: every API call reads this row first, and through the ORM that takes longer than all else on our side.
-    table = TokenPair._meta.db_table
+    columns, table = ", ".join(SealedPair._fields), TokenPair._meta.db_table
     with database.cursor() as cursor:
         cursor.execute(
-            f"SELECT id, version, sealed_access, sealed_refresh FROM {table} WHERE connection_id = %s AND role = %s",  # noqa: S608
+            f"SELECT {columns} FROM {table} WHERE connection_id = %s AND role = %s",  # noqa: S608
             [connection.pk, TokenPair.Role.CURRENT.value],
         )
         row = cursor.fetchone()
     if row is None:
         raise NoTokens
-    pk, version, sealed_access, sealed_refresh = row
-    return storage.client(sealed_access, sealed_refresh, connection), (pk, version)
+    return SealedPair(*row)
 
 
 def client_for(connection: Connection) -> Client:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations.api.urls import MOST_BYTES
+from integrations.api.middleware import MOST_BYTES
 from integrations.connecting import sessions
 from integrations.models import ApiKey, Connection, Event, OutgoingDelivery, Scope
 from integrations.outgoing import delivery_actions, endpoints

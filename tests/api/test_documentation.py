@@ -2,7 +2,7 @@
 
 import re
 
-from integrations.api import proxy, urls, values
+from integrations.api import middleware, proxy, values
 from integrations.calls import api_client, limits
 from integrations.models import ConnectSession, Scope
 from integrations.models.connections import MOST_TESTS, TESTS_COUNTED_FOR
@@ -37,7 +37,7 @@ def test_the_table_of_limits_is_the_code() -> None:
     assert table == {
         "what": "limit",
         "requests of a key, in all processes together": f"{default[1]} a minute (`API_REQUESTS_A_MINUTE`)",
-        "body of a request": f"{urls.MOST_BYTES // 1024} KiB; of a forwarded one {proxy.MOST_BYTES // 2**20} MiB",
+        "body of a request": f"{middleware.MOST_BYTES // 1024} KiB; of a forwarded one {proxy.MOST_BYTES // 2**20} MiB",
         "rows of a page of a list": str(most_rows),
         "a connect session": (
             f"good for {minutes:.0f} minutes and one use; what became of it can be asked for {days} days"

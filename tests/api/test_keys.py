@@ -113,6 +113,28 @@ def test_a_key_in_an_address_is_refused_and_masked_in_logs(api: Keys, caplog: py
     assert line.count(f"cok_{key.prefix}_[redacted]") == 2
 
 
+@pytest.mark.parametrize("path", ["customers", "connections/nosuchcode22/proxy/user", "nowhere"])
+def test_a_host_that_is_not_ours_is_told_as_a_problem(path: str, api: Keys) -> None:
+    client = api()
+    client.defaults["SERVER_NAME"] = "evil.example"
+    answer = client.call("get", path)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json()["type"] == "urn:connect:problem:bad-request"
+    assert "ALLOWED_HOSTS" in answer.json()["detail"]
+    assert "evil.example" not in answer.text + str(answer.headers)
+
+
+def test_an_answer_names_its_request_is_kept_nowhere_and_runs_nothing_in_a_browser(api: Keys) -> None:
+    for path in ("customers", "openapi.json", "nowhere"):
+        answer = api().call("get", path)
+        assert re.fullmatch(r"[0-9a-f]{16}", answer["X-Request-ID"])
+        assert "no-store" in answer["Cache-Control"]
+        assert answer["Content-Security-Policy"].startswith("default-src 'none'; frame-ancestors 'none'")
+        assert (answer["X-Content-Type-Options"], answer["X-Frame-Options"]) == ("nosniff", "DENY")
+        assert answer["Content-Length"] == str(len(answer.content))
+        assert not answer.cookies
+
+
 def test_http_is_refused_where_https_is_the_rule(api: Keys, settings: Settings) -> None:
     settings.SECURE_SSL_REDIRECT = True
     answer = api().call("get", "customers")
