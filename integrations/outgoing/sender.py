@@ -9,9 +9,10 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from django.conf import settings
-from requests import Request
+from requests import PreparedRequest, Request
 from requests.exceptions import RequestException
 
 from integrations.snapinspect import safe_urls
@@ -76,13 +77,12 @@ REASONS = {
 def send(url: str, headers: Mapping[str, str], body: bytes, *, over: Transport | None = None) -> Answer:
     """Posts the body and returns the answer, whatever its status. Raises NotSent."""
     check_url(url)
+    request = _prepared(url).copy()
     try:
-        request = Request("POST", url, headers={"User-Agent": "connect", **headers}, data=body).prepare()
+        request.prepare_headers({"User-Agent": "connect", **headers})
+        request.prepare_body(body, None)
     except (RequestException, ValueError):
         raise NotSent("url") from None
-    # What was checked is what is called, if two parsers agree about it.
-    if safe_urls.origin(request.url or "") != safe_urls.origin(url):
-        raise NotSent("url")
     reason = ""
     try:
         reply = (over or _shared_transport()).send(request, deadline=DEADLINE, max_bytes=MOST_BYTES_READ)
@@ -92,6 +92,19 @@ def send(url: str, headers: Mapping[str, str], body: bytes, *, over: Transport |
     if reason:
         raise NotSent(reason)
     return Answer(reply.status, reply.headers, reply.body[:MOST_BYTES_KEPT], reply.seconds)
+
+
+@lru_cache(maxsize=256)
+def _prepared(url: str) -> PreparedRequest:
+    """A POST to this URL, without headers and body. To be copied. Raises NotSent."""
+    try:
+        request = Request("POST", url).prepare()
+    except (RequestException, ValueError):
+        raise NotSent("url") from None
+    # What was checked is what is called, if two parsers agree about it.
+    if safe_urls.origin(request.url or "") != safe_urls.origin(url):
+        raise NotSent("url")
+    return request
 
 
 def check_url(url: str) -> None:
