@@ -5,6 +5,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
+from accounts.kept_queries import KeptQuery
 from accounts.models import Customer, Membership, Role, User
 
 ANY_ROLE = frozenset(Role.values)
@@ -12,6 +13,10 @@ OWNERS = frozenset({Role.OWNER})
 MAY_CONNECT = frozenset({Role.OWNER, Role.MEMBER})
 # Recovery codes alone do not count as one.
 SECOND_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+
+_memberships = KeptQuery(
+    lambda user_id: Membership.objects.select_related("customer").filter(user_id=user_id).order_by("customer__name")
+)
 
 
 def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY_ROLE) -> Customer:
@@ -21,9 +26,7 @@ def customer_for(request: HttpRequest, code: str, *, roles: frozenset[str] = ANY
     Raises PermissionDenied for a member whose role is not among `roles`.
     """
     # All memberships at once: the header of the page lists them, see accounts.context_processors.
-    memberships = list(
-        Membership.objects.select_related("customer").filter(user_id=request.user.pk or 0).order_by("customer__name")
-    )
+    memberships = _memberships(request.user.pk or 0)
     membership = next((one for one in memberships if one.customer.code == code), None)
     if membership is None:
         raise Http404

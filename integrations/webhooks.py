@@ -16,10 +16,10 @@ from django.db import connection as database
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from accounts.first_statement import first_statement
 from integrations.events import webhook_addresses
 from integrations.metrics import counters
 from integrations.models import Delivery
-from integrations.models.first_statement import first_statement
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,7 @@
-"""Icons of static/vendor/icons.svg; a tag, because an included template took a tenth of a page's time."""
+"""Icons of static/vendor/icons.svg, and badges; tags, because included templates took a tenth of a page's time.
+
+Both are the same for everybody, so each is written once in a process.
+"""
 
 from functools import cache
 
@@ -11,14 +14,23 @@ register = template.Library()
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """A symbol of the sprite; decoration only, so words have to stand beside it."""
+    sprite = static("vendor/icons.svg")
     return format_html(
-        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', _sprite(), name
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', sprite, name
     )
 
 
 @cache
-def _sprite() -> str:
-    """The URL of the sprite; it holds a hash of the content and does not change while a process runs."""
-    return static("vendor/icons.svg")
+def badge(label: str, symbol: str, tone: str) -> SafeString:
+    """A state in words: the element with data-badge holds exactly the word, the icon stands beside it.
+
+    tone: success, warning, danger, info, primary or secondary.
+    """
+    return format_html(
+        '<span class="badge rounded-pill d-inline-flex align-items-center gap-1 border border-{}-subtle bg-{}-subtle'
+        ' text-{}-emphasis">{}<span data-badge>{}</span></span>',
+        tone, tone, tone, icon(symbol), label,
+    )  # fmt: skip

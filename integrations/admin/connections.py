@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts import audit
@@ -100,7 +99,7 @@ class ConnectionAdmin(InWords, ReadOnlyAdmin):
     @admin.display(description="state", ordering="state")
     def badge(self, connection: Connection) -> str:
         """What the customer's people see, as they see it."""
-        return render_to_string("partials/badge.html", connection_badge(connection))
+        return connection_badge(connection)
 
     def related(self, row: Connection) -> Iterable[tuple[str, str]]:
         yield "Its events", changelist_url(Event, connection__id__exact=row.pk)

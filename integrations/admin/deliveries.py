@@ -7,7 +7,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 
 from accounts.admin.base import LargeTableAdmin, ReadOnlyInline, WordsFilter, changelist_url, link_column
 from accounts.admin.confirmed_actions import confirmed
@@ -95,7 +94,7 @@ class EventAdmin(ByExactWords):
 
     @admin.display(description="state")
     def event_state(self, event: Event) -> str:
-        return render_to_string("partials/badge.html", event_badge(event))
+        return event_badge(event)
 
     @admin.display(description="problem")
     def trouble(self, event: Event) -> str:

@@ -15,9 +15,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import audit
+from accounts.first_statement import first_statement
 from accounts.models import Customer
 from integrations.models import ApiKey, Scope
-from integrations.models.first_statement import first_statement
 
 MINUTE = 60
 PREFIX_LENGTH = 8

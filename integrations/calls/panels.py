@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from accounts.kept_queries import KeptQuery
 from integrations.calls import api_client, health_check, tables
 from integrations.calls.api_client import NoAnswer
 from integrations.calls.tables import Table
@@ -16,6 +17,7 @@ from integrations.snapinspect import json_text
 from integrations.snapinspect.errors import BadPath
 
 LONGEST_WHOLE = 20_000  # characters
+_active = KeptQuery(lambda _: Panel.objects.active())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class PanelContent:
 
 def all_panels() -> list[Panel]:
     """The panels of every dashboard, the built-in one first."""
-    return [Panel.built_in(), *Panel.objects.active()]
+    return [Panel.built_in(), *_active(0)]
 
 
 def find(code: str) -> Panel | None:

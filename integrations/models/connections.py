@@ -23,9 +23,8 @@ TESTS_COUNTED_FOR = timedelta(minutes=1)
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def shown(self) -> Self:
         """With their candidates, for pages: two queries in all, without sealed tokens."""
-        candidates = TokenPair.objects.candidates().defer("sealed_access", "sealed_refresh")
         return self.select_related("connected_by").prefetch_related(
-            models.Prefetch("pairs", queryset=candidates, to_attr="candidates")
+            models.Prefetch("pairs", queryset=TokenPair.objects.for_pages(), to_attr="candidates")
         )
 
     def due_for_check(self) -> Self:
@@ -98,6 +97,8 @@ class Connection(models.Model):
 
     objects = ConnectionQuerySet.as_manager()
 
+    # Its candidate, if there is one; set by ConnectionQuerySet.shown().
+    candidates: "list[TokenPair]"
     # Annotated by integrations.views.figures.with_last_event(), for pages.
     last_event_at: datetime | None
     # Annotated by the dashboard: whether a webhook endpoint of its customer is in trouble.
@@ -152,7 +153,7 @@ class Connection(models.Model):
         """The pair that is still being proven, if there is one."""
         fetched: list[TokenPair] | None = getattr(self, "candidates", None)
         if fetched is None:
-            fetched = list(self.pairs.candidates().defer("sealed_access", "sealed_refresh")[:1])
+            fetched = list(self.pairs.for_pages()[:1])
         return fetched[0] if fetched else None
 
     @cached_property

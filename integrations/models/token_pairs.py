@@ -23,6 +23,10 @@ class TokenPairQuerySet(models.QuerySet["TokenPair"]):
     def candidates(self) -> Self:
         return self.filter(role=TokenPair.Role.CANDIDATE)
 
+    def for_pages(self) -> Self:
+        """Candidates without their sealed tokens."""
+        return self.candidates().defer(*TokenPair.NOT_FOR_PAGES)
+
     def current(self) -> Self:
         return self.filter(role=TokenPair.Role.CURRENT)
 
@@ -55,6 +59,7 @@ class TokenPair(models.Model):
     """
 
     FINGERPRINT_LENGTH = 6
+    NOT_FOR_PAGES = ("sealed_access", "sealed_refresh")
 
     class Role(models.TextChoices):
         CANDIDATE = "candidate", "Candidate"

@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from django import template
+from django.utils.safestring import SafeString
 
+from accounts.templatetags.icons import badge
 from integrations import wording
 from integrations.models import Connection, State
 from integrations.snapinspect import json_text
@@ -28,10 +30,10 @@ LOOKS = {
 }
 
 
-@register.inclusion_tag("partials/badge.html")
-def connection_badge(connection: Connection) -> dict[str, Any]:
-    icon, tone = LOOKS[connection.badge]
-    return {"label": connection.badge.label, "icon": icon, "tone": tone}
+@register.simple_tag
+def connection_badge(connection: Connection) -> SafeString:
+    state = connection.badge
+    return badge(state.label, *LOOKS[state])
 
 
 @register.filter

@@ -1,10 +1,12 @@
 """An event in words and symbols, for templates."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from accounts.templatetags.icons import badge, icon
 from integrations import wording
 from integrations.models import Delivery, Event
 from integrations.snapinspect import json_text, webhook_body
@@ -28,17 +30,18 @@ LOOKS = {
 }
 
 
-@register.inclusion_tag("partials/badge.html")
-def event_badge(event: Event) -> dict[str, Any]:
-    icon, tone = LOOKS[Event.State(event.state)]
-    return {"label": event.get_state_display(), "icon": icon, "tone": tone}
+@register.simple_tag
+def event_badge(event: Event) -> SafeString:
+    state = Event.State(event.state)
+    return badge(state.label, *LOOKS[state])
 
 
-@register.inclusion_tag("integrations/partials/event_word.html")
-def event_word(event: Event) -> dict[str, Any]:
+@register.simple_tag
+def event_word(event: Event) -> SafeString:
     """The state in a line of text: the badges of a dashboard are those of its connections."""
-    icon, tone = LOOKS[Event.State(event.state)]
-    return {"label": event.get_state_display(), "icon": icon, "tone": tone}
+    state = Event.State(event.state)
+    symbol, tone = LOOKS[state]
+    return format_html('<span class="small text-nowrap text-{}-emphasis">{} {}</span>', tone, icon(symbol), state.label)
 
 
 @register.filter

@@ -15,7 +15,7 @@ from integrations.calls import health_check, panels
 from integrations.connecting import disconnection
 from integrations.models import Connection, ConnectionTest, State
 from integrations.operations import retention
-from integrations.views import figures, states
+from integrations.views import customer_connections, figures, states
 from integrations.views.chart import Chart
 from integrations.views.forms import NameForm
 
@@ -26,7 +26,7 @@ TESTS_SHOWN = 10
 def connection_list(request: HttpRequest, code: str) -> HttpResponse:
     """All connections of this customer, those that need a person first; `?state=` shows those with one badge."""
     customer = customer_for(request, code)
-    connections = list(figures.with_last_event(customer.connections.shown()))
+    connections = customer_connections.of(customer)
     # By what people see: a connection's badge is more than its column.
     counts = Counter(connection.badge for connection in connections)
     chosen = request.GET.get("state", "")

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -13,8 +12,8 @@ from accounts.access import current_user, customer_for
 from accounts.models import Customer, User
 from integrations import wording
 from integrations.calls import panels
-from integrations.models import Connection, WebhookEndpoint
-from integrations.views import figures, recent_events, states
+from integrations.models import Connection
+from integrations.views import customer_connections, figures, recent_events, states
 from integrations.views.chart import Chart
 from integrations.views.figures import Figures
 
@@ -91,10 +90,9 @@ def figures_json(request: HttpRequest, code: str) -> JsonResponse:
 
 def _connections(customer: Customer) -> list[Connection]:
     """Those that need a person first."""
-    endpoints = WebhookEndpoint.objects.in_trouble().filter(customer=OuterRef("customer"))
-    found = figures.with_last_event(customer.connections.shown())
-    found = found.annotate(endpoint_in_trouble=Exists(endpoints))  # type: ignore[no-redef]  # declared for readers
-    return sorted(found, key=lambda connection: (not connection.needs_a_person, connection.pk))
+    return sorted(
+        customer_connections.of(customer), key=lambda connection: (not connection.needs_a_person, connection.pk)
+    )
 
 
 def _oldest(found: Figures) -> dict[str, Any] | None:

@@ -105,7 +105,7 @@ def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
     waiting = 0
     if connection_ids:
         with database.cursor() as cursor:
-            cursor.execute(*_statement(_bounds(today, zone), connection_ids))
+            cursor.execute(*_statement(_days(today, zone), connection_ids))
             for number, connection, state, events in cursor.fetchall():
                 if number == _NO_DAY:
                     waiting += events
@@ -116,31 +116,32 @@ def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
 
 
 @lru_cache(maxsize=64)
-def _bounds(today: date, zone: tzinfo) -> tuple[Any, ...]:
-    """Number, begin and end of each of the days until today, one after the other, as values for the database."""
+def _days(today: date, zone: tzinfo) -> str:
+    """The days until today as SQL: rows of number, begin and end. As text, since a driver spends more on ninety values
+    than the database on the answer."""
     received_at = Event._meta.get_field("received_at")
+    kind = "::timestamptz" if database.vendor == "postgresql" else ""
     midnights = [_midnight(today - timedelta(days=back), zone) for back in range(DAYS - 1, -2, -1)]
-    moments = [received_at.get_db_prep_value(midnight, database) for midnight in midnights]
-    return tuple(value for number in range(DAYS) for value in (number, *moments[number : number + 2]))
+    moments = [f"'{received_at.get_db_prep_value(midnight, database)}'{kind}" for midnight in midnights]
+    return ", ".join(f"({number}, {moments[number]}, {moments[number + 1]})" for number in range(DAYS))
 
 
-def _statement(bounds: tuple[Any, ...], connection_ids: list[int]) -> tuple[str, list[Any]]:
+def _statement(days: str, connection_ids: list[int]) -> tuple[str, list[Any]]:
     """Written by hand, with the days as a table: grouping by a function of the time would call it for every row, and
     building a union of one ORM query per day took longer than answering it."""
-    rows = ", ".join(["(%s, %s, %s)"] * (len(bounds) // 3))
     mine, every, still_open = (
         f"({', '.join(['%s'] * len(values))})" for values in (connection_ids, _EVERY_STATE, Event.OPEN)
     )
     # CROSS JOIN has SQLite take the days first, and look each of them up in the index.
     return (
-        f"WITH days (number, begins, ends) AS (VALUES {rows})"  # noqa: S608
+        f"WITH days (number, begins, ends) AS (VALUES {days})"  # noqa: S608
         " SELECT number, connection_id, state, count(*) FROM days CROSS JOIN integrations_event"
         f" WHERE connection_id IN {mine} AND state IN {every} AND repeat_of_id IS NULL"
         " AND received_at >= begins AND received_at < ends GROUP BY number, connection_id, state"
         f" UNION ALL SELECT {_NO_DAY}, connection_id, state, count(*) FROM integrations_event"
         f" WHERE connection_id IN {mine} AND state IN {still_open} AND repeat_of_id IS NULL"
         " GROUP BY connection_id, state",
-        [*bounds, *connection_ids, *_EVERY_STATE, *connection_ids, *Event.OPEN],
+        [*connection_ids, *_EVERY_STATE, *connection_ids, *Event.OPEN],
     )
 
 

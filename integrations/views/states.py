@@ -19,6 +19,7 @@ from accounts.access import customer_for
 from integrations import wording
 from integrations.events.selection import fingerprint
 from integrations.models import Connection, State
+from integrations.views import customer_connections
 
 CHANGED = {"HX-Trigger": "connections-changed"}
 
@@ -43,7 +44,7 @@ def states(request: HttpRequest, code: str) -> HttpResponse:
     `attention`: how many connections its banner is about, and the first one's code. The rest: see `shown`.
     """
     customer = customer_for(request, code)
-    connections = list(customer.connections.shown())
+    connections = customer_connections.of(customer)
     needing = [connection for connection in connections if connection.needs_a_person]
     has_changed = request.GET.get("attention", "") != (f"{len(needing)}-{needing[0].code}" if needing else "")
     of = request.GET.get("of", "")

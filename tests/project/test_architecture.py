@@ -38,7 +38,7 @@ ARROWS = {
     "checks": "tokens calls metrics",
     "context_processors": "accounts models",
     "templatetags": "accounts models snapinspect wording outgoing",
-    "webhooks": "models metrics events",
+    "webhooks": "accounts models metrics events",
     "api": "accounts models snapinspect wording tokens calls events connecting outgoing",
     "views": "accounts models snapinspect wording tokens calls events connecting operations api outgoing",
     "admin": "accounts models snapinspect wording templatetags calls events connecting outgoing",
@@ -61,7 +61,7 @@ LIBRARIES = {
     "management": "django tqdm",
     "views": "django allauth.account.decorators",
     "api": "django ninja pydantic structlog",
-    "connectapp": "django django_stubs_ext allauth environ gunicorn psycopg structlog",
+    "connectapp": "django django_stubs_ext allauth environ gunicorn psycopg structlog whitenoise",
 }
 # Modules that only one package imports: it alone opens stored tokens, and sends the request of an exchange.
 PRIVATE = {

@@ -1,0 +1,70 @@
+"""Querysets whose SQL is written once in a process.
+
+Writing a queryset's SQL takes Django longer than the database takes to answer it, and the same few are asked for every
+page. Here the text is kept, with what Django worked out to read the answer.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections, models
+
+Row = TypeVar("Row", bound=models.Model)
+# Stands for the ID while the SQL is written. No other value of a queryset is this large.
+_PLACE = 7_205_759_403_792_793
+
+
+class KeptQuery(Generic[Row]):
+    """Calling it with an ID returns the rows of `queryset(ID)`.
+
+    All else in the queryset is kept, too: it may hold the database's Now(), and no moment, setting or person. It may
+    select related rows and annotations; what it prefetches is not fetched.
+    """
+
+    def __init__(self, queryset: "Callable[[int], models.QuerySet[Row]]") -> None:
+        self._queryset = queryset
+
+    def __call__(self, id: int) -> list[Row]:
+        return list(models.QuerySet(self._written.model, query=self._written.asked(id), using=DEFAULT_DB_ALIAS))
+
+    @cached_property
+    def _written(self) -> "_Written":
+        return _Written.of(self._queryset(_PLACE))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A queryset's SQL, and the compiler that wrote it and knows which column is what."""
+
+    model: type[Any]
+    compiler: Any
+    sql: str
+    parameters: tuple[Any, ...]
+    converters: dict[int, Any]
+
+    @classmethod
+    def of(cls, queryset: "models.QuerySet[Any]") -> "_Written":
+        compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+        sql, parameters = compiler.as_sql()
+        converters = compiler.get_converters([selected[0] for selected in compiler.select])
+        return cls(queryset.model, compiler, sql, tuple(parameters), converters)
+
+    def asked(self, id: int) -> Any:
+        """In place of the queryset's query: all that evaluating it needs of one is a compiler."""
+        compiler = copy(self.compiler)
+        compiler.connection = connections[DEFAULT_DB_ALIAS]  # of this thread
+        parameters = tuple(id if value == _PLACE else value for value in self.parameters)
+        compiler.as_sql = lambda: (self.sql, parameters)
+        compiler.get_converters = lambda _: self.converters
+        return _Query(compiler)
+
+
+@dataclass(frozen=True)
+class _Query:
+    compiler: Any
+
+    def get_compiler(self, using: str) -> Any:
+        return self.compiler
