@@ -12,7 +12,7 @@ from django.template import Context
 from django.template.base import Parser, Token
 from django.template.defaulttags import URLNode
 from django.template.defaulttags import url as parse_url
-from django.urls import NoReverseMatch, get_urlconf, reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import conditional_escape
 
 register = template.Library()
@@ -21,7 +21,7 @@ MOST_URLS = 5000
 
 def reversed_once(name: str, args: tuple[Any, ...]) -> str:
     """The same as `reverse(name, args=args)`."""
-    return _reversed(get_urlconf() or settings.ROOT_URLCONF, name, args)
+    return _reversed(settings.ROOT_URLCONF, name, args)  # no request has URLs of its own
 
 
 @lru_cache(maxsize=MOST_URLS, typed=True)

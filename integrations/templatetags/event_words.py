@@ -1,6 +1,7 @@
 """An event in words and symbols, for templates."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from django import template
 from django.utils.html import format_html
@@ -39,7 +40,11 @@ def event_badge(event: Event) -> SafeString:
 @register.simple_tag
 def event_word(event: Event) -> SafeString:
     """The state in a line of text: the badges of a dashboard are those of its connections."""
-    state = Event.State(event.state)
+    return _word(Event.State(event.state))
+
+
+@cache
+def _word(state: Event.State) -> SafeString:
     symbol, tone = LOOKS[state]
     return format_html('<span class="small text-nowrap text-{}-emphasis">{} {}</span>', tone, icon(symbol), state.label)
 

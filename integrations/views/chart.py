@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from integrations.views.figures import Day
 
 HEIGHT = 100
-STEP, BAR = 1.0, 0.7  # widths: a day's share of the drawing, which is stretched to the page, and its bar's
+STEP, BAR = 1, 0.7  # widths: a day's share of the drawing, which is stretched to the page, and its bar's
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,25 @@ class Chart:
     height: int = HEIGHT
 
     @property
-    def width(self) -> float:
+    def width(self) -> int:
         return len(self.days) * STEP
 
-    @property
-    def labels(self) -> tuple[date, date, date]:
+    @cached_property
+    def labels(self) -> tuple[str, str, str]:
         """The first day, one in the middle, and the last."""
-        return self.days[0].date, self.days[len(self.days) // 2].date, self.days[-1].date
+        first, middle, last = self.days[0], self.days[len(self.days) // 2], self.days[-1]
+        return _short(first.date), _short(middle.date), _short(last.date)
 
-    @property
+    @cached_property
     def total(self) -> int:
         return sum(day.total for day in self.days)
+
+    @property
+    def summary(self) -> str:
+        """What the chart shows, as a sentence."""
+        first, _, last = self.labels
+        most = f"{_short(self.busiest.date)} ({self.busiest.total})"
+        return f"{self.total} events from {first} to {last}, most on {most}."
 
     @cached_property
     def busiest(self) -> Day:
@@ -60,13 +68,7 @@ class Chart:
 
     def blocks(self, day: Day) -> list[Block]:
         """The parts of a day's bar, from the bottom up."""
-        blocks, y = [], float(HEIGHT)
-        for kind, count in (("processed", day.processed), ("waiting", day.waiting), ("failed", day.failed)):
-            if count:
-                height = max(HEIGHT * count / self.top, 1.0)  # one of very many is still visible
-                y -= height
-                blocks.append(Block(kind, max(y, 0.0), height))
-        return blocks
+        return _blocks(self.top, day.processed, day.waiting, day.failed)
 
     def bars(self) -> SafeString:
         """What stands inside the svg element."""
@@ -78,20 +80,39 @@ class Chart:
         return mark_safe("\n".join(rows))  # noqa: S308
 
     def _bar(self, number: int, day: Day) -> str:
-        x = number * STEP + (STEP - BAR) / 2
-        rects = "".join(
-            f'<rect class="chart-{block.kind}" x="{x:.3f}" y="{block.y:.2f}" width="{BAR}"'
-            f' height="{block.height:.2f}" />'
-            for block in [Block("space", 0, HEIGHT), *self.blocks(day)]
-        )
-        return f"<g><title>{_name(day.date)}: {day.total} event{'' if day.total == 1 else 's'}</title>{rects}</g>"
+        return _bar(number, day.date, self.top, day.processed, day.waiting, day.failed)
+
+
+def _blocks(top: int, processed: int, waiting: int, failed: int) -> list[Block]:
+    blocks, y = [], float(HEIGHT)
+    for kind, count in (("processed", processed), ("waiting", waiting), ("failed", failed)):
+        if count:
+            height = max(HEIGHT * count / top, 1.0)  # one of very many is still visible
+            y -= height
+            blocks.append(Block(kind, max(y, 0.0), height))
+    return blocks
 
 
 # Most days of most charts are past, and do not change any more.
 @lru_cache(maxsize=5000)
+def _bar(number: int, day: date, top: int, *figures: int) -> str:
+    x, total = number * STEP + (STEP - BAR) / 2, sum(figures)
+    rects = "".join(
+        f'<rect class="chart-{block.kind}" x="{x:.3f}" y="{block.y:.2f}" width="{BAR}" height="{block.height:.2f}" />'
+        for block in [Block("space", 0, HEIGHT), *_blocks(top, *figures)]
+    )
+    return f"<g><title>{_name(day)}: {total} event{'' if total == 1 else 's'}</title>{rects}</g>"
+
+
+@lru_cache(maxsize=5000)
 def _row(day: date, *figures: int) -> str:
     cells = "".join(f'<td class="text-end">{figure:,}</td>' for figure in figures)
     return f'<tr><th scope="row" class="fw-normal text-nowrap">{_name(day)} {day.year}</th>{cells}</tr>'
+
+
+@lru_cache(maxsize=100)
+def _short(day: date) -> str:
+    return day.strftime(f"{day.day} %b")
 
 
 @lru_cache(maxsize=100)

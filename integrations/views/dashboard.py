@@ -34,6 +34,7 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
     needing_a_person = [connection for connection in connections if connection.needs_a_person]
     context = {
         "connections": connections,
+        "several": len(connections) > 1,
         "cards": connections[:MOST_CARDS],
         "rows": connections[MOST_CARDS:],
         "status": connections

@@ -39,7 +39,7 @@ class Day:
     def total(self) -> int:
         return self.by_state.total()
 
-    @property
+    @cached_property
     def failed(self) -> int:
         return self.by_state[_STATE.FAILED]
 
@@ -47,7 +47,7 @@ class Day:
     def waiting(self) -> int:
         return sum(self.by_state[state] for state in Event.OPEN)
 
-    @property
+    @cached_property
     def processed(self) -> int:
         """Finished in any way but failed."""
         return self.total - self.failed - self.waiting
@@ -73,10 +73,15 @@ class Figures:
         return sum((day.by_state for day in self.days), Counter())
 
     @property
+    def since(self) -> str:
+        """The first day, as the filter of the events page takes it."""
+        return self.days[0].date.isoformat()
+
+    @cached_property
     def total(self) -> int:
         return sum(day.total for day in self.days)
 
-    @property
+    @cached_property
     def failed(self) -> int:
         return sum(day.failed for day in self.days)
 
