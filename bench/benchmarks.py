@@ -128,7 +128,7 @@ def webhook(system: System, connections: int, targets: list[Target]) -> Result:
 def dashboard(system: System) -> Result:
     code, cookie = system.filled["customer"], system.filled["cookie"]
     samples = system.compare(get(f"/page/{code}/", cookie), get(f"/c/{code}/", cookie))
-    return compared(f"C dashboard, 1 connection, {system.database}", samples, [at_least("ratio", 0.50)])
+    return compared(f"C dashboard, 1 connection, {system.database}", samples, [at_least("ratio", 0.25)])
 
 
 def proxy(system: System, connections: int) -> Result:
