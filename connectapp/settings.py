@@ -181,8 +181,7 @@ if CACHES["default"]["BACKEND"].endswith("DatabaseCache"):
 TASKS_ENGINE = parsed("TASKS_ENGINE", str, default="db")
 REDIS_URL = parsed("REDIS_URL", str, default="redis://127.0.0.1:6379/0")
 
-STATIC_URL = "static/"
-STATIC_ROOT = STATE_DIR / "static"
+STATIC_URL, STATIC_ROOT = "static/", STATE_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
