@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 MOST_AT_ONCE = 4  # requests to an endpoint
 MOST_ENDPOINTS = 32  # that a process serves at a time
 MOST_THREADS = 64  # each of them gets one thread, and more while there are some
-BATCH = 100  # deliveries of an endpoint that are read at a time
+MOST_HELD = 3200  # deliveries that are read and not written yet, of all endpoints
+BATCH = 400  # of an endpoint: enough for its threads while results are written
 HELD_AT_ONCE = 1000
 # Seconds.
 WRITE_AFTER = 0.1  # beside what it is sending at the moment, a killed process repeats no more than this
@@ -157,7 +158,7 @@ class Dispatcher:
 
     def _fill(self, line: Line) -> None:
         """Reads more of what is due. One at a time while the endpoint has given no answer."""
-        most = 1 if line.row.waits else BATCH
+        most = 1 if line.row.waits else min(BATCH, MOST_HELD // len(self._lines))
         if line.is_stopped or len(line.waiting) > most // 2 or (line.row.waits and line.known):
             return
         due = OutgoingDelivery.objects.due().filter(endpoint=line.row.pk).exclude(pk__in=line.known)

@@ -49,7 +49,10 @@ def test_a_delivery_arrives_signed_and_is_on_record(make: Made, serve: Serve) ->
     assert endpoint.delivered_at is not None
 
 
-def test_what_comes_while_others_are_sent_is_sent_too_and_each_once(make: Made, serve: Serve) -> None:
+def test_what_comes_while_others_are_sent_is_sent_too_and_each_once(
+    make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "BATCH", 100)
     remote = serve(http(b""))
     endpoint, _ = make(url=remote.url)
     queue(endpoint, 2 * dispatcher.BATCH + 7)
