@@ -20,9 +20,13 @@ def record(connection: Connection, verdict: Verdict) -> None:
         return
     if verdict.profile is not None:
         connection.move_to(
-            State.CONNECTED, proved_at=Now(), failed_checks=0, next_check_at=Now() + backoff.until_idle_check()
+            State.CONNECTED,
+            proved_at=Now(),
+            failed_checks=0,
+            next_check_at=Now() + backoff.until_idle_check(),
+            **exchange_limit.ACCEPTED,
         )
-        exchange_limit.note_accepted(connection)
+        exchange_limit.end_if_over()
     elif not _is_outdated(connection, verdict):
         _record_failure(connection, verdict)
     if connection.state not in {before, State.DISCONNECTED}:

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -32,6 +33,10 @@ LOCK = "exchanges"
 UNDER_WAY = timedelta(seconds=10)
 MOST_WAIT = 5.0  # seconds
 POLL_INTERVAL = (0.1, 0.3)  # seconds, from and to
+
+
+# The columns of a connection whose token SnapInspect accepts.
+ACCEPTED: dict[str, Any] = {"refused_at": None, "exchange_pending_since": None}
 
 
 def note_refused(connection: Connection) -> None:
@@ -59,7 +64,7 @@ def note_accepted(connection: Connection) -> None:
     """Records that SnapInspect accepts this connection's token."""
     mine = Connection.objects.filter(pk=connection.pk)
     marked = mine.exclude(refused_at=None, exchange_pending_since=None)
-    marked.update(refused_at=None, exchange_pending_since=None, proved_at=Now())
+    marked.update(**ACCEPTED, proved_at=Now())
     end_if_over()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
@@ -60,6 +61,14 @@ def test_pressing_test_all_day_calls_snapinspect_a_few_times_a_minute_and_says_s
 
     pass_time(timedelta(minutes=1))
     assert "several times within a minute" not in people[0].post(where, follow=True).text
+
+
+def test_a_daily_check_takes_ten_statements(
+    connected: Connection, django_assert_num_queries: Callable[[int], AbstractContextManager[object]]
+) -> None:
+    connected.check_soon()
+    with django_assert_num_queries(10):
+        health_check.routine_check(connected.pk)
 
 
 def test_presses_at_the_same_moment_are_counted_one_by_one(connected: Connection) -> None:
