@@ -1,8 +1,8 @@
 """`make test` and `make test-slow`: the suite on SQLite and on PostgreSQL at the same time.
 
-Of each database one process runs what needs no other process, and one runs what starts processes or Chromium: the first
-keeps a processor busy while the second waits. `--slow` runs the tests that are marked `slow` instead of all others, and
-on PostgreSQL those of pages.
+Some processes run what needs no other process, and some what starts processes or Chromium: the first keep the
+processors busy while the second wait. `--slow` runs the tests that are marked `slow` instead of all others, and on
+PostgreSQL those of pages, mails, the API and calls.
 Other arguments are handed to pytest. A program that is missing here is named in one line; in CI that is a failure.
 """
 
@@ -30,8 +30,9 @@ class Part(NamedTuple):
 
 # What one database is enough for runs on SQLite, but for the processes that come with a PostgreSQL of their own.
 PARTS = [
-    Part("SQLite", "not browser and not processes", "tests.sqlite3"),
-    Part("PostgreSQL", "not browser and not processes and not once", slow="slow or pages"),
+    Part("SQLite", "not browser and not processes and not interface", "tests.sqlite3"),
+    Part("SQLite, interface", "not browser and not processes and interface", "interface.sqlite3"),
+    Part("PostgreSQL", "not browser and not processes and not once", slow="slow or interface"),
     Part("SQLite, processes and Chromium", "browser or (processes and not once)", "processes.sqlite3"),
     Part("PostgreSQL, processes", "processes and not browser"),
 ]

@@ -23,7 +23,7 @@ from tests.support.running_app import DatabaseTemplate, RunningApp
 from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, ConnectedApp
 
-PAGES = {"accounts", "pages"}
+INTERFACE = {"accounts", "api", "calls", "notifications", "pages"}
 # pytest-django refuses the database to tests without one of these fixtures.
 DATABASE = {"db", "transactional_db", "live_server"}
 
@@ -36,15 +36,15 @@ class AppFactory(Protocol):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Marks with `once` what can touch no data, as it neither may use the database nor starts processes that do.
 
-    Marks with `pages` what tests what people see.
+    Marks with `interface` what tests what people and programs meet: pages, mails, the API and calls.
     What starts processes or Chromium runs last: those that tests share go on running until the end.
     """
     for item in items:
         asks = DATABASE & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db")
         if not asks and not item.get_closest_marker("processes"):
             item.add_marker("once")
-        if item.path.parent.name in PAGES:
-            item.add_marker("pages")
+        if item.path.parent.name in INTERFACE:
+            item.add_marker("interface")
     yield
     items.sort(key=lambda item: [item.get_closest_marker(kind) is not None for kind in ("processes", "browser")])
 

@@ -98,7 +98,7 @@ def test_who_has_unlinked_their_user_is_not_let_in_with_it(
         ({"iUserID": True}, None),
         ({"iUserID": 5.0}, None),
         ({"iUserID": -5}, None),
-        ({"iUserID": 0}, None),
+        ({"iUserID": 0, "sName": "Ann"}, None),
         ({"iUserID": 10**30}, None),
         ({"iUserID": [5]}, None),
         ({"iUserID": {"value": 5}}, None),
