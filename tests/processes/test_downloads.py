@@ -20,7 +20,7 @@ pytestmark = pytest.mark.processes
 
 DOWNLOADS = 24
 ENTRIES = 20_000  # some megabytes: more than the kernel buffers for a reader who does not read
-DELIVERIES = size(10, 2000)
+DELIVERIES = size(10, 500)
 # Seconds. Generous: the machine is shared. Without a limit on downloads, 20 s passed without an answer.
 MOST_SECONDS = 5.0
 
