@@ -55,6 +55,14 @@ def test_each_staff_page_has_its_permission(path: str, visit: Visit, sam: User) 
     assert visit(sam).get(path).status_code == 200
 
 
+def test_staff_are_told_about_permissions_and_members_about_roles(visit: Visit, sam: User, victor: User) -> None:
+    refused = visit(sam).get("/staff/operations/").content.decode()
+    assert "Your permissions do not allow this" in refused
+    assert "owner" not in refused
+    acme = victor.memberships.get().customer
+    assert "Your role does not allow this" in visit(victor).post(f"/c/{acme.code}/connect/").content.decode()
+
+
 def test_nobody_but_a_superuser_changes_groups(visit: Visit, sam: User) -> None:
     may(sam, "add_group", "change_group", "delete_group", "view_group")
     sam.groups.add(group := Group.objects.create(name="Support"))
