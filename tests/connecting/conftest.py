@@ -10,10 +10,15 @@ from integrations.connecting import oauth_state
 from integrations.models import ConnectAttempt, GuestTokenPair
 
 
+@pytest.fixture(autouse=True)
+def no_sign_in_counted() -> None:
+    """All tests come from one address, whose sign-ins are limited."""
+    cache.clear()
+
+
 @pytest.fixture
 def no_guest_pair_left(transactional_db: None) -> Iterator[None]:
-    """Sign-ins are counted from none, and every guest token pair is erased in the end."""
-    cache.clear()
+    """Every guest token pair is erased in the end."""
     yield
     left = GuestTokenPair.objects.exclude(sealed_refresh=b"")
     # A pair that came without a session is revoked when its state has expired.
