@@ -5,9 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
-import threading
 from collections.abc import Sequence
-from types import FrameType
 
 from integrations.sandbox.server import serve
 from integrations.sandbox.webhooks import is_acceptable
@@ -37,13 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if webhook_url and not is_acceptable(webhook_url):
         return fail("SANDBOX_WEBHOOK_URL must be https, or http on this machine", USAGE_ERROR)
 
-    stopped = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    # Waited for, not handled: a handler that sets an event while the main thread takes its lock waits for ever.
+    endings = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, endings)
     try:
         sandbox = serve(
             client_id=os.environ["SANDBOX_CLIENT_ID"],
@@ -61,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"cannot use the state file {options.state_file}: {error}", 1)
     with sandbox:
         print(f"SnapInspect stand-in on {sandbox.url}", flush=True)  # noqa: T201
-        stopped.wait()
+        signal.sigwait(endings)
     return 0
 
 
