@@ -153,7 +153,8 @@ class _Cleaner:
 
 
 def _any_spelling(character: str) -> str:
-    return rf"(?:\\?{re.escape(character)}|(?:%|\\u00)(?i:{ord(character):02x}))"
+    # The longer spelling first: a token that ends in "u" or "%" would match the first character of its escape alone.
+    return rf"(?:(?:%|\\u00)(?i:{ord(character):02x})|\\?{re.escape(character)})"
 
 
 def text_of(body: bytes) -> str:

@@ -108,3 +108,11 @@ def test_T7_a_token_that_the_answer_echoes_is_taken_out_in_every_spelling(spelli
 def test_T7_a_token_in_escapes_of_the_answer_itself_is_taken_out() -> None:
     escaped = "".join(f"\\u{ord(character):04x}" for character in ACCESS)
     assert json_answers.parse(f'["{escaped}"]'.encode(), hide=[ACCESS]) == [json_answers.HIDDEN]
+
+
+@pytest.mark.parametrize("spelled", ["\\u{:04x}", "%{:02X}", "\\{1}", "{1}"])
+@pytest.mark.parametrize("last", "u%\\0/+")
+def test_T7_no_part_of_a_token_stays_whatever_character_it_ends_in(spelled: str, last: str) -> None:
+    token = f"made-up{last}"
+    text = "".join(spelled.format(ord(character), character) for character in token)
+    assert json_answers.without_tokens(f"<{text}>".encode(), hide=[token], is_text=True) == b"<[token]>"
