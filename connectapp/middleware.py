@@ -3,6 +3,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from csp.utils import build_policy
 from django.conf import settings
 from django.core.signals import request_finished
 from django.dispatch import receiver
@@ -33,6 +34,21 @@ class RequestId:
         bind_contextvars(request_id=request_id)
         response = self._get_response(request)
         response["X-Request-ID"] = request_id
+        return response
+
+
+class ContentSecurityPolicy:
+    """Sends the policy of the settings, written once: no view changes it. django-csp writes it anew for each answer."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+        self._policy = build_policy()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        # Django's pages about errors in development have styles and scripts in them.
+        if not (settings.DEBUG and response.status_code in {404, 500}):
+            response["Content-Security-Policy"] = self._policy
         return response
 
 

@@ -78,7 +78,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "allauth",
@@ -102,7 +101,7 @@ MIDDLEWARE = [
     "integrations.webhooks.WebhookMiddleware",
     "integrations.api.middleware.ApiMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "connectapp.middleware.ContentSecurityPolicy",
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "accounts.middleware.IgnoreSessionCookie",
     "accounts.middleware.NoStore",
@@ -120,8 +119,7 @@ MIDDLEWARE = [
     "accounts.middleware.RequireStaffSecondFactor",
 ]
 
-ROOT_URLCONF = "connectapp.urls"
-WSGI_APPLICATION = "connectapp.wsgi.application"
+ROOT_URLCONF, WSGI_APPLICATION = "connectapp.urls", "connectapp.wsgi.application"
 
 TEMPLATES = [
     {
@@ -129,7 +127,9 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "builtins": [f"accounts.templatetags.{name}" for name in ("icons", "cached_urls", "moments", "tables")],
+            "builtins": [
+                f"accounts.templatetags.{name}" for name in ("cached_urls", "icons", "moments", "numbers", "tables")
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

@@ -6,8 +6,8 @@ from connectapp import health, metrics
 urlpatterns = [
     # First: a call of the API would be compared with every page's address.
     path("api/v1/", include("integrations.api.urls")),
-    path("", include("accounts.urls")),
     path("", include("integrations.urls")),
+    path("", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("health/live", health.live, name="health_live"),

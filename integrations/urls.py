@@ -51,9 +51,10 @@ WEBHOOKS: list[tuple[str, Callable[..., HttpResponse], str]] = [
 ]
 
 urlpatterns = [
+    # First: it is opened most, and would be compared with all before it.
+    path("c/<slug:code>/", dashboard.dashboard, name="dashboard"),
     *(path(f"c/<slug:code>/webhooks/{route}", view, name=name) for route, view, name in WEBHOOKS),
     *(path(f"staff/webhooks/{route}", view, {"code": None}, name=f"staff_{name}") for route, view, name in WEBHOOKS),
-    path("c/<slug:code>/", dashboard.dashboard, name="dashboard"),
     path("c/<slug:code>/numbers.json", dashboard.figures_json, name="figures_json"),
     path("c/<slug:code>/connections/", connections.connection_list, name="connections"),
     path("c/<slug:code>/connection-states/", states.states, name="connection_states"),

@@ -9,6 +9,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
+from accounts.kept_queries import KeptQuery
+
 # No vowels and no look-alikes: codes are read out on the phone and must not spell words.
 CODE_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 CODE_LENGTH = 12
@@ -38,6 +40,20 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get(self, *args: Any, **kwargs: Any) -> "User":
+        """As QuerySet.get. By SQL that is kept, if nothing but an ID is asked for: so is the person of every page.
+
+        A sign-in backend of our own could do the same, but sessions name their backend: all would end.
+        """
+        # Managers of relations are of classes below this one, and find less than all users.
+        if type(self) is UserManager and self._db is None and not args and [*kwargs] == ["pk"]:
+            (pk,) = kwargs.values()
+            if type(pk) is int:
+                if found := _users(pk):
+                    return found[0]
+                raise User.DoesNotExist
+        return super().get(*args, **kwargs)
 
     def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(email__iexact=username)
@@ -73,6 +89,9 @@ class User(AbstractUser):
     def has_confirmed_email(self) -> bool:
         """Whether they have proven that mail to this address reaches them."""
         return self.emailaddress_set.filter(email__iexact=self.email, verified=True).exists()
+
+
+_users = KeptQuery(lambda pk: User.objects.filter(pk=pk))
 
 
 class Role(models.TextChoices):

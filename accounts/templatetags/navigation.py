@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.templatetags.cached_urls import reversed_once
+from accounts.templatetags.cached_urls import MOST_URLS, reversed_once
 from accounts.templatetags.icons import icon
 
 register = template.Library()
@@ -38,6 +38,7 @@ def nav_link(context: Context, name: str, label: str, symbol: str, *also: str) -
 
 
 @register.simple_tag(name="nav_link_to")
+@lru_cache(maxsize=MOST_URLS)
 def link(url: str, label: str, symbol: str, here: str = "") -> SafeString:
     """One link of a navigation. here: `page` on its page, `true` below it."""
     return format_html(
@@ -78,7 +79,7 @@ def header_menus(context: Context) -> SafeString:
             email=user.email,
             name=user.display_name,
             is_staff=user.is_staff,
-            companies=tuple(Company(one.customer.code, one.customer.name) for one in context["memberships"]),
+            companies=tuple(Company(one.code, one.name) for one in context["customers"]),
             company=Company(customer.code, customer.name) if customer else None,
             sign_in_with_snapinspect=context["sign_in_with_snapinspect"],
             signup_open=settings.SIGNUP_OPEN,

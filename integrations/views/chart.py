@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
 
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from integrations.views.figures import Day
 
@@ -44,8 +44,12 @@ class Chart:
         return _short(first.date), _short(middle.date), _short(last.date)
 
     @cached_property
+    def _totals(self) -> list[int]:
+        return [day.total for day in self.days]
+
+    @property
     def total(self) -> int:
-        return sum(day.total for day in self.days)
+        return sum(self._totals)
 
     @property
     def summary(self) -> str:
@@ -54,9 +58,9 @@ class Chart:
         most = f"{_short(self.busiest.date)} ({self.busiest.total})"
         return f"{self.total} events from {first} to {last}, most on {most}."
 
-    @cached_property
+    @property
     def busiest(self) -> Day:
-        return max(self.days, key=lambda day: day.total)
+        return self.days[self._totals.index(max(self._totals))]
 
     @cached_property
     def top(self) -> int:
@@ -68,24 +72,22 @@ class Chart:
 
     def blocks(self, day: Day) -> list[Block]:
         """The parts of a day's bar, from the bottom up."""
-        return _blocks(self.top, day.processed, day.waiting, day.failed)
+        return _blocks(self.top, day)
 
     def bars(self) -> SafeString:
         """What stands inside the svg element."""
-        return mark_safe("\n".join(self._bar(number, day) for number, day in enumerate(self.days)))  # noqa: S308
+        top = self.top
+        bars = [_bar(number, top, day) for number, day in enumerate(self.days)]
+        return SafeString("\n".join(bars))
 
     def rows(self) -> SafeString:
         """The same as rows of a table, the latest day first."""
-        rows = (_row(day.date, day.total, day.processed, day.waiting, day.failed) for day in reversed(self.days))
-        return mark_safe("\n".join(rows))  # noqa: S308
-
-    def _bar(self, number: int, day: Day) -> str:
-        return _bar(number, day.date, self.top, day.processed, day.waiting, day.failed)
+        return SafeString("\n".join([_row(day) for day in reversed(self.days)]))
 
 
-def _blocks(top: int, processed: int, waiting: int, failed: int) -> list[Block]:
+def _blocks(top: int, day: Day) -> list[Block]:
     blocks, y = [], float(HEIGHT)
-    for kind, count in (("processed", processed), ("waiting", waiting), ("failed", failed)):
+    for kind, count in (("processed", day.processed), ("waiting", day.waiting), ("failed", day.failed)):
         if count:
             height = max(HEIGHT * count / top, 1.0)  # one of very many is still visible
             y -= height
@@ -95,19 +97,20 @@ def _blocks(top: int, processed: int, waiting: int, failed: int) -> list[Block]:
 
 # Most days of most charts are past, and do not change any more.
 @lru_cache(maxsize=5000)
-def _bar(number: int, day: date, top: int, *figures: int) -> str:
-    x, total = number * STEP + (STEP - BAR) / 2, sum(figures)
+def _bar(number: int, top: int, day: Day) -> str:
+    x, total = number * STEP + (STEP - BAR) / 2, day.total
     rects = "".join(
         f'<rect class="chart-{block.kind}" x="{x:.3f}" y="{block.y:.2f}" width="{BAR}" height="{block.height:.2f}" />'
-        for block in [Block("space", 0, HEIGHT), *_blocks(top, *figures)]
+        for block in [Block("space", 0, HEIGHT), *_blocks(top, day)]
     )
-    return f"<g><title>{_name(day)}: {total} event{'' if total == 1 else 's'}</title>{rects}</g>"
+    return f"<g><title>{_name(day.date)}: {total} event{'' if total == 1 else 's'}</title>{rects}</g>"
 
 
 @lru_cache(maxsize=5000)
-def _row(day: date, *figures: int) -> str:
+def _row(day: Day) -> str:
+    figures = (day.total, day.processed, day.waiting, day.failed)
     cells = "".join(f'<td class="text-end">{figure:,}</td>' for figure in figures)
-    return f'<tr><th scope="row" class="fw-normal text-nowrap">{_name(day)} {day.year}</th>{cells}</tr>'
+    return f'<tr><th scope="row" class="fw-normal text-nowrap">{_name(day.date)} {day.date.year}</th>{cells}</tr>'
 
 
 @lru_cache(maxsize=100)

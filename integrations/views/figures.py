@@ -5,10 +5,10 @@ Days are those of the time zone that is active: the visitor's, where their brows
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection as database
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -20,6 +20,8 @@ DAYS = 30
 _STATE = Event.State
 # SQLite walks the index only when it is told every state.
 _EVERY_STATE = [state.value for state in _STATE]
+# Which of a day's counts, in the order of `Day`, an event of this state is in.
+_FIELD = dict.fromkeys(_EVERY_STATE, 0) | dict.fromkeys(Event.OPEN, 1) | {_STATE.FAILED: 2}
 # In place of a day's number, for what is counted whatever its day.
 _NO_DAY = -1
 # Built once, not for every page: that takes longer than the query.
@@ -28,29 +30,17 @@ _LAST_EVENT_AT = Subquery(
 )
 
 
-@dataclass(frozen=True)
-class Day:
-    """What arrived on one day, by the state it has now. Its sums are cached: read them when all of it is counted."""
+class Day(NamedTuple):
+    """What arrived on one day, by the state it has now. processed: finished in any way but failed."""
 
     date: date
-    by_state: Counter[str] = field(default_factory=Counter)
+    processed: int = 0
+    waiting: int = 0
+    failed: int = 0
 
-    @cached_property
+    @property
     def total(self) -> int:
-        return self.by_state.total()
-
-    @cached_property
-    def failed(self) -> int:
-        return self.by_state[_STATE.FAILED]
-
-    @cached_property
-    def waiting(self) -> int:
-        return sum(self.by_state[state] for state in Event.OPEN)
-
-    @cached_property
-    def processed(self) -> int:
-        """Finished in any way but failed."""
-        return self.total - self.failed - self.waiting
+        return self.processed + self.waiting + self.failed
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,7 @@ class Figures:
     """`waiting` and `oldest_waiting` are about all that waits, however old; the rest about the days alone."""
 
     days: list[Day]
+    by_state: Counter[str]
     by_connection: Counter[int]
     waiting: int
     _ids: list[int]
@@ -69,55 +60,49 @@ class Figures:
         return waiting.select_related("connection").order_by("received_at", "pk").first() if self.waiting else None
 
     @property
-    def by_state(self) -> Counter[str]:
-        return sum((day.by_state for day in self.days), Counter())
-
-    @property
     def since(self) -> str:
         """The first day, as the filter of the events page takes it."""
         return self.days[0].date.isoformat()
 
-    @cached_property
+    @property
     def total(self) -> int:
-        return sum(day.total for day in self.days)
+        return self.by_state.total()
 
-    @cached_property
+    @property
     def failed(self) -> int:
-        return sum(day.failed for day in self.days)
+        return self.by_state[_STATE.FAILED]
 
 
 def of(connections: Collection[Connection]) -> Figures:
     """The figures of these connections. One query."""
     ids = [connection.pk for connection in connections]
-    return Figures(*_counted(ids), ids)
+    today, zone = timezone.localdate(), timezone.get_current_timezone()
+    counts = [[0, 0, 0] for _ in range(DAYS)]
+    by_state: Counter[str] = Counter()
+    by_connection: Counter[int] = Counter()
+    waiting = 0
+    if ids:
+        with database.cursor() as cursor:
+            cursor.execute(*_statement(_days(today, zone), ids))
+            for number, connection, state, events in cursor.fetchall():
+                if number == _NO_DAY:
+                    waiting += events
+                else:
+                    counts[number][_FIELD[state]] += events
+                    by_state[state] += events
+                    by_connection[connection] += events
+    days = [Day(today - timedelta(days=DAYS - 1 - number), *count) for number, count in enumerate(counts)]
+    return Figures(days, by_state, by_connection, waiting, ids)
 
 
 def events_by_connection(connections: Collection[Connection]) -> Counter[int]:
     """How many events arrived in these days, by connection id. One query."""
-    return _counted([connection.pk for connection in connections])[1]
+    return of(connections).by_connection
 
 
 def with_last_event(connections: "QuerySet[Connection]") -> "QuerySet[Connection]":
     """The same, with `last_event_at`."""
     return connections.annotate(last_event_at=_LAST_EVENT_AT)  # type: ignore[no-redef]  # declared there for readers
-
-
-def _counted(connection_ids: list[int]) -> tuple[list[Day], Counter[int], int]:
-    """The days, the events of each connection within them, and how many events wait now, however old."""
-    today, zone = timezone.localdate(), timezone.get_current_timezone()
-    days = [Day(today - timedelta(days=DAYS - 1 - number)) for number in range(DAYS)]
-    by_connection: Counter[int] = Counter()
-    waiting = 0
-    if connection_ids:
-        with database.cursor() as cursor:
-            cursor.execute(*_statement(_days(today, zone), connection_ids))
-            for number, connection, state, events in cursor.fetchall():
-                if number == _NO_DAY:
-                    waiting += events
-                else:
-                    days[number].by_state[state] += events
-                    by_connection[connection] += events
-    return days, by_connection, waiting
 
 
 @lru_cache(maxsize=64)

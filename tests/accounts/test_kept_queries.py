@@ -51,3 +51,21 @@ def test_columns_that_are_left_out_are_read_when_they_are_asked_for_and_a_missin
     assert found.account_name == "Pat"
     Connection.objects.update(connected_by=alice)
     assert query(acme.pk)[0].connected_by == alice
+
+
+def test_a_user_asked_for_by_id_alone_is_found_by_kept_sql_and_only_among_those_of_the_manager(
+    alice: User, charlie: User, acme: Customer
+) -> None:
+    with CaptureQueriesContext(database) as queries:
+        assert User.objects.get(pk=alice.pk) == alice
+    assert len(queries) == 1
+    User.objects.filter(pk=alice.pk).update(first_name="Anew")
+    assert User.objects.get(pk=alice.pk).first_name == "Anew"
+    for nobody in (0, -1, charlie.pk + 1000):
+        with pytest.raises(User.DoesNotExist):
+            User.objects.get(pk=nobody)
+    assert acme.members.get(pk=alice.pk) == alice
+    with pytest.raises(User.DoesNotExist):
+        acme.members.get(pk=charlie.pk)
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get(pk=alice.pk, email=charlie.email)

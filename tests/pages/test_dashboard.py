@@ -236,8 +236,7 @@ def test_the_figures_are_read_from_an_index(acme: Customer) -> None:
 
 
 def test_whatever_there_is_can_be_seen_in_the_chart_and_no_bar_is_higher_than_it() -> None:
-    day = Day(timezone.localdate())
-    day.by_state.update({Event.State.DONE: 100_000, Event.State.FAILED: 1, Event.State.RETRYING: 1})
+    day = Day(timezone.localdate(), processed=100_000, waiting=1, failed=1)
     drawn = Chart([Day(timezone.localdate()), day])
     assert drawn.top == 200_000
     assert drawn.blocks(drawn.days[0]) == []
@@ -250,6 +249,4 @@ def test_whatever_there_is_can_be_seen_in_the_chart_and_no_bar_is_higher_than_it
 
 @pytest.mark.parametrize(("busiest", "top"), [(0, 5), (5, 5), (6, 10), (11, 20), (21, 50), (100, 100), (1001, 2000)])
 def test_the_charts_top_is_a_round_number(busiest: int, top: int) -> None:
-    day = Day(timezone.localdate())
-    day.by_state[Event.State.DONE] = busiest
-    assert Chart([day]).top == top
+    assert Chart([Day(timezone.localdate(), processed=busiest)]).top == top

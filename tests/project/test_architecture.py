@@ -61,7 +61,7 @@ LIBRARIES = {
     "management": "django tqdm",
     "views": "django allauth.account.decorators",
     "api": "django ninja pydantic structlog",
-    "connectapp": "django django_stubs_ext allauth environ gunicorn psycopg structlog whitenoise",
+    "connectapp": "django django_stubs_ext allauth csp environ gunicorn psycopg structlog whitenoise",
 }
 # Modules that only one package imports: it alone opens stored tokens, and sends the request of an exchange.
 PRIVATE = {
