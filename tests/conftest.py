@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from django.dispatch import receiver
 from django.test import Client
+from django.test.signals import setting_changed
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
+from integrations.background import agenda
 from integrations.tokens import exchange_limit, proof
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
@@ -54,6 +57,13 @@ def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Processes keep the product's own pauses."""
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
     monkeypatch.setattr(exchange_limit, "MOST_WAIT", 0)
+
+
+@receiver(setting_changed)
+def _due_queries_follow_settings(setting: str, **_: object) -> None:
+    """They are written once in a process, and no process lives through a change of its settings but this one."""
+    if setting.endswith("_PATH"):
+        agenda.due_queries.cache_clear()
 
 
 @pytest.fixture(scope="session")

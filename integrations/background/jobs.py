@@ -83,7 +83,7 @@ INBOX = [
 # The inbox has its turn between any two of the others.
 ORDER = [job for other in JOBS for job in (other, *INBOX)]
 # In a thread of its own, see `outgoing.dispatcher`: the others may be taken up for seconds.
-OUTGOING = [Job(dispatcher.rows, dispatcher.turn, whole=True, at_once=True)]
+OUTGOING = [Job(dispatcher.rows, dispatcher.turn, whole=True, at_once=True, varies=True)]
 
 
 def work_off(order: list[Job] = ORDER) -> None:
