@@ -121,15 +121,14 @@ MIDDLEWARE = [
 
 ROOT_URLCONF, WSGI_APPLICATION = "connectapp.urls", "connectapp.wsgi.application"
 
+BUILTIN_TAGS = ("cached_urls", "extends", "icons", "moments", "numbers", "tables")
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "builtins": [
-                f"accounts.templatetags.{name}" for name in ("cached_urls", "icons", "moments", "numbers", "tables")
-            ],
+            "builtins": [f"accounts.templatetags.{name}" for name in BUILTIN_TAGS],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
