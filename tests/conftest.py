@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
-from integrations.background import agenda
+from integrations.background import due_rows
 from integrations.tokens import exchange_limit, proof
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
@@ -63,7 +63,7 @@ def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def _due_queries_follow_settings(setting: str, **_: object) -> None:
     """They are written once in a process, and no process lives through a change of its settings but this one."""
     if setting.endswith("_PATH"):
-        agenda.due_queries.cache_clear()
+        due_rows.queries_of.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -9,17 +9,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from django.core.exceptions import EmptyResultSet
-from django.db import InterfaceError, OperationalError, connection
-from django.db.models import QuerySet
+from django.db import InterfaceError, OperationalError
 from django.utils.crypto import get_random_string
 from structlog.contextvars import bound_contextvars
+
+from integrations.background import due_rows
+from integrations.background.due_rows import Job
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +26,6 @@ POLL_SECONDS = 0.5  # between two looks when nothing was due
 REREAD_AFTER = 1.0  # what was read is not used any longer
 AGAIN_AFTER = 1.0  # a row that is still due after its turn is left to other processes for so long
 FAILED_AGAIN_AFTER = 5.0  # the same when its work raised an error
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A kind of work.
-
-    rows: what is due, the most urgent first. work: does one of these rows, by its id; it claims the row by a
-    conditional UPDATE, since other processes may have read it too. whole: `work` finds its rows itself and gets 0; one
-    thread of a process at a time does it. at_once: what is still due after its turn may have the next one. varies:
-    `rows` is another query each time, not the same one for as long as the process lives.
-    """
-
-    rows: Callable[[], "QuerySet[Any]"]
-    work: Callable[[int], object]
-    whole: bool = False
-    at_once: bool = False
-    varies: bool = False
 
 
 Turn = tuple[Job, int]
@@ -109,49 +89,12 @@ class Agenda:
         self._not_before = {turn: moment for turn, moment in self._not_before.items() if moment > now}
         skipped = self._in_progress | self._not_before.keys()
         most = {job: SLICE + sum(skipped_job is job for skipped_job, _ in skipped) for job in self._jobs}
-        for job, rows in _read(most).items():
+        for job, rows in due_rows.read(most).items():
             self._due[job] = deque([pk for pk in rows if (job, pk) not in skipped][:SLICE])
         # After reading: if the database is gone, the next thread tries.
         self._read_at, self._nothing_due = time.monotonic(), False
         if sum(map(len, self._due.values())) > 1:
             self._changed.notify_all()
-
-
-def _read(most: Mapping[Job, int]) -> dict[Job, list[int]]:
-    """The ids of what is due for each job, at most so many."""
-    found: dict[Job, list[int]] = {job: [] for job in most}
-    queries = due_queries(tuple(job for job in most if not job.varies))
-    for job in most:
-        if job.varies:
-            rows = job.rows()
-            found[job] = [0] * rows.exists() if job.whole else list(rows.values_list("pk", flat=True)[: most[job]])
-    if not queries:
-        return found
-    jobs, statements, parameters = zip(*queries, strict=True)
-    limited = [(*values, 1 if job.whole else most[job]) for job, values in zip(jobs, parameters, strict=True)]
-    with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(statements), list(itertools.chain(*limited)))
-        for number, pk in cursor.fetchall():
-            found[jobs[number]].append(0 if jobs[number].whole else pk)
-    return found
-
-
-@cache
-def due_queries(jobs: tuple[Job, ...]) -> list[tuple[Job, str, tuple[Any, ...]]]:
-    """The SELECT of each job's number and rows, for one statement together; its parameters, with a limit at their end.
-
-    Written once in a process: that takes Django ten times as long as the database needs to answer.
-    """
-    written: list[tuple[Job, str, tuple[Any, ...]]] = []
-    for job in jobs:
-        rows = job.rows().order_by() if job.whole else job.rows()
-        # No row can be due where a setting says so.
-        with suppress(EmptyResultSet):
-            sql, values = rows.values_list("pk").query.sql_with_params()
-            number = len(written)
-            select = f"SELECT {number}, pk FROM ({sql} LIMIT %s) AS due_{number}"  # noqa: S608  (values are parameters)
-            written.append((job, select, values))
-    return written
 
 
 def isolated(work: Callable[[int], object], pk: int) -> bool:

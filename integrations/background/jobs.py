@@ -10,7 +10,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from integrations.background.agenda import Agenda, Job, isolated
+from integrations.background import due_rows
+from integrations.background.agenda import Agenda, isolated
+from integrations.background.due_rows import Job
 from integrations.calls import health_check
 from integrations.connecting import completion, disconnection, sign_in, unused_pairs
 from integrations.events import parked, queue, recovery, replays, routing
@@ -95,8 +97,7 @@ def work_off(order: list[Job] = ORDER) -> None:
 
 def due() -> int:
     """How many rows could be worked on now."""
-    waiting = sum(job.rows().count() for job in JOBS)
-    return waiting + Delivery.objects.received().count() + queue.due().count()
+    return due_rows.count([*JOBS, *INBOX])
 
 
 def sweep(*, by: str = "") -> None:

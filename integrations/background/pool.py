@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from integrations.background import jobs
-from integrations.background.agenda import POLL_SECONDS, Agenda, Job
+from integrations.background.agenda import POLL_SECONDS, Agenda
+from integrations.background.due_rows import Job
 from integrations.snapinspect import transport
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 
 from accounts.models import Customer, Membership, Role, User
 from integrations.background import agenda, jobs
-from integrations.background.agenda import Agenda, Job
+from integrations.background.agenda import Agenda
+from integrations.background.due_rows import Job
 from integrations.connecting import completion
 from integrations.models import Connection
 from tests.support.clients import Sandbox, Visitor, badge

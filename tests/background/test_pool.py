@@ -10,7 +10,7 @@ from django.db import connection as database
 
 from accounts.models import Customer, User
 from integrations.background import jobs, pool
-from integrations.background.agenda import Job
+from integrations.background.due_rows import Job
 from integrations.background.pool import Pool
 from integrations.events import handlers
 from integrations.models import Event

@@ -19,7 +19,8 @@ from connectapp import redaction
 from connectapp.crash_reports import OperatorMailHandler
 from connectapp.redaction import RedactingFormatter
 from connectapp.urls import handler400, handler500, urlpatterns
-from integrations.background.agenda import Agenda, Job
+from integrations.background.agenda import Agenda
+from integrations.background.due_rows import Job
 from integrations.models import Worker
 
 __all__ = ["handler400", "handler500"]
