@@ -78,7 +78,7 @@ def attempt(
             return Outcome(Event.State.UNMATCHED, "other_company", seen.status)
         if (same := _repeated(event, target, seen)) is not None:
             return Outcome(Event.State.DONE, status=seen.status, joins=same)
-    waiting = handlers.pending(event, done)
+    waiting = handlers.pending(event.type, done)
     if waiting and not Event.objects.filter(pk=event.pk, state=Event.State.PROCESSING).exists():
         return None
     outcome = Outcome(Event.State.DONE, status=seen.status if seen else None, seen=seen)
@@ -95,13 +95,9 @@ def attempt(
     return outcome
 
 
-def needs_nothing(event: Event) -> bool:
-    """Whether an attempt would do nothing but end the event: no look-up, no handler, nothing to compare it with."""
-    return (
-        event.repeat_of_id is None
-        and not verification.can_look_up(event.inspection_id)
-        and not handlers.pending(event, ())
-    )
+def needs_nothing(type_: str, inspection_id: str, repeat_of: int | None) -> bool:
+    """Whether an attempt at this event would only end it: no look-up, no handler, nothing to compare it with."""
+    return repeat_of is None and not verification.can_look_up(inspection_id) and not handlers.pending(type_, ())
 
 
 def failed(event: Event, error_kind: str) -> Outcome:

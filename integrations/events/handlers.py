@@ -97,10 +97,10 @@ def load(modules: Iterable[str]) -> None:
         import_module(module)
 
 
-def pending(event: Event, done: Iterable[str]) -> list[Handler]:
-    """The handlers of this event's type, without those that are done."""
+def pending(type_: str, done: Iterable[str]) -> list[Handler]:
+    """The handlers of this type, without those that are done."""
     finished = set(done)
-    return [handler for handler in registry.values() if handler.accepts(event.type) and handler.name not in finished]
+    return [handler for handler in registry.values() if handler.accepts(type_) and handler.name not in finished]
 
 
 def run(handler: Handler, event: Event, happening: Happening) -> bool:

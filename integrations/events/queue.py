@@ -16,7 +16,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -150,11 +150,16 @@ class LeasedQueue:
             if self._is_over():
                 return
             self._process_orphan(orphan)
+        due = self.events.due().order_by("next_attempt_at", "pk")
         while not self._is_over():
-            batch = list(self.events.due().order_by("next_attempt_at", "pk")[:BATCH])
-            if not batch:
+            rows = list(due.values_list("pk", "type", "inspection_id", "repeat_of")[:BATCH])
+            if not rows:
                 return
-            self._process(batch)
+            ids = [pk for pk, *_ in rows]
+            if all(attempts.needs_nothing(kind, inspection, repeated) for _, kind, inspection, repeated in rows):
+                self._end(ids)
+            else:
+                self._process(ids)
 
     def release(self) -> None:
         """Ends the lease. The queue is due again with its next event."""
@@ -181,17 +186,25 @@ class LeasedQueue:
         self._attempt(orphan, list(orphan.handler_runs.values_list("handler", flat=True)), counted=True)
         self._flush()
 
-    def _process(self, batch: list[Event]) -> None:
-        if all(map(attempts.needs_nothing, batch)):
-            # Not claimed first, which would write each row once more: nothing here can kill a worker.
-            self._finished = [(event, Outcome(Event.State.DONE), timedelta()) for event in batch]
-            self._flush(of=Event.OPEN)
-            return
+    def _end(self, ids: list[int]) -> None:
+        """Ends events with which there is nothing to do.
+
+        They are not claimed first, which would write each row once more: nothing here can kill a worker.
+        """
+        with self.atomic(succeeded=not settings.SNAPINSPECT_INSPECTION_PATH):
+            # Only open ones: somebody may have ignored some.
+            self.events.open().filter(pk__in=ids).update(**attempts.changes_of(Outcome(Event.State.DONE)))
+            Attempt.objects.insert("event_id", "duration", rows=((pk, timedelta()) for pk in ids))
+            outbox.write(self.connection, ids)
+        counters.count_event_attempts(Event.State.DONE, len(ids))
+
+    def _process(self, ids: list[int]) -> None:
         with self.atomic():
-            ours = self.events.open().filter(pk__in=[event.pk for event in batch])
+            ours = self.events.open().filter(pk__in=ids)
             ours.update(state=Event.State.PROCESSING)
+        batch = list(self.events.filter(pk__in=ids, state=Event.State.PROCESSING).order_by("next_attempt_at", "pk"))
         done: dict[int, list[str]] = defaultdict(list)
-        for pk, handler in HandlerRun.objects.filter(event__in=batch).values_list("event_id", "handler"):
+        for pk, handler in HandlerRun.objects.filter(event__in=ids).values_list("event_id", "handler"):
             done[pk].append(handler)
         if settings.SNAPINSPECT_INSPECTION_PATH:
             self._lookups.read_known(batch)
@@ -252,7 +265,7 @@ class LeasedQueue:
             else:
                 # Only while it is being processed: somebody may have ignored it.
                 self.events.filter(pk=event.pk, state=Event.State.PROCESSING).update(**attempts.changes_of(outcome))
-            HandlerRun.objects.insert("event", "handler", rows=attempts.runs_of(event, outcome))
+            HandlerRun.objects.insert("event_id", "handler", rows=attempts.runs_of(event, outcome))
             if outcome.state in {Event.State.DONE, Event.State.FAILED} and outcome.joins is None:
                 outbox.write(self.connection, [event.pk])
             if outcome.pause is not None:
@@ -267,8 +280,8 @@ class LeasedQueue:
         if outcome.seen is not None and outcome.seen.company and not self.connection.company_id:
             self._set_company(outcome.seen.company)
 
-    def _flush(self, *, of: Collection[str] = (Event.State.PROCESSING,)) -> None:
-        """Writes the events that are done, if they are in one of these states: a few statements, however many."""
+    def _flush(self) -> None:
+        """Writes the events that are done: a few statements, however many."""
         finished, self._finished = self._finished, []
         self._looked_up.clear()
         if not finished:
@@ -280,15 +293,14 @@ class LeasedQueue:
             if looked_up:
                 self.events.finish_looked_up(looked_up)
             if others:
-                ours = self.events.filter(pk__in=others, state__in=of)
+                ours = self.events.filter(pk__in=others, state=Event.State.PROCESSING)
                 ours.update(**attempts.changes_of(Outcome(Event.State.DONE)))
             Attempt.objects.insert(
-                *("event", "duration", "error_kind", "handler", "status"),
-                rows=((event.pk, duration, "", "", outcome.status) for event, outcome, duration in finished),
+                *("event_id", "duration", "status"),
+                rows=((event.pk, duration, outcome.status) for event, outcome, duration in finished),
             )
             HandlerRun.objects.insert(
-                "event",
-                "handler",
+                *("event_id", "handler"),
                 rows=(run for event, outcome, _ in finished for run in attempts.runs_of(event, outcome)),
             )
             outbox.write(self.connection, [event.pk for event, _, _ in finished])

@@ -125,9 +125,9 @@ def _write(deliveries: list[ParsedDelivery]) -> None:
     EventQueue.objects.wake({pk for delivery in matched for pk in delivery.connections})
     newest = duplicates.NewestEvents(matched)
     pairs = [(delivery, newest.event_for(delivery, pk)) for delivery in matched for pk in delivery.connections]
-    Event.objects.bulk_create(newest.created)
+    newest.write()
     pairs = duplicates.without_surplus(pairs, new={event.pk for event in newest.created})
-    EventDelivery.objects.insert("event", "delivery", rows=((event.pk, delivery.pk) for delivery, event in pairs))
+    EventDelivery.objects.insert("event_id", "delivery_id", rows=((event.pk, delivery.pk) for delivery, event in pairs))
 
 
 def _split(deliveries: list[ParsedDelivery]) -> None:

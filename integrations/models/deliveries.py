@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from integrations.models.connection_states import State
 from integrations.models.connections import Connection
+from integrations.models.plain_rows import as_json, as_table
 
 ID_LENGTH = 20
 TYPE_LENGTH = 100
@@ -83,25 +84,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         Returns whether all of them still were *received*. If not, another worker has routed some, and the caller has
         to roll back.
         """
+        columns = ("state", "problem", "type", "inspection_id", "review_id", "company_id", "id")
+        changes = ", ".join(f"{column} = plain.{column}" for column in columns[:-1])
         table = self.model._meta.db_table
         with database.cursor() as cursor:
-            if database.vendor == "postgresql":
-                # One statement: planning one for each row would be most of the work. A list for each column: the
-                # driver would have to find a placeholder for each value in a text of 30 kB.
-                columns = "(state, problem, type, inspection_id, review_id, company_id, id)"
-                cursor.execute(
-                    f"UPDATE {table} SET state = hint.state, problem = hint.problem, type = hint.type,"  # noqa: S608
-                    " inspection_id = hint.inspection_id, review_id = hint.review_id, company_id = hint.company_id"
-                    f" FROM unnest({'%s::text[], ' * 6}%s::bigint[]) AS hint {columns}"
-                    f" WHERE {table}.id = hint.id AND {table}.state = 'received'",
-                    [list(column) for column in zip(*rows, strict=True)],
-                )
-            else:
-                cursor.executemany(
-                    f"UPDATE {table} SET state = %s, problem = %s, type = %s, inspection_id = %s, review_id = %s,"  # noqa: S608
-                    " company_id = %s WHERE id = %s AND state = 'received'",
-                    rows,
-                )
+            cursor.execute(
+                f"UPDATE {table} SET {changes} FROM {as_table(self.model, columns)}"  # noqa: S608
+                f" WHERE {table}.id = plain.id AND {table}.state = 'received'",
+                [as_json(columns, rows)],
+            )
             changed: int = cursor.rowcount
         return changed == len(rows)
 

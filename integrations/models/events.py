@@ -8,7 +8,7 @@
 One delivery makes one event for each connection of its company.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -23,12 +23,13 @@ from accounts.models import new_code
 from integrations.models.connection_states import State as ConnectionState
 from integrations.models.connections import Connection
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH, Delivery
+from integrations.models.plain_rows import PlainRowsQuerySet, as_json, as_table
 
 # What a look-up writes.
 LOOKED_UP = ("content", "content_sha256", "inspection_title", "inspection_status", "previous_status")
 
 
-class EventQuerySet(models.QuerySet["Event"]):
+class EventQuerySet(PlainRowsQuerySet["Event"]):
     def open(self) -> Self:
         """Not finished: received, being processed, or to be tried again."""
         return self.filter(state__in=Event.OPEN)
@@ -45,27 +46,19 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def finish_looked_up(self, found: Sequence[tuple[int, Mapping[str, str]]]) -> None:
         """Ends events that were looked up: their ids, and the columns in LOOKED_UP. Skips those not *Processing*."""
-        rows: list[tuple[str | int, ...]] = [(*(columns[name] for name in LOOKED_UP), pk) for pk, columns in found]
-        table = self.model._meta.db_table
-        changes = (
-            "state = 'done', proof = 'verified', last_error_kind = '', attempts = attempts + 1, repeat_of_id = NULL,"
-            " finished_at = {now}, fetched_at = {now}, "
+        columns = [*LOOKED_UP, "id"]
+        changes = ", ".join(f"{column} = plain.{column}" for column in LOOKED_UP)
+        now = (
+            "statement_timestamp()" if database.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
         )
+        table = self.model._meta.db_table
         with database.cursor() as cursor:
-            if database.vendor == "postgresql":
-                # A list for each column, see `DeliveryQuerySet.settle`.
-                values = changes.format(now="statement_timestamp()")
-                values += ", ".join(f"{column} = seen.{column}" for column in LOOKED_UP)
-                cursor.execute(
-                    f"UPDATE {table} SET {values} FROM unnest({'%s::text[], ' * len(LOOKED_UP)}%s::bigint[])"  # noqa: S608
-                    f" AS seen ({', '.join(LOOKED_UP)}, id)"
-                    f" WHERE {table}.id = seen.id AND {table}.state = 'processing'",
-                    [list(column) for column in zip(*rows, strict=True)],
-                )
-            else:
-                now = "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-                values = changes.format(now=now) + ", ".join(f"{column} = %s" for column in LOOKED_UP)
-                cursor.executemany(f"UPDATE {table} SET {values} WHERE id = %s AND state = 'processing'", rows)  # noqa: S608
+            cursor.execute(
+                f"UPDATE {table} SET state = 'done', proof = 'verified', last_error_kind = '', attempts = attempts + 1,"  # noqa: S608
+                f" repeat_of_id = NULL, finished_at = {now}, fetched_at = {now}, {changes}"
+                f" FROM {as_table(self.model, columns)} WHERE {table}.id = plain.id AND {table}.state = 'processing'",
+                [as_json(columns, ((*(seen[name] for name in LOOKED_UP), pk) for pk, seen in found))],
+            )
 
 
 class Event(models.Model):
@@ -199,37 +192,13 @@ class Event(models.Model):
         return f"{self.code}-{self.replays}"
 
 
-class BulkInsertQuerySet(models.QuerySet[Any]):
-    """For tables that get many rows at once."""
-
-    def insert(self, *columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Inserts rows of plain values in one statement, without model instances. Skips rows that exist already."""
-        fields = [self.model._meta.get_field(column) for column in columns]
-        prepared = [
-            tuple(field.get_db_prep_save(value, database) for field, value in zip(fields, row, strict=True))
-            for row in rows
-        ]
-        if not prepared:
-            return
-        into = f"INSERT INTO {self.model._meta.db_table} ({', '.join(field.column for field in fields)})"
-        with database.cursor() as cursor:
-            if database.vendor == "postgresql":
-                # A list for each column, see `DeliveryQuerySet.settle`. Types without lengths: a cast would truncate.
-                lists = ", ".join(f"%s::{(field.db_type(database) or '').partition('(')[0]}[]" for field in fields)
-                values = [list(column) for column in zip(*prepared, strict=True)]
-                cursor.execute(f"{into} SELECT * FROM unnest({lists}) ON CONFLICT DO NOTHING", values)  # noqa: S608
-            else:
-                places = ", ".join(["%s"] * len(fields))
-                cursor.executemany(f"{into} VALUES ({places}) ON CONFLICT DO NOTHING", prepared)
-
-
 class EventDelivery(models.Model):
     """A delivery that announced an event."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="+", db_index=False)
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
 
-    objects = BulkInsertQuerySet.as_manager()
+    objects = PlainRowsQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["event", "delivery"], name="one_link_per_delivery")]
@@ -251,7 +220,7 @@ class Attempt(models.Model):
     # The operator's handler that failed, where one did.
     handler = models.CharField(max_length=200, blank=True)
 
-    objects = BulkInsertQuerySet.as_manager()
+    objects = PlainRowsQuerySet.as_manager()
 
     class Meta:
         ordering = ["pk"]
@@ -267,7 +236,7 @@ class HandlerRun(models.Model):
     handler = models.CharField(max_length=200)
     done_at = models.DateTimeField(db_default=Now())
 
-    objects = BulkInsertQuerySet.as_manager()
+    objects = PlainRowsQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["event", "handler"], name="one_success_per_handler")]

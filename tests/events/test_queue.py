@@ -245,8 +245,8 @@ def test_an_event_with_nothing_to_be_done_is_updated_once_and_ignored_meanwhile_
     assert updated == 100
     assert Event.objects.filter(state="done", attempts=1, proof="not_checked").exclude(timeline=None).count() == 100
 
-    def ignored_meanwhile(event: Event) -> bool:
-        return event_actions.ignore(event, by=alice)
+    def ignored_meanwhile(*_: object) -> bool:
+        return event_actions.ignore(Event.objects.get(type="Ignored"), by=alice)
 
     monkeypatch.setattr(attempts, "needs_nothing", ignored_meanwhile)
     deliver(payload("Ignored"))
