@@ -104,8 +104,10 @@ def type_in(members: dict[str, list[Json]]) -> tuple[str, bool]:
             is_odd = True
         elif value is not None:
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            line = " ".join(text[: 2 * LONGEST_TYPE].split())
-            return "".join(_shown(character) for character in line[:LONGEST_TYPE]).strip(), False
+            line = " ".join(text[: 2 * LONGEST_TYPE].split())[:LONGEST_TYPE]
+            if not line.isprintable():
+                line = "".join(map(_shown, line))
+            return line.strip(), False
     return "", is_odd
 
 
