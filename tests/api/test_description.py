@@ -33,6 +33,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 MADE_UP = "nosuchcode22"
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+# One with a body and one without for each resource; `make test-slow` tries all others.
+ONE_OF_EACH = {
+    (operation.resource, bool(operation.takes)): operation.name for operation in reversed(OPERATIONS)
+}.values()
+
+
+def each_kind_of(operations: list[Operation]) -> pytest.MarkDecorator:
+    tried = [
+        pytest.param(operation, marks=[] if operation.name in ONE_OF_EACH else pytest.mark.slow)
+        for operation in operations
+    ]
+    return pytest.mark.parametrize("operation", tried, ids=lambda operation: operation.name)
 
 
 class World:
@@ -110,7 +122,7 @@ def test_what_is_right_is_answered_as_described_and_needs_its_one_scope(
         assert refused.json()["scope"] == operation.scope
 
 
-@every_operation
+@each_kind_of(OPERATIONS)
 def test_a_wrong_key_is_refused_in_the_same_words(operation: Operation, api: Keys, own: World) -> None:
     expired, revoked = api(), api()
     newest, last = ApiKey.objects.order_by("-pk")[:2]
@@ -174,7 +186,7 @@ HOSTILE: list[str | bytes] = [
 ]
 
 
-@every_operation
+@each_kind_of(OPERATIONS)
 def test_hostile_codes_and_queries(operation: Operation, api: Keys, own: World) -> None:
     client = api()
     code = own.codes[operation.resource]
@@ -217,7 +229,7 @@ KINDS = [
 ]
 
 
-@every_operation
+@each_kind_of(OPERATIONS)
 def test_hostile_bodies(operation: Operation, api: Keys, own: World) -> None:
     client, code = api(), own.codes[operation.resource]
     for data in RAW:
@@ -238,7 +250,7 @@ HEADERS = [
 ]  # fmt: skip
 
 
-@every_operation
+@each_kind_of(OPERATIONS)
 def test_hostile_headers_and_methods(operation: Operation, api: Keys, own: World) -> None:
     client, code = api(), own.codes[operation.resource]
     for headers in HEADERS:
@@ -278,7 +290,7 @@ def replaced(example: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return {**example, name: value}
 
 
-@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.takes], ids=lambda operation: operation.name)
+@each_kind_of([operation for operation in OPERATIONS if operation.takes])
 def test_bodies_that_the_description_refuses_are_refused(operation: Operation, api: Keys, own: World) -> None:
     client, code = api(), own.codes[operation.resource]
 

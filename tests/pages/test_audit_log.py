@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 from django.db import connection as database
@@ -93,6 +94,7 @@ def test_O14_twelve_kinds_of_things_that_people_do_stand_in_the_log_with_who_wha
     record("O14", "what people do", f"{len(expected)} kinds, each with who, what, organisation, time in UTC; 0 tokens")
 
 
+@cache
 def kinds_in_the_code() -> set[str]:
     """Every kind that some line of the product records for a customer, as far as it is written out."""
     calls = (
