@@ -32,13 +32,17 @@ def _wait(connection: "psycopg.Connection[Any]", answer: Any, **options: Any) ->
     """What the server answers. Raises OperationalError, and closes the connection, when the deadline is over."""
     options.setdefault("timeout", deadline.get())
     try:
-        return psycopg.Connection.wait(connection, answer, **options)
+        answered = psycopg.Connection.wait(connection, answer, **options)
     except _WaitTimeout:
         connection.pgconn.finish()
         _note_silence()
-    raise psycopg.OperationalError("The database server did not answer in time.")
+        raise psycopg.OperationalError("The database server did not answer in time.") from None
+    if _silent_until:
+        _note_silence(0)
+    return answered
 
 
-def _note_silence() -> None:
+def _note_silence(seconds: float = REFUSE_AFTER_SILENCE) -> None:
+    """0: it has answered. A connection alone is no answer: a pooler opens one while its server hangs."""
     global _silent_until  # noqa: PLW0603  (threads may write at once; each writes nearly the same)
-    _silent_until = time.monotonic() + REFUSE_AFTER_SILENCE
+    _silent_until = time.monotonic() + seconds if seconds else 0.0
