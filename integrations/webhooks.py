@@ -6,7 +6,6 @@ connections and asks SnapInspect about it.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -17,15 +16,16 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.first_statement import first_statement
+from accounts.group_commit import GroupCommit
 from integrations.events import webhook_addresses
 from integrations.metrics import counters
 from integrations.models import Delivery
+from integrations.models.deliveries import Posted
 
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024
-# SQLite has one writer at a time; one that finds it busy sleeps. Threads that wait for this lock are woken at once.
-_sqlite_writers = threading.Lock()
+_on_sqlite = GroupCommit[Posted](lambda posted: Delivery.objects.store(*posted))
 _PREFIX = "/webhooks/snapinspect/"
 
 
@@ -107,12 +107,11 @@ def _read(request: HttpRequest) -> bytes | None:
 
 
 def _store(address: webhook_addresses.Address, content_type: str, body: bytes) -> None:
-    store = partial(Delivery.objects.store, connection_id=address.connection_id, content_type=content_type, body=body)
+    posted: Posted = address.connection_id, content_type, body
     if database.vendor == "sqlite":
-        with _sqlite_writers:
-            return store()
+        return _on_sqlite.add(posted)
     # Should it be sent twice, two equal deliveries make one event.
-    return first_statement(store)
+    return first_statement(partial(Delivery.objects.store, posted))
 
 
 def _answer(status: int, **headers: str) -> HttpResponse:

@@ -17,6 +17,8 @@ from integrations.models.plain_rows import as_json, as_table
 
 ID_LENGTH = 20
 TYPE_LENGTH = 100
+# The connection whose own address it came to, the content type, and the body.
+Posted = tuple[int | None, str, bytes]
 
 
 class WebhookAddress(models.Model):
@@ -69,13 +71,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             Q(company_id="") | Q(connection__company_id="") | Q(connection__company_id=models.F("company_id"))
         )
 
-    def store(self, *, connection_id: int | None, content_type: str, body: bytes) -> None:
-        """Writes one delivery in one statement. Outside a transaction it is committed when this returns."""
-        table = self.model._meta.db_table
+    def store(self, *posted: Posted) -> None:
+        """Writes deliveries in one statement. Outside a transaction they are committed when this returns."""
+        table, places = self.model._meta.db_table, ", ".join(["(%s, %s, %s)"] * len(posted))
         with database.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {table} (connection_id, content_type, body) VALUES (%s, %s, %s)",  # noqa: S608
-                [connection_id, content_type, body],
+                f"INSERT INTO {table} (connection_id, content_type, body) VALUES {places}",  # noqa: S608
+                [value for row in posted for value in row],
             )
 
     def settle(self, rows: Sequence[tuple[str, str, str, str, str, str, int]]) -> bool:

@@ -162,7 +162,7 @@ def test_frequent_queries_scan_no_large_table(many_rows: None, monkeypatch: pyte
     for bound in ("COUNT_LIMIT", "RECENT_ATTEMPTS"):
         monkeypatch.setattr(status, bound, 500)  # small beside the rows, as in production
     big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, EventQueue)}
-    Delivery.objects.store(connection_id=None, content_type="", body=b'{"iInspectionID": 1, "iCompanyID": 10000001}')
+    Delivery.objects.store((None, "", b'{"iInspectionID": 1, "iCompanyID": 10000001}'))
     for what, ask in FREQUENT_QUERIES.items():
         with CaptureQueriesContext(database) as asked:
             ask()
