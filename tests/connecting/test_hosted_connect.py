@@ -170,6 +170,7 @@ def test_another_company_is_asked_about_on_the_page(
     work()
     question: Any = browser.get(answer["Location"])
     assert "another company" in question.text and "7001" in question.text
+    assert "If you do not connect it, we delete our access to it. Nothing else changes." in question.text
     stranger: Any = Visitor().post(f"/connect/returned/{session['id']}/answer/", {"answer": "add"})
     assert stranger.status_code == 410
 

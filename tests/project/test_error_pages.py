@@ -32,6 +32,9 @@ def test_every_error_page_is_a_card_with_the_status_a_title_and_the_number(statu
     assert re.search(rf"<title>\s*{heading}", page)
     if status in STATUSES:
         assert heading == titles_of_nginx()["default" if status == "400" else status]
+        (labels,) = re.findall(r"map \$status \$label_of_nginx \{(.*?)\}", NGINX)
+        label_of_nginx = dict(re.findall(r'(\w+) "([^"]+)";', labels))
+        assert f'href="/">{label_of_nginx.get(status, label_of_nginx["default"])}</a>' in page
 
 
 def test_the_policy_of_nginx_allows_the_style_of_its_pages_and_nothing_else() -> None:
