@@ -76,7 +76,9 @@ def test_L11_signing_up_with_a_known_address_takes_as_long_as_with_a_new_one(own
         "sign-ups with a known address beside as many with a new one",
         f"median {known * 1000:.0f} ms and {new * 1000:.0f} ms, {known / new:.2f} times as long",
     )
-    assert 0.75 <= known / new <= 1.33
+    # Without the work that is done for nothing it would be a tenth.
+    most = size(2.0, 1.33)
+    assert 1 / most <= known / new <= most
     assert Customer.objects.count() == customers + ROUNDS
     assert len(mail.outbox) == mails + 2 * ROUNDS
     assert User.objects.filter(email__startswith="new").count() == ROUNDS

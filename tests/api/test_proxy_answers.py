@@ -193,7 +193,7 @@ def test_an_endless_answer_is_cut_off(call: Any, framing: str, monkeypatch: pyte
     assert not ended
     assert len(body) <= 2_200_000
     assert set(body) == {ord("a")}
-    assert stopped.wait(10)
+    assert stopped.wait(60)
 
 
 def test_an_answer_that_says_it_is_too_long_is_not_begun(call: Any) -> None:
@@ -203,7 +203,7 @@ def test_an_answer_that_says_it_is_too_long_is_not_begun(call: Any) -> None:
 
 
 def test_a_slow_answer_ends_at_the_deadline(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_client, "FORWARD_SECONDS", 0.5)
+    monkeypatch.setattr(api_client, "FORWARD_SECONDS", 2.0)
 
     def answer(request: Call, wire: Wire) -> None:
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + b"a" * LONG)
@@ -226,7 +226,8 @@ def test_a_slow_answer_ends_at_the_deadline(call: Any, monkeypatch: pytest.Monke
 def test_interim_answers_are_passed_over(
     call: Any, interim: bytes, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_client, "FORWARD_SECONDS", 1.0)
+    if status == 504:
+        monkeypatch.setattr(api_client, "FORWARD_SECONDS", 1.0)
 
     def answer(request: Call, wire: Wire) -> None:
         wire.send(interim)

@@ -71,30 +71,30 @@ def test_A11_while_four_accounts_hang_at_once_three_threads_serve_the_others_wit
 
     with running(3, monkeypatch):
         began = time.monotonic()
-        wait_until(lambda: done("Fine") == 9, seconds=12)
+        wait_until(lambda: done("Fine") == 9)
         took = time.monotonic() - began
         assert done("Hangs") == 0
         sandbox.clear_faults()
-        wait_until(lambda: done("Hangs") == 4, seconds=30)
+        wait_until(lambda: done("Hangs") == 4)
 
     print(f"four accounts hang: the others' events were done after {took:.1f} s")
-    assert took < 8
+    assert took < 14, "a call that hangs is given up after 15 s"
     sandbox.control("POST", "webhooks/resume")
 
 
 def test_only_so_many_calls_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     most, release = [0], threading.Event()
     monkeypatch.setattr(transport, "calls_longer_than", lambda seconds, by: most[0])
-    monkeypatch.setattr(pool.Pool, "_turn", lambda _: release.wait(10))
+    monkeypatch.setattr(pool.Pool, "_turn", lambda _: release.wait(60))
     with running(2, monkeypatch) as running_pool:
-        wait_until(lambda: len(running_pool._threads) == 2, seconds=5)
+        wait_until(lambda: len(running_pool._threads) == 2)
         most[0] = 1
-        wait_until(lambda: len(running_pool._threads) == 3, seconds=5)
+        wait_until(lambda: len(running_pool._threads) == 3)
         most[0] = 100
-        wait_until(lambda: len(running_pool._threads) == 2 + pool.MOST_SLOW, seconds=5)
+        wait_until(lambda: len(running_pool._threads) == 2 + pool.MOST_SLOW)
         most[0] = 0
         release.set()
-        wait_until(lambda: len(running_pool._threads) == 2, seconds=5)
+        wait_until(lambda: len(running_pool._threads) == 2)
 
 
 def test_a_thread_that_ends_by_an_error_breaks_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,4 +104,4 @@ def test_a_thread_that_ends_by_an_error_breaks_the_pool(monkeypatch: pytest.Monk
     monkeypatch.setattr(jobs, "ORDER", [Job(User.objects.all, ends)])
     User.objects.create_user("row@example.com")
     with running(1, monkeypatch) as running_pool:
-        wait_until(lambda: running_pool.is_broken, seconds=5)
+        wait_until(lambda: running_pool.is_broken)

@@ -100,7 +100,7 @@ def test_new_events_move_neither_what_is_read_nor_the_focus(
     before = read.bounding_box()
 
     (new,) = make_events(connection, 1, received_at=LAST + timedelta(hours=1))
-    expect(page.locator(f"#event-{new.code}")).to_be_attached(timeout=30_000)
+    expect(page.locator(f"#event-{new.code}")).to_be_attached()
 
     after = read.bounding_box()
     assert before and after
@@ -133,5 +133,5 @@ def test_a_list_that_cannot_be_brought_up_to_date_says_so_and_recovers(
     fails = "new CustomEvent('htmx:sendError', { bubbles: true })"
     page.evaluate(f"document.querySelector('[data-live]').dispatchEvent({fails})")
     expect(trouble).to_be_visible()
-    expect(trouble).to_be_hidden(timeout=30_000)
+    expect(trouble).to_be_hidden()
     expect(page.get_by_role("link", name="Inspection uploaded")).to_be_visible()

@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing (apt-get install chromium)"),
 ]
 Visit = Callable[[User], Visitor]
-SOON = 15_000  # milliseconds; pages ask every three seconds
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_every_page_follows_the_states_it_shows_at_any_number_of_connections(
 
     work()
     for page in pages:
-        expect(page.locator("[data-badge]", has_text="Connecting")).to_have_count(0, timeout=SOON)
+        expect(page.locator("[data-badge]", has_text="Connecting")).to_have_count(0)
         expect(page.get_by_text(f"Connected to company {COMPANY_OF_PAT}").first).to_be_visible()
     expect(settings_name).to_have_value("Half a na")
 
@@ -79,13 +78,13 @@ def test_every_page_follows_the_states_it_shows_at_any_number_of_connections(
     new.refresh_from_db()
     new.move_to(State.NEEDS_RECONNECT)
     for page in [*pages, *others]:
-        expect(page.locator("#attention").get_by_text("needs your attention")).to_be_visible(timeout=SOON)
+        expect(page.locator("#attention").get_by_text("needs your attention")).to_be_visible()
     for page in pages:
         expect(page.locator("[data-badge]", has_text="Needs reconnect")).to_have_count(1)
 
     Event.objects.filter(pk=event.pk).update(state=Event.State.FAILED)
     for page in others:
-        expect(page.locator("[data-badge]")).to_have_text("Failed", timeout=SOON)
+        expect(page.locator("[data-badge]")).to_have_text("Failed")
 
 
 def test_a_test_during_an_outage_says_that_it_waits_and_comes_back_to_a_page_that_follows_the_result(
@@ -103,14 +102,14 @@ def test_a_test_during_an_outage_says_that_it_waits_and_comes_back_to_a_page_tha
     assert waiting[0] == "true"
     assert "Please wait…" in waiting[1]
     page.wait_for_url("**/checks/*/", wait_until="commit")
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 12.0, "a call that nobody hurries is given up after 15 s"
     expect(page.get_by_text("SnapInspect has not answered yet.")).to_be_visible()
     assert badge(connection) == "Connected", "that it is slow proves nothing"
     assert ConnectionTest.objects.count() == 1
 
     sandbox.clear_faults()
     work()
-    expect(page.get_by_text("The connection works")).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("The connection works")).to_be_visible()
     expect(page.get_by_text("Pat Harbour").first).to_be_visible()
 
 

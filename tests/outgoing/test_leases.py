@@ -1,5 +1,6 @@
 """Several endpoints and several processes: leases, results that come late, and what hangs."""
 
+import threading
 import time
 from datetime import timedelta
 
@@ -17,29 +18,33 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def test_one_that_hangs_keeps_no_other_waiting(make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 3.0)
+    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 60.0)
+    over = threading.Event()
 
     def hang(call: Call, wire: Wire) -> None:
-        wire.hang()
+        over.wait(60)
 
-    quick = serve(http(b""))
-    queue(make(url=serve(hang).url)[0], 10)
+    hanging, quick = serve(hang), serve(http(b""))
+    queue(make(url=hanging.url)[0], 10)
     queue(make(url=quick.url)[0], 20)
     sending, begun = dispatcher.of_this_process(), time.monotonic()
     while OutgoingDelivery.objects.filter(state="delivered").count() < 20:
-        assert time.monotonic() < begun + 2.5
+        assert time.monotonic() < begun + 30, "not the minute that the hanging one takes"
         sending.turn()
+    over.set()
     sending.finish()
 
-    assert DeliveryTry.objects.filter(error_kind="timeout").count() <= dispatcher.MOST_AT_ONCE
+    assert 1 <= len(hanging.calls) <= dispatcher.MOST_AT_ONCE
+    assert DeliveryTry.objects.filter(error_kind="cut").count() == len(hanging.calls)
 
 
 def test_however_many_hang_there_is_room_for_others(make: Made, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 4.0)
+    monkeypatch.setattr("integrations.outgoing.sender.DEADLINE", 60.0)
     monkeypatch.setattr(dispatcher, "MOST_ENDPOINTS", 4)
+    over = threading.Event()
 
     def hang(call: Call, wire: Wire) -> None:
-        wire.hang()
+        over.wait(60)
 
     hanging, quick = serve(hang), serve(http(b""))
     for _ in range(6):
@@ -48,9 +53,10 @@ def test_however_many_hang_there_is_room_for_others(make: Made, serve: Serve, mo
     queue(make(url=quick.url)[0], 3)
     sending, begun = dispatcher.Dispatcher(), time.monotonic()
     while OutgoingDelivery.objects.filter(state="delivered").count() < 3:
-        assert time.monotonic() < begun + 3.5
+        assert time.monotonic() < begun + 30, "not the minute that the hanging ones take"
         sending.turn()
     assert len(hanging.calls) <= 2
+    over.set()
     sending.finish()
 
 

@@ -267,7 +267,7 @@ def test_an_endpoint_that_drips_is_given_up_in_time(
         started = time.monotonic()
         with pytest.raises(NotSent) as caught:
             send(endpoint(server), HEADERS, b"{}", over=over)
-        assert caught.value.reason == "timeout" and time.monotonic() - started < 10
+        assert caught.value.reason == "timeout" and time.monotonic() - started < 30
         assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 

@@ -121,4 +121,4 @@ def test_L1_an_abuser_costs_others_no_event_and_little_disk(new_app: AppFactory)
         f"{(customers.size() - before) / 1e6:.0f} MB",
     )
     assert len(delays) == len(busy.acknowledged)
-    assert p95(sorted(busy.seconds)) <= 1.5 * p95(sorted(quiet.seconds)) + 0.2, "generous: the machine is shared"
+    assert p95(sorted(busy.seconds)) <= size(10.0, 1.5 * p95(sorted(quiet.seconds)) + 0.2)

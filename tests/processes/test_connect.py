@@ -164,7 +164,8 @@ def test_T2_a_worker_that_is_aborted_in_the_callback_writes_no_token(new_app: Ap
     address = running_app.sandbox.decide(visitor.start_connect())
     running_app.kill(patient)
     running_app.start_web(
-        "tests.support.kill_points:application", "--worker-class", "sync", "--threads", "1", "--timeout", "2",
+        "tests.support.kill_points:application", "--worker-class", "sync", "--threads", "1", "--timeout", "8",
+        "--preload",  # or a worker whose start takes so long is aborted, too
         KILL_FOLDER=str(running_app.folder),
     )  # fmt: skip
     (running_app.folder / "point").write_text("hang")

@@ -209,14 +209,15 @@ def test_R10_a_holder_frozen_past_its_lease_overwrites_nothing_and_loses_nothing
     running_app.sandbox.mode(mode)
     (connection,) = fork_server.do("make_connections", number=1)
     refuse(running_app.sandbox)
-    (pid,) = _in_flight(running_app, fork_server, connection)
-    freeze(pid)
-    try:
-        with ForkServer(running_app) as another:
+    with ForkServer(running_app) as another:
+        another.do("connection_states", ids=[])  # it has started: a frozen request's deadline goes on
+        (pid,) = _in_flight(running_app, fork_server, connection)
+        freeze(pid)
+        try:
             (taken_over,) = another.run(job("call", connection=connection, lease=LEASE))
-    finally:
-        running_app.sandbox.clear_faults()
-        thaw(pid)
+        finally:
+            running_app.sandbox.clear_faults()
+            thaw(pid)
     (late,) = fork_server.wait()
     fork_server.do("recover", lease=LEASE)
     # A new token that is refused is asked about again for fifteen minutes.

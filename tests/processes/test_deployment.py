@@ -55,7 +55,7 @@ def test_a_stranger_who_follows_the_guide_gets_a_connected_account_and_a_process
 
     wait_until(processed)
     assert "__Host-sessionid" in visitor.http.cookies
-    ready = requests.get(f"{deployment.url}health/ready", verify=str(deployment.certificate), timeout=10)
+    ready = requests.get(f"{deployment.url}health/ready", verify=str(deployment.certificate), timeout=30)
     assert (ready.status_code, ready.json()["database"]) == (200, "ok")
 
 
@@ -77,8 +77,8 @@ def test_metrics_are_told_to_this_machine_with_the_token_and_leave_no_line(deplo
 def test_C14_over_plain_http_the_proxy_answers_400_and_repeats_nothing(deployment: Deployment) -> None:
     query = f"access_token={SENTINEL}-a&refresh_token={SENTINEL}-r&token_type=Bearer&state=x"
 
-    answer = requests.get(f"{deployment.plain}connect/callback/?{query}", allow_redirects=False, timeout=10)
-    page = requests.get(f"{deployment.plain}c/abc/?{query}", allow_redirects=False, timeout=10)
+    answer = requests.get(f"{deployment.plain}connect/callback/?{query}", allow_redirects=False, timeout=30)
+    page = requests.get(f"{deployment.plain}c/abc/?{query}", allow_redirects=False, timeout=30)
 
     assert (answer.status_code, "Location" in answer.headers) == (400, False)
     assert (page.status_code, page.headers["Location"]) == (301, "https://localhost/c/abc/")

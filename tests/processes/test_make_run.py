@@ -82,7 +82,7 @@ def product_page(checkout: Checkout) -> str:
 def answers(address: str) -> bool:
     try:
         return requests.get(address, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

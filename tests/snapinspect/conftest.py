@@ -25,7 +25,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def client_of(transport: Transport) -> Callable[..., Client]:
     """Makes a client of a test's remote."""
 
-    def make(server: Remote, *, deadline: float = 10.0, token: str = ACCESS) -> Client:
+    def make(server: Remote, *, deadline: float = 30.0, token: str = ACCESS) -> Client:
         return Client(server.url, token=token, allow_loopback_http=True, deadline=deadline, over=transport)
 
     return make
@@ -35,7 +35,7 @@ def client_of(transport: Transport) -> Callable[..., Client]:
 def exchange_at(transport: Transport) -> Callable[..., Exchanged]:
     """Exchanges tokens at a URL."""
 
-    def run(url: str, *, deadline: float = 10.0) -> Exchanged:
+    def run(url: str, *, deadline: float = 30.0) -> Exchanged:
         return exchange(
             url,
             credentials=ClientCredentials("our-app", SECRET),

@@ -47,15 +47,15 @@ class Wire:
         self.socket.sendall(data)
 
     def drip(self, data: bytes, *, every: float) -> None:
-        """Sends a byte each `every` seconds, over and over, until the client leaves (or 15 seconds passed)."""
-        end = time.monotonic() + 15
+        """Sends a byte each `every` seconds, over and over, until the client leaves (or a minute passed)."""
+        end = time.monotonic() + 60
         with contextlib.suppress(OSError):
             while not self.over.wait(every) and time.monotonic() < end:
                 self.send(data[:1])
                 data = data[1:] + data[:1]
 
     def hang(self) -> None:
-        self.over.wait(30)
+        self.over.wait(60)
 
 
 Answering = Callable[[Call, Wire], bytes | None]

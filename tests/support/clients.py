@@ -64,7 +64,7 @@ class Sandbox:
         self._session.trust_env = False  # no proxy, and no look for a .netrc at each call
 
     def control(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        answer = self._session.request(method, f"{self.url}control/{path}", json=body, params=query, timeout=30)
+        answer = self._session.request(method, f"{self.url}control/{path}", json=body, params=query, timeout=120)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -67,7 +67,7 @@ PLACES: dict[str, tuple[Any, str, str]] = {
     "after a guest's exchange": (guest_tokens.LeasedGuestPair, "exchange", "after"),
     "before a guest's erasing": (guest_tokens.LeasedGuestPair, "erase", "before"),
 }
-TIMEOUT = 60.0  # seconds
+TIMEOUT = 120.0  # seconds
 
 Start = Callable[[], None]  # returns when all jobs start
 

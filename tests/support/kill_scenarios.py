@@ -83,7 +83,7 @@ def kill_workers_at_work(connected_app: ConnectedApp, injected: str) -> None:
             deliveries += 1
             fields = {"iInspectionID": inspections[company], "iCompanyID": company}
             sender.post(f"O2_{deliveries}", **fields)
-        looks = sandbox.control("GET", "log?path=/inspections/*", after=seen, wait=25)
+        looks = sandbox.control("GET", "log?path=/inspections/*", after=seen, wait=100)
         assert looks["requests"], "no worker is in the middle of a task"
         kills += connected_app.kill_workers()
     killed_at = time.monotonic()

@@ -1,6 +1,8 @@
 """A PostgreSQL of the tests' own, from the machine's binaries: on a free loopback port, in a folder that goes away."""
 
+import itertools
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -8,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What is waited for is speed of a throw-away server; the tests that ask for durability start theirs with it on.
@@ -64,7 +66,7 @@ class Server:
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: fast shutdown; SIGQUIT: at once, without a word to anybody."""
         self._process.send_signal(how)
-        self._process.wait(30)
+        self._process.wait(120)
 
 
 @contextmanager
@@ -86,10 +88,19 @@ def running(*options: str) -> Iterator[Server]:
             started.stop()
 
 
+# Below those that the system gives to outgoing connections and to servers that ask for any; from a place of this
+# process's own, and each once: what listens there may start seconds later.
+_ports = itertools.cycle(range(20_000, 32_000))
+for _ in range(secrets.randbelow(12_000)):
+    next(_ports)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 def as_owner_of(home: str) -> list[str]:
@@ -101,7 +112,7 @@ def as_owner_of(home: str) -> list[str]:
 
 
 def _wait_until_ready(folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + 120
     while time.monotonic() < give_up_at:
         ready = subprocess.run(
             [folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-t", "1"],

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,7 +136,9 @@ class RunningApp:
         """Commits at the end."""
         url = self.environment["DATABASE_URL"]
         connection: Any = (
-            psycopg.connect(url.partition("?")[0]) if self.is_on_postgresql else sqlite3.connect(urlsplit(url).path[1:])
+            psycopg.connect(url.partition("?")[0])
+            if self.is_on_postgresql
+            else sqlite3.connect(urlsplit(url).path[1:], timeout=TIMEOUT)
         )
         try:
             yield connection
@@ -153,10 +155,15 @@ class RunningApp:
         """Empties its tables, but for what `migrate` has written and what running workers note about themselves."""
         self._write_dump()
         tables = [f'"{table}"' for table in self._tables() if not table.startswith(NOT_FORGOTTEN)]
-        # All of it at once: foreign keys are looked at when it is committed (on SQLite this connection looks at none).
-        with self._connection() as connection:
-            for table in tables:
-                connection.execute(f"DELETE FROM {table}")
+        # A worker may be writing to the same tables at this moment.
+        for _ in range(5):
+            with suppress(psycopg.errors.DeadlockDetected, psycopg.errors.ForeignKeyViolation):
+                # At once: foreign keys are looked at when it is committed (on SQLite this connection looks at none).
+                with self._connection() as connection:
+                    for table in tables:
+                        connection.execute(f"DELETE FROM {table}")
+                return
+        raise AssertionError("the tables cannot be emptied")
 
     @property
     def is_on_postgresql(self) -> bool:
@@ -227,7 +234,7 @@ class RunningApp:
         """kill -9, children included. A process that has ended is left alone: its id may be in use again."""
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(20)
+        process.wait(TIMEOUT)
 
     def session(self) -> requests.Session:
         """An HTTP session that trusts the app's certificate and ignores proxies and .netrc of this machine."""

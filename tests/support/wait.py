@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-TIMEOUT = 60.0  # seconds; nothing here should need as many
+TIMEOUT = 120.0  # seconds; nothing here should need as many
 
 
 def wait_until(met: Callable[[], bool], seconds: float = TIMEOUT, *, every: float = 0.05) -> None:

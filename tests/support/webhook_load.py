@@ -50,7 +50,7 @@ class Sender:
             self.tries += 1
             begun = time.monotonic()
             try:
-                answer = self._session().post(self.url, json=body, timeout=30, allow_redirects=False)
+                answer = self._session().post(self.url, json=body, timeout=60, allow_redirects=False)
             except requests.RequestException as problem:
                 answer = None
                 self.failures.append(type(problem).__name__)

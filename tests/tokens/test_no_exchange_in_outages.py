@@ -94,7 +94,6 @@ NOT_AN_EXPIRY: dict[str, dict[str, Any]] = {
 def test_R13_what_is_not_a_401_is_no_reason_to_exchange(
     trouble: str, sandbox: Sandbox, connected: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "Client", partial(Client, deadline=SHORT_DEADLINE))
     right = settings.SNAPINSPECT_API_URL
     if trouble == "DNS":
         settings.SNAPINSPECT_API_URL = "https://nothing.invalid/"
@@ -104,9 +103,11 @@ def test_R13_what_is_not_a_401_is_no_reason_to_exchange(
         for path in ("/user", "/inspections"):
             sandbox.fault(path, times=None, **NOT_AN_EXPIRY[trouble])
 
-    kinds = {fails(connected, path).error_kind for path in ("user", "inspections")}
-    health_check.check(connected)
-    work_as_if_later()
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "Client", partial(Client, deadline=SHORT_DEADLINE))
+        kinds = {fails(connected, path).error_kind for path in ("user", "inspections")}
+        health_check.check(connected)
+        work_as_if_later()
 
     record("R13", trouble, f"{sandbox.exchanges()} exchanges")
     assert "token_refused" not in kinds
