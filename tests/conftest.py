@@ -13,6 +13,8 @@ import pytest
 from django.dispatch import receiver
 from django.test import Client
 from django.test.signals import setting_changed
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
@@ -26,6 +28,11 @@ from tests.support.running_app import DatabaseTemplate, RunningApp
 from tests.support.sizes import size
 from tests.support.webhook_load import SETTINGS, ConnectedApp
 
+# The machine may be busy, and what is tried is the same each time; under `make soak` it is not.
+examples.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=not size(0, 1), database=None
+)
+examples.load_profile("suite")
 INTERFACE = {"accounts", "api", "calls", "notifications", "pages"}
 # pytest-django refuses the database to tests without one of these fixtures.
 DATABASE = {"db", "transactional_db", "live_server"}

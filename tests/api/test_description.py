@@ -294,7 +294,7 @@ def replaced(example: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
 def test_bodies_that_the_description_refuses_are_refused(operation: Operation, api: Keys, own: World) -> None:
     client, code = api(), own.codes[operation.resource]
 
-    @examples(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @examples(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(changed(BODIES[operation.name]))
     def holds(body: Any) -> None:
         data = json.dumps(body).encode()

@@ -10,6 +10,7 @@ from django.db import connection as database
 from accounts.models import User
 from integrations.calls import limits
 from integrations.models import Connection, Panel, PanelAnswer, State
+from integrations.snapinspect import client
 from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect, work
 from tests.support.panels import answers, define, grow_old, part
 from tests.support.wait import wait_until
@@ -109,8 +110,9 @@ def test_calls_that_hang_leave_places_for_other_connections_and_threads_for_othe
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_the_last_good_answer_stays_with_its_age_while_snapinspect_is_down(
-    status: int, sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, impatient: None
+    status: int, sandbox: Sandbox, visit: Visit, alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client, "_SHORTEST_PAUSE", 0.0)
     panel = define()
     part(visit(alice), connection, panel)
     sandbox.fault("/inspections", "status", status=status, times=None)

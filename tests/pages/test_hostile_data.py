@@ -66,7 +66,7 @@ def get(visitor: Visitor, path: str) -> None:
     assert time.thread_time() - started <= MOST_SECONDS * 5, "the generous limit of a shared machine"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(body=bodies, answer=values)
 @example(body=BODIES[3], answer={"title": "\ud83d", "deep": json.loads(nested(90))})
 @example(body=BODIES[0], answer=["&" * 5000] * 200)

@@ -336,7 +336,7 @@ def writes_an_event() -> Iterator[None]:
     other.set_autocommit(False)
     try:
         with other.cursor() as cursor:
-            cursor.execute("SET lock_timeout = '10s'")
+            cursor.execute("SET lock_timeout = '30s'")
             cursor.execute("LOCK TABLE integrations_event IN ROW EXCLUSIVE MODE")
         yield
     finally:

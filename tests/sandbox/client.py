@@ -15,7 +15,7 @@ REGISTERED: dict[str, Any] = {
 }
 ASKED = {"response_type": "code", "client_id": "stand-in-app", "redirect_uri": REDIRECT_URI, "state": "s1+/="}
 PREFIX = "sandbox-"
-DEADLINE = 30  # seconds; nothing here takes that long
+DEADLINE = 60  # seconds; nothing here takes that long
 
 
 class SandboxClient:

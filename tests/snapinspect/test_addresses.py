@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from requests import Request
 
@@ -89,7 +89,6 @@ def test_a_path_is_joined_below_the_base_with_or_without_slashes(base: str, path
     assert join(base, path) == url
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet="./\\%:@?#abAB25eEfFcC0dD40 \r\n&;ü", max_size=20))
 def test_A3_whatever_is_joined_stays_below_the_base_after_requests_prepared_it(path: str) -> None:
     try:

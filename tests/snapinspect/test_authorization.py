@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.snapinspect.authorization import authorization_url, read_response
@@ -148,7 +148,6 @@ _NAMES = st.sampled_from(["access_token", "refresh_token", "state", "error", "to
 _VALUES = st.text(max_size=8) | st.sampled_from(["a", "b", "%ff", "%00", "+", "\ud800", "Bearer"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.lists(st.tuples(_NAMES, _VALUES)).map(lambda p: "&".join("=".join(x) for x in p)))
 def test_no_query_whatever_makes_the_reader_raise_or_hand_out_half_a_pair(query: str) -> None:
     back = read_response(query)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.snapinspect.error_answers import content, problem
@@ -176,7 +176,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_JSON)
 def test_every_json_value_is_read_or_refused(answer: Any) -> None:
     assert problem(answer) in {"", "failed", "unauthorized"}

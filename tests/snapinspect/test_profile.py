@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.snapinspect.errors import Garbled
@@ -91,7 +91,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_KEYS, _JSON))
 def test_no_object_makes_the_reader_raise(answer: Any) -> None:
     assert read_user({"iUserID": 1} | answer).details == {"iUserID": 1} | answer

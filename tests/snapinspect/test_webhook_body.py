@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.models import Delivery
@@ -324,7 +324,6 @@ documents = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.
 bodies = st.binary(max_size=100) | documents.map(lambda value: json.dumps(value).encode())
 
 
-@settings(deadline=None)
 @given(bodies, st.sampled_from([bytes, gzip.compress, lambda body: b"payload=" + quote(body).encode()]))
 def test_every_body_is_a_hint_that_can_be_stored_or_a_named_problem(body: bytes, packed: Any) -> None:
     try:
@@ -340,7 +339,6 @@ def test_every_body_is_a_hint_that_can_be_stored_or_a_named_problem(body: bytes,
     readable_text(packed(body))
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8).filter(lambda name: bare(name) not in NAME_OF), documents))
 def test_a_company_is_read_beside_anything(others: dict[str, Any]) -> None:
     assert one(others | BODY) == HINT
