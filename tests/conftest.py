@@ -20,6 +20,7 @@ from pytest_django import Settings
 from accounts.models import Customer, Membership, Role, User
 from integrations import sandbox as standin
 from integrations.background import due_rows
+from integrations.calls import health_check
 from integrations.tokens import exchange_limit, proof
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
@@ -64,6 +65,8 @@ def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Processes keep the product's own pauses."""
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
     monkeypatch.setattr(exchange_limit, "MOST_WAIT", 0)
+    # Nor is the stand-in slow when the machine is.
+    monkeypatch.setattr(health_check, "HURRY", 5.0)
 
 
 @receiver(setting_changed)
