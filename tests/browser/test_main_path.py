@@ -4,13 +4,14 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect, sync_playwright
 
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.measurements import record
@@ -96,7 +97,8 @@ def badge(page: Page, word: str) -> None:
 
 def reload_until(page: Page, word: str) -> None:
     def is_there() -> bool:
-        page.reload()
+        with suppress(Error):  # the page before is about to leave
+            page.reload()
         return [text.strip() for text in page.locator("[data-badge]").all_inner_texts()] == [word]
 
     wait_until(is_there, every=0.2)
