@@ -8,7 +8,8 @@ import re
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.test_main_path import CHROMIUM, badge, chromium, playwright, reload_until, sign_up
+from tests.browser.pages import reload_until
+from tests.browser.test_main_path import CHROMIUM, badge, chromium, playwright, sign_up
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.running_app import RunningApp
 

@@ -4,19 +4,18 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
+from tests.browser.pages import listen_to, reload_until
 from tests.support.clients import COMPANY_OF_PAT
 from tests.support.measurements import record
 from tests.support.running_app import ROOT, RunningApp
-from tests.support.wait import wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -58,9 +57,7 @@ def context(chromium: Browser, scheme: Scheme) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Iterator[Page]:
     """A page that fails its test when anything is written to the console, CSP refusals included."""
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = listen_to(page)
     yield page
     assert complaints == []
 
@@ -93,15 +90,6 @@ def picture(page: Page, name: str, scheme: Scheme) -> None:
 
 def badge(page: Page, word: str) -> None:
     expect(page.locator("[data-badge]")).to_have_text(word)
-
-
-def reload_until(page: Page, word: str) -> None:
-    def is_there() -> bool:
-        with suppress(Error):  # the page before is about to leave
-            page.reload()
-        return [text.strip() for text in page.locator("[data-badge]").all_inner_texts()] == [word]
-
-    wait_until(is_there, every=0.2)
 
 
 @pytest.mark.parametrize("same_site", ["Lax", "Strict"])

@@ -14,6 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Customer, User
 from integrations.models import ConnectionTest, Event, State
+from tests.browser.pages import listen_to
 from tests.browser.screens import Scene
 from tests.browser.test_main_path import CHROMIUM
 from tests.browser.test_screens import chromium, context, listen, playwright, profile, scene, sign_in
@@ -39,17 +40,16 @@ def app(live_server: LiveServer, settings: Settings) -> str:
 def page_of_alice(context: BrowserContext, scene: Scene, app: str) -> Iterator[Callable[[str], Page]]:
     """Opens a page of Acme's in a tab of its own; nothing may be written to any console."""
     sign_in(context, scene.alice, app)
-    complaints: list[str] = []
+    complaints: list[list[str]] = []
 
     def opened(path: str = "") -> Page:
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        complaints.append(listen_to(page))
         page.goto(f"{app}/c/{scene.acme.code}/{path}")
         return page
 
     yield opened
-    assert complaints == []
+    assert not any(complaints), complaints
 
 
 def test_every_page_follows_the_states_it_shows_at_any_number_of_connections(

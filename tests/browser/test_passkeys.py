@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.pages import listen_to
 from tests.browser.test_main_path import CHROMIUM, chromium, playwright, sign_up
 from tests.support.running_app import RunningApp
 
@@ -29,9 +30,7 @@ def test_a_passkey_is_registered_and_is_the_second_factor_of_the_next_sign_in(
 ) -> None:
     context = chromium.new_context(viewport={"width": 1100, "height": 800})
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = listen_to(page)
     device = context.new_cdp_session(page)
     device.send("WebAuthn.enable", {"enableUI": False})
     authenticator = device.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})["authenticatorId"]
