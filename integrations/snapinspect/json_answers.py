@@ -19,6 +19,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 MAX_DEPTH = 100
 MAX_DIGITS = 100
 HIDDEN = "[token]"
+REST_OF_ESCAPE = 5  # characters of \u0075 behind its first one
 MAX_ID_DIGITS = 20
 _ID = re.compile(rf"0{{0,{MAX_ID_DIGITS}}}([1-9][0-9]{{0,{MAX_ID_DIGITS - 1}}})(?:\.0{{0,{MAX_ID_DIGITS}}})?")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -78,12 +79,15 @@ def readable_text(body: bytes, *, hide: Collection[str]) -> str:
     return _Cleaner(hide).clean_text(text)
 
 
-def without_tokens(body: bytes, *, hide: Collection[str], is_text: bool) -> bytes:
-    """Returns the body with these tokens replaced; is_text: also where they are spelled as in `parse`."""
+def without_tokens(body: bytes, *, hide: Collection[str], is_text: bool, goes_on: bool = False) -> bytes:
+    """Returns the body with these tokens replaced; is_text: also where they are spelled as in `parse`.
+
+    goes_on: more follows, and so a token may be left whose last character could be one of an escape that is cut off.
+    """
     for token in hide:
         body = body.replace(token.encode(), HIDDEN.encode())
     if is_text and (b"%" in body or b"\\" in body):
-        return _Cleaner(hide).clean_text(body.decode("latin-1")).encode("latin-1")
+        return _Cleaner(hide, goes_on=goes_on).clean_text(body.decode("latin-1")).encode("latin-1")
     return body
 
 
@@ -95,15 +99,15 @@ def pieces_without_tokens(
     Closed, it closes the pieces.
     """
     # JSON's spelling of a character, the longest one, takes six.
-    longest = max(map(len, hide)) * (6 if is_text else 1)
-    kept = without_tokens(start, hide=hide, is_text=is_text)
+    longest = max(map(len, hide)) * (6 if is_text else 1) + REST_OF_ESCAPE
+    kept = without_tokens(start, hide=hide, is_text=is_text, goes_on=True)
     with closing(pieces):
         for piece in pieces:
             # What may be the beginning of a token waits for what follows.
             complete = max(len(kept) - longest + 1, 0)
             yield kept[:complete]
-            kept = without_tokens(kept[complete:] + piece, hide=hide, is_text=is_text)
-        yield kept
+            kept = without_tokens(kept[complete:] + piece, hide=hide, is_text=is_text, goes_on=True)
+        yield without_tokens(kept, hide=hide, is_text=is_text)
 
 
 def canonical_id(value: Json) -> str | None:
@@ -123,8 +127,8 @@ def canonical_id(value: Json) -> str | None:
 class _Cleaner:
     """Checks and copies a parsed answer, and replaces tokens in it."""
 
-    def __init__(self, tokens: Collection[str]) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: Collection[str], *, goes_on: bool = False) -> None:
+        self._tokens, self._goes_on = tokens, goes_on
 
     def clean(self, value: Json, depth: int = 0) -> Json:
         # Recursion is bounded by MAX_DEPTH, far below what Python allows.
@@ -149,7 +153,8 @@ class _Cleaner:
     @cached_property
     def _spellings(self) -> re.Pattern[str]:
         """A token with any of its characters as it is, percent-encoded or escaped as in a JSON string."""
-        return re.compile("|".join("".join(map(_any_spelling, token)) for token in self._tokens))
+        tokens = "|".join("".join(map(_any_spelling, token)) for token in self._tokens)
+        return re.compile(f"(?>{tokens})(?=.{{{REST_OF_ESCAPE}}})" if self._goes_on else tokens, re.DOTALL)
 
 
 def _any_spelling(character: str) -> str:

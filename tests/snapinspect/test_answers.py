@@ -1,5 +1,6 @@
 """JSON from the remote: what is not JSON is refused, one bad character is repaired."""
 
+import itertools
 import json
 from collections.abc import Callable
 from urllib.parse import quote
@@ -116,3 +117,9 @@ def test_T7_no_part_of_a_token_stays_whatever_character_it_ends_in(spelled: str,
     token = f"made-up{last}"
     text = "".join(spelled.format(ord(character), character) for character in token)
     assert json_answers.without_tokens(f"<{text}>".encode(), hide=[token], is_text=True) == b"<[token]>"
+    for end in ("", ">", ">" * 100):
+        body = f"{'<' * 100}{text}{end}".encode()
+        for cut, second in itertools.product(range(len(body)), (1, 3, len(body))):
+            pieces = (piece for piece in (body[cut : cut + second], body[cut + second :]))
+            shown = json_answers.pieces_without_tokens(pieces, hide=[token], is_text=True, start=body[:cut])
+            assert b"".join(shown) == f"{'<' * 100}[token]{end}".encode()
