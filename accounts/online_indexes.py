@@ -17,35 +17,35 @@ class AddIndexOnline(AddIndex):
     atomic = False
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        _build(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.index)
+        build(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.index)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        _drop(schema_editor, from_state.apps.get_model(app_label, self.model_name), self.index)
+        drop(schema_editor, from_state.apps.get_model(app_label, self.model_name), self.index)
 
 
 class RemoveIndexOnline(RemoveIndex):
     atomic = False
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        _drop(schema_editor, from_state.apps.get_model(app_label, self.model_name), self._index(app_label, from_state))
+        drop(schema_editor, from_state.apps.get_model(app_label, self.model_name), self._index(app_label, from_state))
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        _build(schema_editor, to_state.apps.get_model(app_label, self.model_name), self._index(app_label, to_state))
+        build(schema_editor, to_state.apps.get_model(app_label, self.model_name), self._index(app_label, to_state))
 
     def _index(self, app_label: str, state: Any) -> Index:
         index: Index = state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
         return index
 
 
-def _build(schema_editor: Any, model: Any, index: Index) -> None:
+def build(schema_editor: Any, model: Any, index: Index) -> None:
     is_valid = _is_valid(schema_editor, model, index)
     if is_valid is False:
-        _drop(schema_editor, model, index)
+        drop(schema_editor, model, index)
     if not is_valid:
         schema_editor.add_index(model, index, **_concurrently(schema_editor))
 
 
-def _drop(schema_editor: Any, model: Any, index: Index) -> None:
+def drop(schema_editor: Any, model: Any, index: Index) -> None:
     if _is_valid(schema_editor, model, index) is not None:
         schema_editor.remove_index(model, index, **_concurrently(schema_editor))
 
