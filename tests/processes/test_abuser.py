@@ -10,7 +10,7 @@ import pytest
 from integrations.events import quotas
 from tests.conftest import AppFactory
 from tests.support.deliveries import payload
-from tests.support.many_customers import ManyCustomers, p95
+from tests.support.many_customers import MANY_CUSTOMERS, ManyCustomers, p95
 from tests.support.measurements import record
 from tests.support.running_app import RunningApp
 from tests.support.sizes import size
@@ -79,8 +79,8 @@ class Abuser:
 
 
 def test_L1_an_abuser_costs_others_no_event_and_little_disk(new_app: AppFactory) -> None:
-    # Without the handler of other tests: it has tests.settings imported, and with them SQLite wait for no disk.
-    customers = ManyCustomers(new_app(LOG_LEVEL="INFO"), OTHERS)
+    # SQLite waits for no disk here (the handler imports tests.settings), as PostgreSQL in tests does not.
+    customers = ManyCustomers(new_app(**MANY_CUSTOMERS), OTHERS)
     words = itertools.count()
 
     def post_for(seconds: float) -> tuple[str, Sender]:
