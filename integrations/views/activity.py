@@ -26,7 +26,7 @@ def activity(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
     customer = customer_for(request, code)
     connection = get_object_or_404(customer.connections.shown(), code=connection_code)
     entries = in_words(_entries(connection).select_related("actor")[:ENTRIES_SHOWN], customer)
-    context = {"connection": connection, "entries": entries, **states.shown([connection], of=connection)}
+    context = {"connection": connection, "entries": entries, **states.shown(request, [connection], of=connection)}
     return render(request, "integrations/activity.html", context)
 
 

@@ -38,7 +38,7 @@ def connection_list(request: HttpRequest, code: str) -> HttpResponse:
         "connections": connections,
         "filters": [(state, counts[state]) for state in State if counts[state]],
         "chosen": chosen,
-        **states.shown(connections),
+        **states.shown(request, connections),
     }
     return render(request, "integrations/connections.html", context)
 
@@ -56,7 +56,7 @@ def overview(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
         "chart": Chart(found.days),
         "panels": panels.all_panels(),
         "tests": list(connection.connection_tests.select_related("by")[:TESTS_SHOWN]),
-        **states.shown([connection], of=connection),
+        **states.shown(request, [connection], of=connection),
     }
     return render(request, "integrations/connection_overview.html", context)
 
@@ -77,7 +77,7 @@ def settings(request: HttpRequest, code: str, connection_code: str) -> HttpRespo
         "form": form,
         "link_lifetime": wording.LINK_LIFETIME,
         "told": mail_preferences.trouble_recipients(customer),
-        **states.shown([connection], of=connection),
+        **states.shown(request, [connection], of=connection),
     }
     return render(request, "integrations/connection_settings.html", context)
 
@@ -106,7 +106,7 @@ def test_result(request: HttpRequest, code: str, connection_code: str, pk: int) 
     customer = customer_for(request, code)
     connection = _connection(customer, connection_code)
     found = get_object_or_404(ConnectionTest.objects.select_related("by"), pk=pk, connection=connection)
-    context = {"connection": connection, "test": found, **states.shown([connection], of=connection)}
+    context = {"connection": connection, "test": found, **states.shown(request, [connection], of=connection)}
     return render(request, "integrations/connection_test.html", context)
 
 

@@ -47,7 +47,7 @@ def dashboard(request: HttpRequest, code: str) -> HttpResponse:
         "chart": Chart(found.days),
         "endpoint_in_trouble": any(connection.endpoint_in_trouble for connection in connections),
         "steps": [] if all(done for _, done in steps) else steps,
-        **states.shown(connections),
+        **states.shown(request, connections),
     }
     return render(request, "integrations/dashboard.html", context)
 

@@ -2,10 +2,11 @@
 
 A page says in its context what it shows (`shown`). A part of its element #attention asks `states` every few seconds,
 which triggers an event there after a change; on that event #attention loads the page and takes itself, #live and #state
-from it. The answer replaces the messages: what was said before the change may not be true any more.
+from it. The answer replaces the messages: what was said before the change may not be true any more. A connect may end
+after `states` saw it go on and before the page is loaded: that request names it, and its answer tells the end, too.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,18 +23,22 @@ from integrations.models import Connection, State
 from integrations.views import customer_connections
 
 CHANGED = {"HX-Trigger": "connections-changed"}
+# With which a page asks for itself: the connects in progress that it has shown so far.
+FINISHING = "Connects-Finishing"
 
 
-def shown(connections: Collection[Connection], *, of: Connection | None = None) -> dict[str, Any]:
+def shown(request: HttpRequest, connections: Collection[Connection], *, of: Connection | None = None) -> dict[str, Any]:
     """Context for a page that shows these connections, all of its customer's; or `of`: this one alone.
 
     The connections are from `ConnectionQuerySet.shown`.
     """
     finishing = [_attempt(connection) for connection in connections if connection.is_finishing]
     query = {"shown": _version(connections), "of": of.code if of else "", "finishing": ",".join(finishing)}
+    ended = set(request.headers.get(FINISHING, "").split(",")) - set(finishing)
     return {
         "states_shown": urlencode({name: value for name, value in query.items() if value}),
-        "states_finishing": bool(finishing),
+        "states_finishing": query["finishing"],
+        "endings": _endings(connections, ended),
     }
 
 
@@ -51,11 +56,8 @@ def states(request: HttpRequest, code: str) -> HttpResponse:
     now_shown = [connection for connection in connections if of in {"", connection.code}]
     if "shown" not in request.GET or request.GET["shown"] == _version(now_shown):
         return HttpResponse(status=204, headers=CHANGED if has_changed else {})
-    by_code = {connection.code: connection for connection in connections}
-    attempts = filter(None, request.GET.get("finishing", "").split(","))
-    endings = [_ending(by_code.get(attempt.partition("-")[0]), attempt) for attempt in attempts]
-    context = {"endings": [ending for ending in endings if ending]}
-    answer = render(request, "integrations/partials/endings.html", context)
+    endings = _endings(connections, request.GET.get("finishing", "").split(","))
+    answer = render(request, "integrations/partials/endings.html", {"endings": endings})
     answer["HX-Trigger"] = "connections-changed"
     return answer
 
@@ -64,6 +66,12 @@ def _attempt(connection: Connection) -> str:
     """Stands for a connect in progress: the connection's code, and when it was connected last."""
     before = connection.connected_at
     return f"{connection.code}-{before.timestamp() if before else 0}"
+
+
+def _endings(connections: Collection[Connection], attempts: Iterable[str]) -> list[Message]:
+    by_code = {connection.code: connection for connection in connections}
+    endings = [_ending(by_code.get(attempt.partition("-")[0]), attempt) for attempt in attempts if attempt]
+    return [ending for ending in endings if ending]
 
 
 def _ending(connection: Connection | None, attempt: str) -> Message | None:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from django.db.models.functions import Now
+from playwright.sync_api import BrowserContext, Page, Route, expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Customer, User
-from integrations.models import ConnectionTest, Event, State
+from integrations.models import ConnectionTest, Event, State, TokenPair
 from tests.browser.pages import listen_to
 from tests.browser.screens import Scene
 from tests.browser.test_main_path import CHROMIUM
@@ -85,6 +86,25 @@ def test_every_page_follows_the_states_it_shows_at_any_number_of_connections(
     Event.objects.filter(pk=event.pk).update(state=Event.State.FAILED)
     for page in others:
         expect(page.locator("[data-badge]")).to_have_text("Failed")
+
+
+def test_a_connect_that_ends_just_before_a_page_loads_itself_is_told(
+    page_of_alice: Callable[[str], Page], scene: Scene, visit: Visit, sandbox: Sandbox
+) -> None:
+    browser = visit(scene.alice)
+    browser.open_callback(sandbox.decide(browser.start_connect(scene.acme)))
+    page = page_of_alice("connections/")
+    expect(page.locator("[data-badge]", has_text="Connecting")).to_have_count(1)
+
+    def ends_first(route: Route) -> None:
+        work()
+        route.continue_()
+
+    page.route("**/connections/", ends_first)
+    # A step of the connect, which the page shows.
+    TokenPair.objects.candidates().update(proved_at=Now())
+    expect(page.get_by_text(f"Connected to company {COMPANY_OF_PAT}")).to_be_visible()
+    expect(page.locator("[data-badge]", has_text="Connected")).to_have_count(1)
 
 
 def test_a_test_during_an_outage_says_that_it_waits_and_comes_back_to_a_page_that_follows_the_result(
