@@ -13,7 +13,7 @@ from integrations.calls import api_client
 from integrations.connecting import completion
 from integrations.models import ConnectAttempt, Connection, ExchangeStatus, TokenPair
 from integrations.snapinspect import token_pair
-from integrations.tokens import custody
+from integrations.tokens import custody, storage
 from tests.support.clients import Sandbox
 
 FIRST_COMPANY = 20_000
@@ -39,6 +39,31 @@ def connect(
         completion.finish(TokenPair.objects.get(connection=made[-1]).pk)
         made[-1].refresh_from_db()
     return made
+
+
+def connect_many(sandbox: Sandbox, customer: Customer, by: User, number: int) -> list[Connection]:
+    """Makes connections as `connect` does. Only the first goes through the steps, the others copy its rows."""
+    (first,) = connect(sandbox, customer, by, 1)
+    pair = TokenPair.objects.get(connection=first)
+    shared = {field.attname: getattr(first, field.attname) for field in Connection._meta.concrete_fields}
+    shared_by_pairs = {field.attname: getattr(pair, field.attname) for field in TokenPair._meta.concrete_fields}
+    for own in ("id", "code", "company_id", "company_name"):
+        del shared[own]
+    for own in ("id", "connection_id"):
+        del shared_by_pairs[own]
+    companies = range(FIRST_COMPANY + 1, FIRST_COMPANY + number)
+    others = Connection.objects.bulk_create(
+        Connection(company_id=str(company), company_name=f"Company {company}", **shared) for company in companies
+    )
+    pairs = []
+    for connection, company in zip(others, companies, strict=True):
+        account = sandbox.control("POST", "accounts", {"company": company})["account"]
+        granted = sandbox.grant(str(account))
+        received = token_pair.TokenPair(granted["access_token"], granted["refresh_token"])
+        columns = {**shared_by_pairs, **storage.columns(received, connection)}
+        pairs.append(TokenPair(connection=connection, **columns))
+    TokenPair.objects.bulk_create(pairs)
+    return [first, *others]
 
 
 def pass_time(passed: timedelta) -> None:

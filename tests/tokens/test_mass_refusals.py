@@ -19,7 +19,7 @@ from integrations.tokens import exchange_limit
 from tests.support.clients import Sandbox
 from tests.support.measurements import record
 from tests.support.sizes import size
-from tests.support.troubled_connections import connect, pass_time, state, work_until_idle
+from tests.support.troubled_connections import connect, connect_many, pass_time, state, work_until_idle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 EXCHANGE = "/integration/ExchangeToken"
@@ -32,7 +32,7 @@ SHARE_ASKED = 0.08
 def fleet(sandbox: Sandbox, alice: User, acme: Customer, settings: Settings) -> list[Connection]:
     """Connections that were asked some time ago, and will be by their schedule within a day."""
     settings.SNAPINSPECT_EXCHANGE_ON_CONNECT = False
-    made = connect(sandbox, acme, alice, size(40, 2000))
+    made = connect_many(sandbox, acme, alice, size(40, 2000))
     pass_time(timedelta(hours=7))
     for number, connection in enumerate(made):
         due = Now() + timedelta(days=1) * ((number + 1) / len(made))
