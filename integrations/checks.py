@@ -1,5 +1,6 @@
 """System checks, each with a stable ID and a hint how to fix it."""
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,11 +8,14 @@ from urllib.parse import urlsplit
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from integrations.calls import limits
 from integrations.metrics import counters
 from integrations.tokens import keys
+
+# RETURNING came with 3.35, JSON functions in every build with 3.38 (https://www.sqlite.org/changes.html).
+OLDEST_SQLITE = (3, 38)
 
 
 @register(Tags.security)
@@ -93,6 +97,19 @@ def rate_limits_are_shared(app_configs: Sequence[AppConfig] | None, **_: Any) ->
             "Sign-in limits are counted by each process or host for itself, or not at all.",
             hint="Leave CACHE_URL out, which counts in the database, or name a Redis that all hosts share.",
             id="integrations.W006",
+        )
+    ]
+
+
+@register()
+def sqlite_is_new_enough(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= OLDEST_SQLITE:
+        return []
+    return [
+        Error(
+            f"SQLite {sqlite3.sqlite_version} is too old: webhooks could not be processed.",
+            hint=f"Use a Python with SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer, or PostgreSQL.",
+            id="integrations.E008",
         )
     ]
 

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Customer
 from connectapp.sqlite3 import OPTIONS
+from integrations import checks
 from integrations.models import Connection, Event
 from integrations.views import figures
 
@@ -65,3 +66,11 @@ def test_what_repeats_nothing_is_not_looked_for_by_that(acme: Customer) -> None:
             plan = [step for *_, step in cursor.fetchall() if "integrations_event" in step]
         assert plan
         assert all("event_by_" in step or "event_open" in step for step in plan), plan
+
+
+def test_a_sqlite_that_is_too_old_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.sqlite_is_new_enough(None) == []
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
+    (told,) = checks.sqlite_is_new_enough(None)
+    assert told.id == "integrations.E008"
+    assert "3.38" in str(told.hint)
