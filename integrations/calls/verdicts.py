@@ -14,7 +14,7 @@ NO_CALL = frozenset({"busy", "nothing_kept"})
 
 def record(connection: Connection, verdict: Verdict) -> None:
     """Updates state and next check by this verdict. `renewal` has recorded a proven refusal already."""
-    connection.refresh_from_db()
+    connection.refresh()
     before = connection.state
     if before == State.DISCONNECTED or verdict.refused or verdict.error_kind in NO_CALL:
         return

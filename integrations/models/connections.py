@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
+from accounts.kept_queries import KeptQuery
 from accounts.models import AuditEntry, Customer, User, new_code
 from integrations.models.connection_states import SETUP_ERRORS, USABLE, Kind, Notice, State, incident_changes
 from integrations.models.outgoing import ConnectionType, OutgoingMessage
@@ -234,7 +235,14 @@ class Connection(models.Model):
             self._move_and_tell(rows, changes, endpoints)
         else:
             rows.update(**changes)
-        self.refresh_from_db()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """As `refresh_from_db`, but by SQL that is kept: each check of a connection does it twice."""
+        found = _with_customer(self.pk)
+        if not found:
+            raise Connection.DoesNotExist
+        self.__dict__ |= found[0].__dict__
 
     def _move_and_tell(
         self, rows: ConnectionQuerySet, changes: dict[str, Any], endpoints: list[WebhookEndpoint]
@@ -262,6 +270,9 @@ class Connection(models.Model):
             "name": self.label,
             "since": self.state_since.isoformat(),
         }
+
+
+_with_customer = KeptQuery(lambda pk: Connection.objects.filter(pk=pk).select_related("customer"))
 
 
 def _message_type(before: Connection, state: State) -> ConnectionType | None:

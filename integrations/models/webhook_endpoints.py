@@ -7,8 +7,15 @@ from django.db import models
 from django.db.models import ExpressionWrapper, Q
 from django.db.models.functions import Now
 
+from accounts.kept_queries import KeptQuery
 from accounts.models import Customer, User, new_code
 from integrations.models.leases import UNLEASED
+
+_hearing_of = KeptQuery(
+    lambda customer_id: WebhookEndpoint.objects.filter(Q(customer=customer_id) | Q(customer=None)).only(
+        "types", "state"
+    )
+)
 
 
 class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
@@ -17,7 +24,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
 
     def hearing_of(self, customer_id: int) -> "list[WebhookEndpoint]":
         """Those that may get messages about this customer, in whatever state: its own and the deployment's."""
-        return list(self.filter(Q(customer=customer_id) | Q(customer=None)).only("types", "state"))
+        return _hearing_of(customer_id)
 
     def due(self) -> Self:
         """Those with something to send, or whose worker has died; no worker holds them."""
