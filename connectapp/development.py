@@ -55,7 +55,9 @@ def main() -> None:
     processes = Processes(environment)
     state = ["--state-file", "var/sandbox.db"]
     processes.start("stand-in", "-m", "integrations.sandbox", "--port", str(sandbox_port), *state)
-    processes.start("web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "warning")
+    # It ends its own processes before it is ended itself.
+    graceful = ["--graceful-timeout", str(STOP_SECONDS // 3)]
+    processes.start("web", "-m", "gunicorn", "--config", "gunicorn.conf.py", "--log-level", "warning", *graceful)
     processes.start("worker", "manage.py", "worker")
     address = f"http://localhost:{port}/"
     if processes.wait_for(address):

@@ -8,9 +8,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_WR, socket
+from types import FrameType
 from typing import Any
 
 from gunicorn.http.errors import LimitRequestLine
+from gunicorn.workers.base import Worker as Base
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from integrations.calls import limits
@@ -58,6 +60,15 @@ class Worker(ThreadWorker):
         self._put_aside: dict[TConn, tuple[str, Any]] = {}
         # Oldest first, with those that were resumed meanwhile: until when (time.monotonic), and what to do then.
         self._waiting: deque[tuple[float, limits.Waiting, Callable[[], None]]] = deque()
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGINT or SIGQUIT: ends at once.
+
+        gunicorn's own takes the pool's lock, which this thread may hold already: it hands over a request, or runs this
+        same handler, since Ctrl-C sends SIGINT to all processes and gunicorn's first process SIGQUIT to the others.
+        The pool ends when the interpreter does.
+        """
+        Base.handle_quit(self, sig, frame)  # type: ignore[no-untyped-call]
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         """In a thread of the pool: answers, or puts the request aside."""
