@@ -34,15 +34,16 @@ Turn = tuple[Job, int]
 class Agenda:
     """Hands out what is due, one row at a time and each kind in its turn. Safe to share between threads.
 
-    order: the kinds, round and round; one that is named several times has several turns. again_after: see AGAIN_AFTER.
+    order: the kinds, round and round; one that is named several times has several turns. once: no row has a second turn
+    but of kinds that may have one at once, and those have it without a pause.
     """
 
-    def __init__(self, order: Sequence[Job], *, again_after: float = AGAIN_AFTER) -> None:
+    def __init__(self, order: Sequence[Job], *, once: bool = False) -> None:
         self._turns = itertools.cycle(order)
         self._order_length = len(order)
         self._due: dict[Job, deque[int]] = {job: deque() for job in order}
         self._jobs = tuple(self._due)
-        self._again_after = again_after
+        self._once = once
         self._changed = threading.Condition()
         self._in_progress: set[Turn] = set()
         self._not_before: dict[Turn, float] = {}
@@ -76,14 +77,18 @@ class Agenda:
             with self._changed:
                 self._in_progress.discard(turn)
                 self._nothing_due = False
-                if failed or not job.at_once:
-                    again_after = max(self._again_after, FAILED_AGAIN_AFTER if failed else 0)
-                    self._not_before[turn] = time.monotonic() + again_after
+                self._not_before[turn] = time.monotonic() + self._again_after(job, failed=failed)
 
     def wait(self, seconds: float) -> None:
         """Returns when something was found, or after so many seconds."""
         with self._changed:
             self._changed.wait(seconds)
+
+    def _again_after(self, job: Job, *, failed: bool) -> float:
+        """Seconds."""
+        if job.at_once and not failed:
+            return 0.0 if self._once else job.pause
+        return float("inf") if self._once else FAILED_AGAIN_AFTER if failed else AGAIN_AFTER
 
     def _read(self, now: float) -> None:
         self._not_before = {turn: moment for turn, moment in self._not_before.items() if moment > now}

@@ -20,14 +20,16 @@ class Job:
 
     rows: what is due, the most urgent first. work: does one of these rows, by its id; it claims the row by a
     conditional UPDATE, since other processes may have read it too. whole: `work` finds its rows itself and gets 0; one
-    thread of a process at a time does it. at_once: what is still due after its turn may have the next one. varies:
-    `rows` is another query each time, not the same one for as long as the process lives.
+    thread of a process at a time does it. at_once: what is still due after its turn may have the next one. pause: the
+    next one begins so many seconds later, since a turn costs as much for one row as for many. varies: `rows` is another
+    query each time, not the same one for as long as the process lives.
     """
 
     rows: Callable[[], "QuerySet[Any]"]
     work: Callable[[int], object]
     whole: bool = False
     at_once: bool = False
+    pause: float = 0.0
     varies: bool = False
 
 

@@ -34,6 +34,7 @@ from integrations.tokens import renewal, spool_recovery
 logger = logging.getLogger(__name__)
 
 ROUTED_AT_ONCE = 4000
+ROUTE_SECONDS = 0.1  # between two batches that are not full
 MAILS_AT_ONCE = 20
 
 
@@ -52,9 +53,9 @@ def _mails(rows: Callable[[], "QuerySet[Any]"], send: Callable[[int], None]) -> 
 
 def _route(_: int) -> None:
     """Makes events of what has been delivered. Many at once, so that processing a queue is worth its queries."""
-    routed = 0
-    while routed < ROUTED_AT_ONCE and not stop_requested.is_set() and (batch := routing.route_batch()):
-        routed += batch
+    for _ in range(ROUTED_AT_ONCE // routing.BATCH):
+        if stop_requested.is_set() or routing.route_batch() < routing.BATCH:
+            return
 
 
 # Set when this process has to end: it finishes the current rows and leaves the others to other workers.
@@ -79,7 +80,7 @@ JOBS = [
     Job(endpoints.to_erase, endpoints.erase),
 ]
 INBOX = [
-    Job(lambda: Delivery.objects.received().order_by("pk"), _route, whole=True, at_once=True),
+    Job(lambda: Delivery.objects.received().order_by("pk"), _route, whole=True, at_once=True, pause=ROUTE_SECONDS),
     Job(queue.next_due, queue.process, at_once=True),
 ]
 # The inbox has its turn between any two of the others.
@@ -90,7 +91,7 @@ OUTGOING = [Job(dispatcher.rows, dispatcher.turn, whole=True, at_once=True, vari
 
 def work_off(order: list[Job] = ORDER) -> None:
     """Does in this thread what is due now, and what becomes due by that; no row of JOBS twice."""
-    agenda = Agenda(order, again_after=float("inf"))
+    agenda = Agenda(order, once=True)
     while not stop_requested.is_set() and (turn := agenda.take()):
         agenda.work(turn)
 

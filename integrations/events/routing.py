@@ -148,6 +148,8 @@ def _split(deliveries: list[ParsedDelivery]) -> None:
 def _park_copies(deliveries: list[ParsedDelivery]) -> None:
     """Parks a copy of a delivery for each connection that was full when others of its company got their event."""
     refused = {delivery.pk: delivery.refused_by for delivery in deliveries if delivery.refused_by}
+    if not refused:
+        return
     Delivery.objects.bulk_create(
         Delivery(
             assigned_to_id=connection,

@@ -98,6 +98,14 @@ def test_a_row_that_fails_is_left_alone_for_a_while_and_the_rows_behind_it_are_d
     assert len(users) == 60
 
 
+@pytest.mark.parametrize(("pause", "once", "turns"), [(60, False, 1), (0, False, 10), (60, True, 10)])
+def test_work_that_costs_as_much_for_one_row_as_for_many_pauses_between_its_turns(
+    users: list[int], pause: float, once: bool, turns: int
+) -> None:
+    several = Job(rows_of(users), lambda _: None, whole=True, at_once=True, pause=pause)
+    assert take_all(Agenda([several], once=once), most=10) == turns
+
+
 def test_a_database_that_is_gone_is_not_taken_for_a_row_that_fails(users: list[int]) -> None:
     def work(pk: int) -> None:
         raise OperationalError
