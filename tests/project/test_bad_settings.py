@@ -7,7 +7,7 @@ import pytest
 
 from tests.project.test_settings import KEY, STANDARD, URL_SAFE
 from tests.support.postgres import free_port
-from tests.support.startup import GUNICORN, MANAGE, PASSWORD, assert_one_line_about, start
+from tests.support.startup import GUNICORN, MANAGE, PASSWORD, assert_one_line_about, start, start_new
 
 pytestmark = pytest.mark.once
 
@@ -76,6 +76,14 @@ def test_H1_a_bad_setting_ends_the_start_in_one_line_that_names_it(name: str, va
     assert_one_line_about(name, start(*MANAGE, "check", **{name: value}))
 
 
+@pytest.mark.parametrize("command", [(*MANAGE, "check"), GUNICORN], ids=["manage.py", "gunicorn"])
+def test_H1_a_new_process_says_what_a_fork_says(command: tuple[str, ...]) -> None:
+    new, forked = start_new(*command, LOG_LEVEL="rubbish"), start(*command, LOG_LEVEL="rubbish")
+
+    assert_one_line_about("LOG_LEVEL", new)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (new.returncode, new.stdout, new.stderr)
+
+
 @pytest.mark.parametrize("missing", ["SNAPINSPECT_CLIENT_ID", "SNAPINSPECT_CLIENT_SECRET"])
 def test_one_half_of_the_client_credentials_is_refused(missing: str) -> None:
     assert_one_line_about(missing, start(*MANAGE, "check", **{missing: ""}))
@@ -127,7 +135,7 @@ def test_the_web_server_says_it_in_the_same_one_line(name: str, value: str) -> N
 
 
 def test_the_web_server_accepts_the_settings_of_production() -> None:
-    finished = start(*GUNICORN)
+    finished = start_new(*GUNICORN)
     assert (finished.returncode, finished.stderr) == (0, "")
 
 

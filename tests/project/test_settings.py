@@ -15,7 +15,7 @@ from integrations.tokens.encryption import parse_keys
 from tests.commands.production import ENVIRONMENT
 from tests.support.clients import send_mail_through
 from tests.support.measurements import record
-from tests.support.startup import GUNICORN, MANAGE, PASSWORD, ROOT, assert_one_line_about, start
+from tests.support.startup import GUNICORN, MANAGE, PASSWORD, ROOT, assert_one_line_about, start, start_new
 
 pytestmark = pytest.mark.once
 
@@ -142,7 +142,7 @@ def test_further_origins_of_forms_and_a_sender_with_a_name_are_accepted() -> Non
 
 
 def test_H1_the_deployment_check_finds_nothing_in_production() -> None:
-    finished = start(*MANAGE, "check", "--deploy", "--fail-level", "WARNING")
+    finished = start_new(*MANAGE, "check", "--deploy", "--fail-level", "WARNING")
     findings = re.findall(r"^\?: \(.*", finished.stderr, re.MULTILINE)
     record("H1", "check --deploy with the settings of production", f"{len(findings)} findings")
     assert (finished.returncode, findings) == (0, []), finished.stderr
