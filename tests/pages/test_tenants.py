@@ -1,13 +1,16 @@
 """Row M1: nobody sees or moves what is another customer's, on any address."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.apps import apps
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.utils import timezone
 
@@ -17,7 +20,7 @@ from integrations.connecting import links
 from integrations.models import Connection, ConnectionTest, Event, Kind, Replay, Scope
 from integrations.outgoing import delivery_actions, endpoints
 from integrations.urls import WEBHOOKS
-from tests.support.clients import OTHER, Sandbox, Visitor, everything_kept, quick_connect
+from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect
 from tests.support.deliveries import deliver, payload
 from tests.support.urls import filled, routes
 
@@ -256,30 +259,76 @@ def sent_to_sign_in(answer: Any) -> bool:
     return bool(answer.status_code == 302 and answer["Location"].startswith("/accounts/login/?next="))
 
 
-@pytest.mark.parametrize("name", [name for name, (who_may, _) in POLICY.items() if who_may in INSIDE])
+# Pages of customers: who may open them, and by which methods.
+PAGES = {name: policy for name, policy in POLICY.items() if policy[0] in INSIDE}
+OUTSIDE = ("stranger", "charlie", "staff")
+
+
+def browsers(visit: Visit, people: Iterable[str]) -> dict[str, Visitor]:
+    """Each of these people, signed in, but for the stranger."""
+    return {
+        person: Visitor() if person == "stranger" else visit(User.objects.get(email=f"{person}@example.com"))
+        for person in people
+    }
+
+
+def address_of(name: str, values: dict[str, Any]) -> str:
+    return filled(dict(ROUTES)[name], values | values.get(name, {}))
+
+
+def all_rows() -> dict[str, list[dict[str, Any]]]:
+    """All rows of all tables, but for sessions: every request writes when they were last seen."""
+    models = [model for model in apps.get_models() if model not in {Session, UserSession}]
+    return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
+
+
 @pytest.mark.once
-def test_M1_a_customers_page_is_there_for_its_members_by_their_role_and_for_nobody_else(
-    name: str, values: dict[str, Any], visit: Visit, charlie: User, staff: User
+def test_M1_a_customers_page_does_not_exist_for_anybody_else_and_nothing_they_send_changes_a_row(
+    values: dict[str, Any], visit: Visit, charlie: User, staff: User
 ) -> None:
-    who_may, methods = POLICY[name]
-    for person, method, answer in answers(filled(dict(ROUTES)[name], values | values.get(name, {})), visit):
-        told = f"{person}: {method} {name}: {answer.status_code}"
-        if person == "stranger":
-            assert sent_to_sign_in(answer), told
-        elif method not in methods:
-            assert answer.status_code == 405, told
-        elif person not in INSIDE[LOOK]:
-            assert answer.status_code == 404, told
-        elif person not in INSIDE[who_may]:
-            assert answer.status_code == 403, told
-        else:
-            assert answer.status_code in {200, 204, 302}, told
-        if person in {"charlie", "staff"}:
-            seen = answer.getvalue().decode() + str(answer.headers)
-            if person == "staff":
-                # The way to the admin repeats the code that they asked for, whether it exists or not.
-                seen = re.sub(r'href="/admin/[a-z/]+\?q=[^"]+"', "", seen)
-            assert [words for words in (*ACMES, values["code"], values["connection_code"]) if words in seen] == [], told
+    outsiders = browsers(visit, OUTSIDE)
+    before = all_rows()
+    for name, (_, methods) in PAGES.items():
+        for person, browser in outsiders.items():
+            for method in ("GET", "POST"):
+                answer: Any = browser.generic(method, address_of(name, values))
+                told = f"{person}: {method} {name}: {answer.status_code}"
+                if person == "stranger":
+                    assert sent_to_sign_in(answer), told
+                    continue
+                assert answer.status_code == (404 if method in methods else 405), told
+                seen = answer.getvalue().decode() + str(answer.headers)
+                if person == "staff":
+                    # The way to the admin repeats the code that they asked for, whether it exists or not.
+                    seen = re.sub(r'href="/admin/[a-z/]+\?q=[^"]+"', "", seen)
+                words = (*ACMES, values["code"], values["connection_code"])
+                assert [word for word in words if word in seen] == [], told
+        assert all_rows() == before, name
+
+
+@pytest.mark.once
+def test_M1_a_customers_page_is_there_for_its_members_by_their_role(values: dict[str, Any], visit: Visit) -> None:
+    for person, browser in browsers(visit, INSIDE[LOOK]).items():
+        for name, (who_may, methods) in PAGES.items():
+            for method in ("GET", "POST"):
+                if method == "POST" and method in methods and person in INSIDE[who_may]:
+                    continue  # changes rows, so it is tried below
+                answer = browser.generic(method, address_of(name, values))
+                told = f"{person}: {method} {name}: {answer.status_code}"
+                if method not in methods:
+                    assert answer.status_code == 405, told
+                elif person not in INSIDE[who_may]:
+                    assert answer.status_code == 403, told
+                else:
+                    assert answer.status_code in {200, 204, 302}, told
+
+
+@pytest.mark.parametrize("name", [name for name, (_, methods) in PAGES.items() if "POST" in methods])
+@pytest.mark.once
+def test_M1_members_send_what_their_role_allows(name: str, values: dict[str, Any], visit: Visit) -> None:
+    for person in (person for person in PEOPLE if person in INSIDE[PAGES[name][0]]):
+        answer = browsers(visit, [person])[person].post(address_of(name, values))
+        assert answer.status_code in {200, 204, 302}, f"{person}: POST {name}: {answer.status_code}"
 
 
 @pytest.mark.once
@@ -301,17 +350,20 @@ def test_M1_other_pages_are_open_or_ones_own_as_stated_and_show_nothing_of_a_cus
                 )
 
 
-@pytest.mark.parametrize("name", [name for name, (who_may, _) in POLICY.items() if who_may == KEY])
 @pytest.mark.once
-def test_M1_no_session_opens_the_api(
-    name: str, values: dict[str, Any], visit: Visit, charlie: User, staff: User
-) -> None:
-    for person, method, answer in answers(filled(dict(ROUTES)[name], values), visit):
-        told = f"{person}: {method} {name}: {answer.status_code}"
-        expected = 404 if name in {"api:unknown", "api:api-root"} else 401 if method in POLICY[name][1] else 405
-        assert answer.status_code == expected, told
-        assert answer["Content-Type"] == "application/problem+json", told
-        assert not answer.cookies, told
+def test_M1_no_session_opens_the_api(values: dict[str, Any], visit: Visit, charlie: User, staff: User) -> None:
+    people = browsers(visit, PEOPLE)
+    before = all_rows()
+    for name in (name for name, (who_may, _) in POLICY.items() if who_may == KEY):
+        for person, browser in people.items():
+            for method in ("GET", "POST"):
+                answer = browser.generic(method, address_of(name, values))
+                told = f"{person}: {method} {name}: {answer.status_code}"
+                expected = 404 if name in {"api:unknown", "api:api-root"} else 401 if method in POLICY[name][1] else 405
+                assert answer.status_code == expected, told
+                assert answer["Content-Type"] == "application/problem+json", told
+                assert not answer.cookies, told
+        assert all_rows() == before, name
 
 
 @pytest.mark.once
@@ -333,27 +385,27 @@ def test_M1_the_admin_is_for_staff_alone(values: dict[str, Any], visit: Visit, a
                 assert "/login/" not in answer.get("Location", ""), address
 
 
-@pytest.mark.parametrize("path", [path for path in OF_A_CUSTOMER if path.count("<") > 1])
 @pytest.mark.once
 def test_M1_other_peoples_codes_mixed_with_ones_own_are_not_found(
-    path: str, values: dict[str, Any], sandbox: Sandbox, visit: Visit, charlie: User
+    values: dict[str, Any], sandbox: Sandbox, visit: Visit, charlie: User
 ) -> None:
     browser = visit(charlie)
     own = charlie.customers.get()
     connection = quick_connect(own, sandbox, by=charlie, account=OTHER)
-    mixed = [values | {"code": own.code}]
-    if "<connection_code>" in path:
-        mixed.append(values | {"connection_code": connection.code})
-    if "<pk>" in path:
-        mixed.append(values | {"code": own.code, "connection_code": connection.code})
-    before = everything_kept()
+    before = all_rows()
 
-    for address in (filled(path, these) for these in mixed):
-        for method in ("GET", "POST"):
-            answer = browser.generic(method, address)
-            assert answer.status_code in {404, 405}, address
-            assert [words for words in ACMES if words in answer.getvalue().decode()] == [], address
-    assert everything_kept() == before
+    for path in (path for path in OF_A_CUSTOMER if path.count("<") > 1):
+        mixed = [values | {"code": own.code}]
+        if "<connection_code>" in path:
+            mixed.append(values | {"connection_code": connection.code})
+        if "<pk>" in path:
+            mixed.append(values | {"code": own.code, "connection_code": connection.code})
+        for address in (filled(path, these) for these in mixed):
+            for method in ("GET", "POST"):
+                answer = browser.generic(method, address)
+                assert answer.status_code in {404, 405}, address
+                assert [words for words in ACMES if words in answer.getvalue().decode()] == [], address
+        assert all_rows() == before, path
 
 
 @pytest.mark.once
