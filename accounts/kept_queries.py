@@ -1,20 +1,25 @@
-"""Querysets whose SQL is written once in a process.
+"""Querysets and updates whose SQL is written once in a process.
 
 Writing a queryset's SQL takes Django longer than the database takes to answer it, and the same few are asked for every
-page. Here the text is kept, with what Django worked out to read the answer.
+page and every check. Here the text is kept, with what Django worked out to read the answer.
 """
 
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.models.sql import UpdateQuery
+from django.utils.duration import duration_microseconds
 
 Row = TypeVar("Row", bound=models.Model)
 # Stands for the ID while the SQL is written. No other value of a queryset is this large.
 _PLACE = 7_205_759_403_792_793
+# Stands for the duration that a call of a KeptUpdate gives.
+WAIT = timedelta(microseconds=_PLACE + 1)
 
 
 class KeptQuery(Generic[Row]):
@@ -33,6 +38,32 @@ class KeptQuery(Generic[Row]):
     @cached_property
     def _written(self) -> "_Written":
         return _Written.of(self._queryset(_PLACE))
+
+
+class KeptUpdate:
+    """Calling it with an ID makes these changes in the rows of `queryset(ID)`, and returns how many there were.
+
+    For a conditional UPDATE of rows that are not in memory. WAIT in a change is the duration that the call gives; all
+    else is kept, as in a KeptQuery.
+    """
+
+    def __init__(self, queryset: "Callable[[int], models.QuerySet[Any]]", **changes: Any) -> None:
+        self._queryset, self._changes = queryset, changes
+
+    def __call__(self, id: int, wait: timedelta = timedelta()) -> int:
+        sql, parameters = self._written
+        # SQLite has no durations: there they are numbers.
+        given: dict[Any, Any] = {_PLACE: id, WAIT: wait, duration_microseconds(WAIT): duration_microseconds(wait)}
+        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute(sql, [given.get(value, value) for value in parameters])
+            return int(cursor.rowcount)
+
+    @cached_property
+    def _written(self) -> tuple[str, tuple[Any, ...]]:
+        query: Any = self._queryset(_PLACE).query.chain(UpdateQuery)
+        query.add_update_values(self._changes)
+        sql, parameters = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
+        return sql, tuple(parameters)
 
 
 @dataclass(frozen=True)

@@ -71,11 +71,11 @@ def get(connection: Connection, path: str) -> Answer:
         try:
             return client.get(path)
         except TokenRefused:
-            renewal.renew(connection, refused=in_use)
+            renewal.renew(connection, refused=in_use.pair_version)
         client, in_use = custody.client_and_pair(connection)
         answer = client.get(path)
         if error_answers.has_content(answer.json):
-            custody.mark_proved(in_use)
+            custody.mark_proved(in_use.pair_version)
         return answer
 
 
@@ -106,12 +106,12 @@ def forward(connection: Connection, request: Forward, *, pair: SealedPair | None
         client, in_use = custody.client_and_pair(connection, pair)
         answer, sent = _send(client, request)
         if answer.status == 401 or (request.is_safe and answer.reports_refusal):
-            renewal.renew(connection, refused=in_use)
+            renewal.renew(connection, refused=in_use.pair_version)
             client, in_use = custody.client_and_pair(connection)
             answer, again = _send(client, request)
             sent += again
             if answer.status < 300 and not answer.reports_refusal:
-                custody.mark_proved(in_use)
+                custody.mark_proved(in_use.pair_version)
         return answer, sent
 
 
@@ -184,11 +184,11 @@ def _renewing(
     client, in_use = custody.client_and_pair(connection)
     result = call(client)
     if refused(result):
-        renewal.renew(connection, refused=in_use)
+        renewal.renew(connection, refused=in_use.pair_version)
         client, in_use = custody.client_and_pair(connection)
         result = call(client)
-    if proved(result):
-        custody.mark_proved(in_use)
+    if proved(result) and in_use.proved_at is None:
+        custody.mark_proved(in_use.pair_version)
     return result
 
 

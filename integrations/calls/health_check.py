@@ -5,9 +5,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts import audit
+from accounts.kept_queries import KeptQuery, KeptUpdate
 from accounts.models import User
 from integrations.calls import api_client, limits, verdicts
 from integrations.models import Connection, ConnectionTest, TokenPair
@@ -21,6 +23,15 @@ CHECK_CLAIM = timedelta(seconds=50)
 NO_CONNECTION = "none"
 # Seconds that a page waits for SnapInspect's answer before a worker does.
 HURRY = 1.5
+
+_claim = KeptUpdate(lambda pk: Connection.objects.due_for_check().filter(pk=pk), next_check_at=Now() + CHECK_CLAIM)
+
+
+def _running_tests(connection: int) -> "QuerySet[ConnectionTest]":
+    return ConnectionTest.objects.filter(connection=connection, error_kind=ConnectionTest.RUNNING)
+
+
+_running = KeptQuery(lambda connection: _running_tests(connection).only("pk"))
 
 
 def check(connection: Connection) -> Verdict:
@@ -47,10 +58,12 @@ def check_personal_token(token: str) -> Verdict:
 
 def routine_check(pk: int) -> None:
     """Checks one connection that is due, unless another worker does."""
-    claimed = Connection.objects.due_for_check().filter(pk=pk).update(next_check_at=Now() + CHECK_CLAIM)
-    if claimed != 1:
+    if _claim(pk) != 1:
         return
-    verdict = check(Connection.objects.select_related("customer").get(pk=pk))
+    connection = Connection.objects.with_customer(pk)
+    if connection is None:
+        return  # deleted since
+    verdict = check(connection)
     if verdict.error_kind == "nothing_kept":
         Connection.objects.filter(pk=pk).exclude(pairs__role=TokenPair.Role.CURRENT).update(next_check_at=None)
 
@@ -117,9 +130,9 @@ def _recorded(connection: Connection, ask: Callable[[Connection], Verdict]) -> V
     """The verdict of `_verdict`, recorded on the connection, and as the result of its tests that are running."""
     verdict = _verdict(connection, ask)
     verdicts.record(connection, verdict)
-    if verdict.error_kind not in verdicts.NO_CALL:
-        running = ConnectionTest.objects.filter(connection=connection, error_kind=ConnectionTest.RUNNING)
-        running.update(**_result(verdict))
+    # Read first, by kept SQL: there hardly ever are any.
+    if verdict.error_kind not in verdicts.NO_CALL and _running(connection.pk):
+        _running_tests(connection.pk).update(**_result(verdict))
     return verdict
 
 

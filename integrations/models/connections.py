@@ -31,6 +31,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     def due_for_check(self) -> Self:
         return self.exclude(state=State.DISCONNECTED).filter(next_check_at__lte=Now())
 
+    def with_customer(self, pk: int) -> "Connection | None":
+        """The one with this ID, read with its customer by kept SQL; None if there is none any more."""
+        found = _with_customer(pk)
+        return found[0] if found else None
+
     def usable(self) -> Self:
         """Connections in a state in which SnapInspect may be called, see `is_usable`."""
         return self.filter(state__in=USABLE)
@@ -239,10 +244,10 @@ class Connection(models.Model):
 
     def refresh(self) -> None:
         """As `refresh_from_db`, but by SQL that is kept: each check of a connection does it twice."""
-        found = _with_customer(self.pk)
-        if not found:
+        found = Connection.objects.with_customer(self.pk)
+        if found is None:
             raise Connection.DoesNotExist
-        self.__dict__ |= found[0].__dict__
+        self.__dict__ |= found.__dict__
 
     def _move_and_tell(
         self, rows: ConnectionQuerySet, changes: dict[str, Any], endpoints: list[WebhookEndpoint]

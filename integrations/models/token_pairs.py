@@ -1,5 +1,6 @@
 """Token pairs, encrypted."""
 
+from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from django.db import models
@@ -17,6 +18,12 @@ class SealedPair(NamedTuple):
     version: int
     sealed_access: bytes | memoryview
     sealed_refresh: bytes | memoryview
+    # None, too, where it was not read.
+    proved_at: datetime | None = None
+
+    @property
+    def pair_version(self) -> tuple[int, int]:
+        return self.id, self.version
 
 
 class TokenPairQuerySet(models.QuerySet["TokenPair"]):

@@ -58,13 +58,13 @@ def client_of_token(token: str) -> Client:
     return storage.client_of_token(token)
 
 
-def client_and_pair(connection: Connection, pair: SealedPair | None = None) -> tuple[Client, PairVersion]:
+def client_and_pair(connection: Connection, pair: SealedPair | None = None) -> tuple[Client, SealedPair]:
     """Returns an API client with this connection's access token, and the pair that the token belongs to.
 
     pair: as it was read just now; None to read it. Raises NoTokens, and CannotUnseal when our keys do not open it.
     """
     pair = pair or _sealed_pair(connection)
-    return storage.client(pair.sealed_access, pair.sealed_refresh, connection), (pair.id, pair.version)
+    return storage.client(pair.sealed_access, pair.sealed_refresh, connection), pair
 
 
 def _sealed_pair(connection: Connection) -> SealedPair:

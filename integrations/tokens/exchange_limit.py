@@ -72,13 +72,18 @@ def end_if_over() -> None:
     """Ends the limit when no connection that is *Having trouble* is refused any more."""
     if not is_limiting() or Connection.objects.filter(state=State.TROUBLE, refused_at__isnull=False).exists():
         return
-    if _status().exclude(limited_since=None).update(limited_since=None) == 1:
+    if limited().update(limited_since=None) == 1:
         audit.record("exchanges.not_limited")
 
 
 def is_limiting() -> bool:
     """Returns whether exchanges are held back, or were, and somebody is still refused."""
-    return _status().exclude(limited_since=None).exists()
+    return limited().exists()
+
+
+def limited() -> "QuerySet[ExchangeStatus]":
+    """A row while exchanges are held back, see `is_limiting`."""
+    return _status().exclude(limited_since=None)
 
 
 def _take_place(connection: Connection) -> bool:

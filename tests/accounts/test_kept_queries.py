@@ -1,12 +1,15 @@
-"""Queries whose SQL is written once: they find what the queryset finds, for every ID."""
+"""Queries and updates whose SQL is written once: they find and change what the queryset finds, for every ID."""
+
+from datetime import timedelta
 
 import pytest
 from django.db import connection as database
-from django.db.models import F
-from django.db.models.functions import Upper
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Now, Upper
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from accounts.kept_queries import KeptQuery
+from accounts.kept_queries import WAIT, KeptQuery, KeptUpdate
 from accounts.models import Customer, Membership, User
 from integrations.models import Connection
 
@@ -51,6 +54,33 @@ def test_columns_that_are_left_out_are_read_when_they_are_asked_for_and_a_missin
     assert found.account_name == "Pat"
     Connection.objects.update(connected_by=alice)
     assert query(acme.pk)[0].connected_by == alice
+
+
+def test_an_update_changes_the_rows_of_each_id_that_meet_its_conditions_and_counts_them(
+    alice: User, acme: Customer, charlie: User
+) -> None:
+    mine, other = (
+        Connection.objects.create(customer=customer, next_check_at=timezone.now(), failed_checks=failures)
+        for customer, failures in ((acme, 1), (charlie.customers.get(), 2))
+    )
+    update = KeptUpdate(
+        lambda customer: Connection.objects.filter(
+            Exists(Membership.objects.filter(customer=OuterRef("customer"))),
+            customer=customer,
+            next_check_at__lte=Now(),
+        ),
+        next_check_at=Now() + WAIT,
+        failed_checks=F("failed_checks") + 1,
+        error_kind="",
+    )
+    assert [update(acme.pk, timedelta(hours=3)), update(acme.pk, timedelta(hours=3)), update(0)] == [1, 0, 0]
+    assert update(charlie.customers.get().pk, timedelta(days=2, microseconds=1)) == 1
+
+    for row, failures, wait in ((mine, 2, timedelta(hours=3)), (other, 3, timedelta(days=2))):
+        row.refresh_from_db()
+        assert row.failed_checks == failures
+        assert row.next_check_at is not None
+        assert abs(row.next_check_at - timezone.now() - wait) < timedelta(minutes=1)
 
 
 def test_a_user_asked_for_by_id_alone_is_found_by_kept_sql_and_only_among_those_of_the_manager(

@@ -4,14 +4,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection as database
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.models import Customer, User
 from integrations.calls import health_check, verdicts
-from integrations.models import Connection, State
+from integrations.models import Connection, ExchangeStatus, Notice, State, TokenPair
 from integrations.models.connections import MOST_TESTS
+from integrations.snapinspect.profile import Profile
+from integrations.tokens import exchange_limit
 from integrations.tokens.proof import Verdict
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, badge, quick_connect, work
 from tests.support.troubled_connections import pass_time, state, work_until_idle
@@ -63,12 +68,72 @@ def test_pressing_test_all_day_calls_snapinspect_a_few_times_a_minute_and_says_s
     assert "several times within a minute" not in people[0].post(where, follow=True).text
 
 
-def test_a_daily_check_takes_ten_statements(
+def test_a_daily_check_takes_five_statements(
     connected: Connection, django_assert_num_queries: Callable[[int], AbstractContextManager[object]]
 ) -> None:
-    connected.check_soon()
-    with django_assert_num_queries(10):
+    pass_time(timedelta(days=1))
+    asked_at = timezone.now()
+    with django_assert_num_queries(5):
         health_check.routine_check(connected.pk)
+
+    before, after = connected, Connection.objects.get(pk=connected.pk)
+    assert (after.state, after.failed_checks, after.notice) == (State.CONNECTED, 0, before.notice)
+    assert after.proved_at is not None
+    assert after.proved_at >= asked_at - timedelta(seconds=5)
+    assert after.next_check_at is not None
+    assert timedelta(hours=17) < after.next_check_at - after.proved_at <= timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"state": State.TROUBLE, "error_kind": "timeout", "failed_checks": 3},
+        {"error_kind": "timeout"},
+        {"refused_at": Now()},
+        {"exchange_pending_since": Now()},
+        {"incident_since": Now(), "notice": Notice.BROKEN, "next_notice_at": Now() + timedelta(days=1)},
+        {"failed_checks": 3},
+    ],
+    ids=lambda before: next(iter(before)),
+)
+def test_a_check_that_succeeds_ends_all_that_was_wrong(connected: Connection, before: dict[str, Any]) -> None:
+    """However little most checks write."""
+    Connection.objects.filter(pk=connected.pk).update(**before)
+    ExchangeStatus.objects.update_or_create(pk=1, defaults={"limited_since": None})
+    connected.check_soon()
+    health_check.routine_check(connected.pk)
+
+    connected.refresh_from_db()
+    assert (connected.state, connected.error_kind, connected.failed_checks) == (State.CONNECTED, "", 0)
+    assert (connected.refused_at, connected.exchange_pending_since) == (None, None)
+    assert (connected.incident_since, connected.notice) == (None, "")
+    assert audited("connection.connected") == ("state" in before)
+
+
+def test_the_next_check_that_succeeds_ends_a_limit_on_exchanges_that_nobody_meets_any_more(
+    connected: Connection,
+) -> None:
+    exchange_limit.tell_operator()
+    assert exchange_limit.is_limiting()
+    connected.check_soon()
+    health_check.routine_check(connected.pk)
+    assert not exchange_limit.is_limiting()
+
+
+def test_a_check_notes_that_a_pair_works_which_was_never_used(connected: Connection) -> None:
+    pairs = TokenPair.objects.filter(connection=connected)
+    pairs.update(proved_at=None)
+    connected.check_soon()
+    health_check.routine_check(connected.pk)
+    assert pairs.get().proved_at is not None
+
+
+def test_a_disconnect_during_a_check_stays(connected: Connection) -> None:
+    read_before = Connection.objects.get(pk=connected.pk)
+    connected.move_to(State.DISCONNECTED, next_check_at=None)
+    verdicts.record(read_before, Verdict(Profile(None, None, None, None, {"sName": "Pat"})))
+    connected.refresh_from_db()
+    assert (connected.state, connected.next_check_at) == (State.DISCONNECTED, None)
 
 
 def test_presses_at_the_same_moment_are_counted_one_by_one(connected: Connection) -> None:
