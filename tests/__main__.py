@@ -11,31 +11,64 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, NamedTuple
 
 import pytest
 
 from tests.support import postgres
 
+AT_ONCE = 5
+_FILES = sorted(Path("tests").glob("*/test_*.py"))
+# What pages, mails and the API show is the same on both databases.
+INTERFACE = {"accounts", "api", "calls", "notifications", "pages"}
+PROCESSES = {"processes"}
+CHROMIUM = {"browser"}
+
 
 class Part(NamedTuple):
-    """A part of the suite with a database of its own: the file's name on SQLite, a new server on PostgreSQL."""
+    """A part of the suite with a database of its own: the file's name on SQLite, a new server on PostgreSQL.
+
+    files: those of these folders; `half` takes every second one.
+    """
 
     name: str
+    files: Sequence[Path]
     marks: str
     file: str = ""
-    slow: str = "slow"  # what `make test` leaves to `make test-slow`
+
+    def half(self, number: int) -> "Part":
+        """number: 0 or 1."""
+        return self._replace(name=f"{self.name}, {number + 1} of 2", files=self.files[number::2])
 
 
-# What one database is enough for runs on SQLite, but for the processes that come with a PostgreSQL of their own.
-PARTS = [
-    Part("SQLite", "not browser and not processes and not interface", "tests.sqlite3"),
-    Part("SQLite, interface", "not browser and not processes and interface", "interface.sqlite3"),
-    Part("PostgreSQL", "not browser and not processes and not once", slow="slow or interface"),
-    Part("SQLite, processes and Chromium", "browser or (processes and not once)", "processes.sqlite3"),
-    Part("PostgreSQL, processes", "processes and not browser"),
-]
+def in_folders(folders: set[str]) -> list[Path]:
+    return [file for file in _FILES if file.parent.name in folders]
+
+
+def parts(*, slow: bool) -> list[Part]:
+    """Those that take longest first. What one database is enough for (`once`) runs on SQLite, but for processes.
+
+    Those have a PostgreSQL of their own.
+    """
+    kind = "slow" if slow else "not slow"
+    inner = {file.parent.name for file in _FILES} - INTERFACE - PROCESSES - CHROMIUM
+    on_sqlite = Part("SQLite", in_folders(inner), kind, "tests.sqlite3")
+    interface = Part("SQLite, interface", in_folders(INTERFACE), kind, "interface.sqlite3")
+    chromium = Part("SQLite, Chromium", in_folders(CHROMIUM), kind, "chromium.sqlite3")
+    processes = Part("SQLite, processes", in_folders(PROCESSES), f"{kind} and not once", "processes.sqlite3")
+    on_postgresql = Part("PostgreSQL", in_folders(inner), f"{kind} and not once")
+    processes_on_postgresql = Part("PostgreSQL, processes", in_folders(PROCESSES), kind)
+    if not slow:
+        return [on_postgresql, on_sqlite, interface, processes_on_postgresql, processes, chromium]
+    on_postgresql = Part("PostgreSQL", in_folders(inner | INTERFACE), "(slow or interface) and not once")
+    return [
+        on_postgresql.half(0), on_postgresql.half(1), processes, chromium,
+        processes_on_postgresql.half(0), processes_on_postgresql.half(1), on_sqlite, interface,
+    ]  # fmt: skip
 
 
 def main() -> int:
@@ -44,22 +77,19 @@ def main() -> int:
     if slow:
         arguments.remove("--slow")
     missing = missing_programs()
-    parts = PARTS
+    chosen = parts(slow=slow)
     if postgres.binaries() is None:
         missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")
-        parts = [part for part in PARTS if part.file]
+        chosen = [part for part in chosen if part.file]
     with ExitStack() as opened:
-        running: list[tuple[Part, subprocess.Popen[bytes], IO[bytes] | None]] = []
-        for part in parts:
-            url = f"sqlite:///var/{part.file}" if part.file else opened.enter_context(postgres.server())
-            marks = f"({part.marks}) and {'' if slow else 'not '}({part.slow})"
-            # The first is followed as it goes on.
-            output: IO[bytes] | None = opened.enter_context(tempfile.TemporaryFile()) if running else None
-            running.append((part, _start([*arguments, "-m", marks], url, output), output))
+        # The first is followed as it goes on.
+        outputs = [None, *(opened.enter_context(tempfile.TemporaryFile()) for _ in chosen[1:])]
+        pool = opened.enter_context(ThreadPoolExecutor(AT_ONCE))
+        running = [pool.submit(_run, part, arguments, output) for part, output in zip(chosen, outputs, strict=True)]
         results = []
-        for part, process, output in running:
+        for part, result, output in zip(chosen, running, outputs, strict=True):
             print(f"--- {part.name}", flush=True)
-            results.append(process.wait())
+            results.append(result.result())
             if output:
                 output.seek(0)
                 shutil.copyfileobj(output, sys.stdout.buffer)
@@ -94,11 +124,13 @@ def missing_programs() -> list[str]:
     return missing
 
 
-def _start(arguments: list[str], database_url: str, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
-    # Bytecode is kept whatever the environment says: pytest takes five seconds to rewrite all asserts.
-    environment = os.environ | {"DATABASE_URL": database_url, "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+def _run(part: Part, arguments: list[str], output: IO[bytes] | None) -> int:
+    with ExitStack() as opened:
+        url = f"sqlite:///var/{part.file}" if part.file else opened.enter_context(postgres.server())
+        # Bytecode is kept whatever the environment says: pytest takes five seconds to rewrite all asserts.
+        environment = os.environ | {"DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": ""}
+        command = [sys.executable, "-m", "pytest", "-m", part.marks, *arguments, *map(str, part.files)]
+        return subprocess.run(command, env=environment, stdout=output, stderr=output, check=False).returncode
 
 
 def _has_full_history() -> bool:

@@ -22,6 +22,7 @@ from integrations import sandbox as standin
 from integrations.background import due_rows
 from integrations.calls import health_check
 from integrations.tokens import exchange_limit, proof
+from tests.__main__ import INTERFACE
 from tests.support import postgres, secret_scan
 from tests.support.clients import Sandbox, Visitor
 from tests.support.deployment import Deployment, deployed
@@ -34,7 +35,6 @@ examples.register_profile(
     "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=not size(0, 1), database=None
 )
 examples.load_profile("suite")
-INTERFACE = {"accounts", "api", "calls", "notifications", "pages"}
 # pytest-django refuses the database to tests without one of these fixtures.
 DATABASE = {"db", "transactional_db", "live_server"}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
-from jsonschema import Draft202012Validator, FormatChecker
 
 from integrations.api import problems
 from integrations.api.urls import api
@@ -26,10 +25,7 @@ BODIES: dict[str, Any] = {
     "change_endpoint": {"types": ["review.signed"], "description": "Back office", "state": "paused"},
 }
 
-formats = FormatChecker(formats=())
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-# A format says nothing about values of other types, such as null.
-formats.checks("date-time")(lambda value: not isinstance(value, str) or _TIME.fullmatch(value) is not None)
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,12 @@ OPERATIONS = [
 
 def valid(schema: Any, value: Any) -> bool:
     """Whether the description accepts this value there."""
+    # Its import takes seconds, and every part of the suite imports this file.
+    from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415
+
+    formats = FormatChecker(formats=())
+    # A format says nothing about values of other types, such as null.
+    formats.checks("date-time")(lambda value: not isinstance(value, str) or _TIME.fullmatch(value) is not None)
     whole = {**schema, "components": DESCRIPTION["components"]}
     return bool(Draft202012Validator(whole, format_checker=formats).is_valid(value))
 

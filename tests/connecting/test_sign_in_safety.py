@@ -5,7 +5,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
@@ -14,7 +13,6 @@ from accounts.models import User
 from integrations import checks
 from tests.support.clients import Visitor
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp
 
 PASSWORD = "correct horse battery"
 Visit = Callable[[User], Visitor]
@@ -88,28 +86,6 @@ def test_H4_a_new_password_ends_all_other_sessions(alice: User, visit: Visit) ->
     assert answer.status_code == 302
     assert here.get("/accounts/email/").status_code == 200
     assert elsewhere.get("/accounts/email/").status_code == 302
-
-
-@pytest.mark.processes
-@pytest.mark.slow
-def test_H4_of_a_hundred_guesses_ten_are_tried_whatever_process_they_meet(running_app: RunningApp) -> None:
-    owner = running_app.visitor()
-    email = f"{secrets.token_hex(5)}@example.com"
-    owner.sign_up(email=email)
-    guesser = running_app.visitor()
-    statuses = []
-    for number in range(100):
-        page = guesser.post("accounts/login/", {"login": email, "password": f"guess {number}"}, allow_redirects=False)
-        statuses.append(page.status_code if "Too many" not in page.text else 429)
-    tried = sum(status != 429 for status in statuses)
-    right = guesser.post("accounts/login/", {"login": email, "password": PASSWORD.removesuffix(" battery")})
-
-    record("H4", "100 wrong passwords in a row over two web processes", f"{tried} were tried")
-    assert tried <= 10
-    # Not even the right one gets in now; a session that is open goes on.
-    assert isinstance(right, requests.Response)
-    assert "Sign out" not in right.text
-    assert owner.get(f"c/{owner.code}/").status_code == 200
 
 
 def test_H4_limits_that_each_process_counts_for_itself_are_warned_about(settings: Settings) -> None:

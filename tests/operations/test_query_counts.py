@@ -13,9 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from bench import benchmarks, report
-from bench.benchmarks import Size, System
-from bench.deployment import Deployment
+from bench import report
 from bench.result import Result, at_least
 from connectapp.sqlite3.base import DatabaseWrapper
 from integrations.background import jobs
@@ -187,21 +185,6 @@ def test_a_kept_connection_to_sqlite_is_given_up_when_its_file_is_another_one(tm
 def test_connections_are_kept_on_every_database() -> None:
     assert database.settings_dict["CONN_MAX_AGE"] > 0
     assert database.settings_dict["CONN_HEALTH_CHECKS"]
-
-
-@pytest.mark.once
-@pytest.mark.processes
-@pytest.mark.slow
-def test_the_benchmark_measures_the_product_beside_its_reference(tmp_path: Path) -> None:
-    at = Deployment(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}", "http://localhost:9/").migrate()
-    at.collect_static()  # pages are made, too
-    system = System(at, "SQLite", at.run("bench.fill"), Size().shortened(0.1))
-    with ExitStack() as servers:
-        targets = [at_least("ratio", 1e9), at_least("p99 ms", 0)]
-        result = benchmarks.webhook(benchmarks.serving(system, servers), 2, targets)
-    acknowledged = at.sql("SELECT count(*) FROM integrations_delivery")[0][0]
-    assert acknowledged > 0 and at.sql("SELECT count(*) FROM bench_inbox")[0][0] > 0
-    assert [str(target) for target in result.missed] == ["ratio ≥ 1e+09"]
 
 
 @pytest.mark.once

@@ -1,7 +1,6 @@
 """Rows T6, O7 and O8 of the score card: keys lost and found, and values spoilt."""
 
 import base64
-import json
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -20,10 +19,8 @@ from integrations.calls import api_client, health_check
 from integrations.models import Connection, TokenPair, backoff
 from integrations.tokens import custody, keys, lease
 from integrations.tokens.encryption import CannotUnseal, parse_keys
-from tests.conftest import AppFactory
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, badge, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
-from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -156,47 +153,6 @@ def test_O7_the_log_says_it_once_and_once_that_it_is_over(
     assert "TOKEN_ENCRYPTION_KEYS" in lost
     assert "\n" not in lost
     assert "again" in found
-
-
-@pytest.mark.processes
-@pytest.mark.slow
-def test_O7_started_with_a_wrong_key_and_then_with_the_right_one_all_comes_back_by_itself(
-    new_app: AppFactory,
-) -> None:
-    running_app = new_app()
-    running_app.start_sandbox()
-    web, worker = running_app.start_web(), running_app.start_worker()
-    visitor = running_app.visitor().sign_up().connect()
-    exchanges = running_app.sandbox.exchanges()
-    code = visitor.dashboard().split("/panels/account/")[0].rsplit("/", 1)[1]
-    for process in (web, worker):
-        running_app.kill(process)
-
-    wrong = {"TOKEN_ENCRYPTION_KEYS": OTHER_TEXT}
-    web, worker = running_app.start_web(**wrong), running_app.start("worker", "manage.py", "worker", **wrong)
-    said = len(running_app.log("worker"))
-    visitor.get(f"c/{visitor.code}/connections/{code}/panels/account/")
-    assert visitor.badges() == ["Setup problem"]
-    wait_until(lambda: "TOKEN_ENCRYPTION_KEYS" in running_app.log("worker")[said:])
-    not_ready = visitor.get("health/ready")
-    for process in (web, worker):
-        running_app.kill(process)
-    lines = running_app.log("worker")[said:].count("TOKEN_ENCRYPTION_KEYS")
-
-    running_app.start_web()
-    running_app.start_worker()
-    wait_until(lambda: visitor.badges() == ["Connected"], seconds=360)
-    ready = visitor.get("health/ready")
-    named = json.loads(not_ready.text)["keys"].startswith("not configured: ")
-    record(
-        "O7",
-        "all processes are started with a wrong key, then with the right one",
-        f"not ready ({not_ready.status_code}, {'names the key' if named else 'NAMES NO KEY'}), {lines} line of log,"
-        f" {running_app.sandbox.exchanges() - exchanges} exchanges; then ready ({ready.status_code}), Connected",
-    )
-    assert named
-    assert (not_ready.status_code, ready.status_code, lines) == (503, 200, 1)
-    assert running_app.sandbox.exchanges() == exchanges
 
 
 def test_a_key_that_is_lost_for_good_can_be_given_up_and_owners_are_asked_once_to_connect_again(
