@@ -16,8 +16,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.first_statement import first_statement
-from accounts.group_commit import GroupCommit
 from integrations.events import webhook_addresses
+from integrations.events.group_commit import GroupCommit
 from integrations.metrics import counters
 from integrations.models import Delivery
 from integrations.models.deliveries import Posted

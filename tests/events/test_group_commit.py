@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, OperationalError
 from django.db import connection as database
 
-from accounts.group_commit import GroupCommit
+from integrations.events.group_commit import GroupCommit
 from integrations.models import Delivery
 from tests.support.deliveries import post
 from tests.support.wait import wait_until
