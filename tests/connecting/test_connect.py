@@ -126,6 +126,7 @@ def test_C7_a_return_with_nothing_at_all_is_a_calm_page(visit: Visit, alice: Use
     ],
     ids=str,
 )
+@pytest.mark.interface
 def test_C8_odd_tokens_are_refused_each_with_its_own_audit_entry(
     fault: dict[str, Any], outcome: str, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
@@ -142,6 +143,7 @@ def test_C8_odd_tokens_are_refused_each_with_its_own_audit_entry(
 
 
 @pytest.mark.parametrize("token_type", ["bearer", "BEARER", None])
+@pytest.mark.interface
 def test_C8_bearer_in_any_case_is_bearer(
     token_type: str | None, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
@@ -245,6 +247,7 @@ def test_reconnecting_keeps_the_connection_and_its_old_tokens_until_the_new_ones
     ],
     ids=str,
 )
+@pytest.mark.interface
 def test_C15_the_redirect_uri_is_the_registered_one_byte_for_byte(
     headers: dict[str, Any], sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:

@@ -27,7 +27,7 @@ from tests.support.measurements import record
 from tests.support.secret_scan import spellings
 from tests.support.startup import start
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.interface]
 Visit = Callable[[User], Visitor]
 VIEW = "connect_callback"
 

@@ -10,7 +10,7 @@ from integrations import checks
 from integrations.models import ConnectAttempt
 from tests.support.clients import Sandbox, Visitor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.interface]
 Visit = Callable[[User], Visitor]
 
 

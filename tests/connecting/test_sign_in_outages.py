@@ -13,7 +13,11 @@ from integrations.models import ExchangeStatus, GuestTokenPair, LinkedUser, Sign
 from tests.support.clients import Sandbox, Visitor, work
 from tests.support.sign_in import WAITING, leave_to_sign_in, link, sign_in_with_snapinspect, who
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_guest_pair_left")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.interface,
+    pytest.mark.usefixtures("no_guest_pair_left"),
+]
 Visit = Callable[[User], Visitor]
 
 

@@ -11,7 +11,7 @@ from integrations.events import recovery
 from integrations.models import Connection
 from tests.snapinspect.remotes import Call, Wire, http, remote
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.interface]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def event_of(inspection: str = INSPECTION) -> Event:
 
 
 @pytest.mark.parametrize("body", NO_INSPECTION, ids=str)
+@pytest.mark.interface
 def test_an_answer_that_is_not_this_inspection_verifies_nothing_and_is_asked_for_again(
     body: Any, sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:
@@ -79,6 +80,7 @@ def test_an_inspection_of_another_company_is_unmatched_wherever_it_says_so(
 
 
 @pytest.mark.parametrize("answer", ONLY_THIS.values(), ids=ONLY_THIS)
+@pytest.mark.interface
 def test_an_answer_about_one_inspection_is_that_event_s_and_is_tried_for_hours(
     answer: dict[str, Any], sandbox: Sandbox, connection: Connection
 ) -> None:
@@ -106,6 +108,7 @@ def test_not_found_is_final_after_a_few_tries_and_asks_nothing_else(sandbox: San
 
 
 @pytest.mark.parametrize("page", [page for name, page in ONLY_THIS.items() if name not in {"401", "unauthorized"}])
+@pytest.mark.interface
 def test_maintenance_pages_are_an_outage_that_costs_no_attempt(
     page: dict[str, Any], sandbox: Sandbox, connection: Connection, handled: list[Happening]
 ) -> None:

@@ -203,6 +203,7 @@ def test_W8_a_hostile_body_is_acknowledged_kept_and_quarantined_with_a_reason(co
     ],
 )
 @pytest.mark.parametrize("company", ["6847", '"6847"', "6847.0", '" 06847.0 "', "6.847e3"])
+@pytest.mark.interface
 def test_a_delivery_is_placed_when_its_company_can_be_read(
     fields: str, type_: str, inspection: str, review: str, company: str, connection: Connection
 ) -> None:

@@ -235,7 +235,7 @@ def test_a_personal_token_that_is_refused_like_everybodys_needs_nobody(
     ("reason", "status"),
     [("invalid_client", 401), ("unauthorized_client", 400), ("Invalid_Client", 403), ("invalid_client", 200)],
 )
-def test_an_exchange_that_names_the_client_is_a_setup_problem_and_heals(
+def test_an_exchange_that_names_the_client_is_a_setup_problem(
     reason: str, status: int, sandbox: Sandbox, fleet: list[Connection]
 ) -> None:
     sandbox.fault(EXCHANGE, **explained(reason, status), times=None)
@@ -243,10 +243,18 @@ def test_an_exchange_that_names_the_client_is_a_setup_problem_and_heals(
     for connection in fleet:
         assert fails(connection).error_kind == "exchange_refused"
         assert state(connection) == State.SETUP_PROBLEM
+    assert sandbox.exchanges() == len(fleet)
+
+
+def test_a_setup_problem_is_asked_about_slowly_and_heals(sandbox: Sandbox, fleet: list[Connection]) -> None:
+    sandbox.fault(EXCHANGE, **explained("invalid_client", 401), times=None)
+    refuse(sandbox)
+    for connection in fleet:
+        fails(connection)
     sent = sandbox.exchanges()
-    assert sent == len(fleet)
 
     later(timedelta(minutes=30), LONG_STEP)
+    assert {state(connection) for connection in fleet} == {State.SETUP_PROBLEM}
     assert sandbox.exchanges() - sent <= 5 * len(fleet), "slowly"
     sandbox.clear_faults()
     later(timedelta(minutes=61), LONG_STEP)

@@ -24,7 +24,7 @@ from tests.support.clients import OTHER, Sandbox, Visitor, callback, work, work_
 from tests.support.measurements import record
 from tests.support.secret_scan import spellings
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.interface]
 Visit = Callable[[User], Visitor]
 EXCHANGE, USER = "/integration/ExchangeToken", "/user"
 

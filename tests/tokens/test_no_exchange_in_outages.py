@@ -91,6 +91,7 @@ NOT_AN_EXPIRY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("trouble", NOT_AN_EXPIRY)
+@pytest.mark.interface
 def test_R13_what_is_not_a_401_is_no_reason_to_exchange(
     trouble: str, sandbox: Sandbox, connected: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

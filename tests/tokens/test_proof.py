@@ -16,7 +16,7 @@ from tests.support.clients import COMPANY_OF_OTHER, Sandbox, Visitor, quick_conn
 from tests.support.sign_in import WAITING, leave_to_sign_in, link, who
 from tests.support.troubled_connections import pass_time, refuse, state
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.interface]
 Visit = Callable[[User], Visitor]
 
 UNAUTHORIZED: list[Any] = [
