@@ -181,6 +181,7 @@ def test_a_key_that_is_lost_for_good_can_be_given_up_and_owners_are_asked_once_t
 
 
 @pytest.mark.parametrize("column", ["sealed_access", "sealed_refresh"])
+@pytest.mark.once
 def test_T6_with_any_byte_of_a_stored_token_changed_it_is_refused_before_anything_is_sent(
     column: str, connected: Connection, sandbox: Sandbox, visit: Visit, alice: User, acme: Customer
 ) -> None:
