@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from email.utils import formataddr, parseaddr
 from typing import Any
 
+import django
 from django.conf import settings
+from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.template.loader import render_to_string
@@ -22,12 +24,8 @@ def message(
     *,
     to: str | list[str],
     headers: dict[str, str] | None = None,
-    connection: BaseEmailBackend | None = None,
 ) -> EmailMultiAlternatives:
-    """The mail of this template. The first line of its text is the subject.
-
-    connection: to the mail server, None for one of its own.
-    """
+    """The mail of this template. The first line of its text is the subject."""
     shared = {**brand.context(), "origin": brand.origin(), **context}
     accent = settings.BRAND_ACCENT or brand.ACCENT
     shared |= {"accent": accent, "on_accent": brand.readable_on(accent)}
@@ -37,16 +35,27 @@ def message(
     subject, _, body = re.sub(r"\n\s*\n", "\n\n", text.strip()).partition("\n")
     html = render_to_string(template, {**shared, "base": "mail/base.html", "subject": subject})
     recipients = [to] if isinstance(to, str) else to
-    mail = EmailMultiAlternatives(
-        subject.strip(), body.strip() + "\n", _sender(), recipients, headers=headers, connection=connection
-    )
-    mail.attach_alternative(html, "text/html")
-    return mail
+    made = EmailMultiAlternatives(subject.strip(), body.strip() + "\n", _sender(), recipients, headers=headers)
+    made.attach_alternative(html, "text/html")
+    return made
 
 
-def send(template: str, context: Mapping[str, Any], **arguments: Any) -> None:
-    """Sends the mail of `message`. Raises OSError, the base of smtplib's errors."""
-    message(template, context, **arguments).send()
+def send(
+    template: str, context: Mapping[str, Any], *, server: BaseEmailBackend | None = None, **arguments: Any
+) -> None:
+    """Sends the mail of `message`. Raises OSError, the base of smtplib's errors.
+
+    server: a connection to the mail server, None for one of its own.
+    """
+    (server or mail_server()).send_messages([message(template, context, **arguments)])
+
+
+def mail_server() -> BaseEmailBackend:
+    """A connection to the mail server, which is opened when it is used."""
+    if django.VERSION < (6, 1):
+        return mail.get_connection()
+    server: BaseEmailBackend = mail.mailers.default
+    return server
 
 
 def _sender() -> str:

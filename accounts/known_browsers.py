@@ -58,4 +58,4 @@ def _known(request: HttpRequest) -> dict[str, str]:
 
 def _digest(email: str) -> str:
     """Stands for an address in the cookie. Short: equal ones of two addresses would do no harm."""
-    return salted_hmac(_SALT, email.lower()).hexdigest()[:16]
+    return salted_hmac(_SALT, email.lower(), algorithm="sha256").hexdigest()[:16]

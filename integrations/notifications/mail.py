@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
-from django.core.mail import get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 
@@ -22,27 +21,27 @@ _kept: ContextVar[BaseEmailBackend | None] = ContextVar("kept", default=None)
 @contextmanager
 def one_connection() -> Iterator[None]:
     """Mails that are sent within the block share one connection to the mail server, which the first one opens."""
-    connection = get_connection()
-    token = _kept.set(connection)
+    server = branded_mail.mail_server()
+    token = _kept.set(server)
     try:
         yield
     finally:
         _kept.reset(token)
-        connection.close()
+        server.close()
 
 
 def send(template: str, context: dict[str, Any], *, to: str, unsubscribe_path: str) -> None:
     """Sends the template's mail with a way to unsubscribe; see accounts.branded_mail."""
     unsubscribe = brand.origin() + unsubscribe_path
     headers = mail_preferences.unsubscribe_headers(unsubscribe)
-    connection = _kept.get()
+    server = _kept.get()
     try:
-        if connection is not None:
-            connection.open()
-        branded_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers, connection=connection)
+        if server is not None:
+            server.open()
+        branded_mail.send(template, {"stop": unsubscribe, **context}, to=to, headers=headers, server=server)
     except OSError:
-        if connection is not None:
-            connection.close()  # it may be dead: the next mail opens another one
+        if server is not None:
+            server.close()  # it may be dead: the next mail opens another one
         raise
 
 

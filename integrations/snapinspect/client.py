@@ -6,6 +6,7 @@ Vendor page, "API Endpoint": GET with `Authorization: Bearer`. `/user` is the on
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -260,8 +261,9 @@ class Client(NotSerializable):
         problem = for_status(reply.status, retry_after=None)
         outcome = problem.kind if problem else "ok"
         try:
-            yield b""
-            yield from reply.pieces
+            with closing(reply.pieces):
+                yield b""
+                yield from reply.pieces
         except SnapInspectError as error:
             outcome = error.kind
             raise
