@@ -60,7 +60,7 @@ def parts(*, slow: bool) -> list[Part]:
     interface = Part("SQLite, interface", in_folders(INTERFACE), kind, "interface.sqlite3")
     chromium = Part("SQLite, Chromium", in_folders(CHROMIUM), kind, "chromium.sqlite3")
     processes = Part("SQLite, processes", in_folders(PROCESSES), f"{kind} and not once", "processes.sqlite3")
-    on_postgresql = Part("PostgreSQL", in_folders(inner), f"{kind} and not once")
+    on_postgresql = Part("PostgreSQL", in_folders(inner), "not slow and not interface and not once")
     processes_on_postgresql = Part("PostgreSQL, processes", in_folders(PROCESSES), kind)
     if not slow:
         return [on_postgresql, on_sqlite, interface, processes_on_postgresql, processes, chromium]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from django.db import connection
 from django.dispatch import receiver
 from django.test import Client, TransactionTestCase
 from django.test.signals import setting_changed
@@ -52,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Marks with `once` what can touch no data, as it neither may use the database nor starts processes that do.
 
     Marks with `interface` what tests what people and programs meet: pages, mails, the API and calls. By hand it stands
-    at tests of what many answers or bodies mean. On PostgreSQL these are `slow`.
+    at tests of what many answers or bodies mean.
     What starts processes or Chromium runs last: those that tests share go on running until the end.
     """
     for item in items:
@@ -61,8 +60,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
             item.add_marker("once")
         if item.path.parent.name in INTERFACE:
             item.add_marker("interface")
-        if connection.vendor == "postgresql" and item.get_closest_marker("interface"):
-            item.add_marker("slow")
     yield
     items.sort(key=lambda item: [item.get_closest_marker(kind) is not None for kind in ("processes", "browser")])
 
