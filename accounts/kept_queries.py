@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.sql import UpdateQuery
+from django.db.transaction import mark_for_rollback_on_error
 from django.utils.duration import duration_microseconds
 
 Row = TypeVar("Row", bound=models.Model)
@@ -50,11 +51,14 @@ class KeptUpdate:
     def __init__(self, queryset: "Callable[[int], models.QuerySet[Any]]", **changes: Any) -> None:
         self._queryset, self._changes = queryset, changes
 
-    def __call__(self, id: int, wait: timedelta = timedelta()) -> int:
+    def __call__(self, id: int, wait: timedelta | None = None) -> int:
         sql, parameters = self._written
-        # SQLite has no durations: there they are numbers.
-        given: dict[Any, Any] = {_PLACE: id, WAIT: wait, duration_microseconds(WAIT): duration_microseconds(wait)}
-        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        given: dict[Any, Any] = {_PLACE: id}
+        if wait is not None:
+            # SQLite has no durations: there they are numbers.
+            given |= {WAIT: wait, duration_microseconds(WAIT): duration_microseconds(wait)}
+        # As QuerySet.update: who swallows its error does not commit the rest of the transaction.
+        with mark_for_rollback_on_error(DEFAULT_DB_ALIAS), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
             cursor.execute(sql, [given.get(value, value) for value in parameters])
             return int(cursor.rowcount)
 

@@ -62,7 +62,7 @@ class Worker(ThreadWorker):
         self._waiting: deque[tuple[float, limits.Waiting, Callable[[], None]]] = deque()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGINT or SIGQUIT: ends at once.
+        """SIGINT or SIGQUIT: takes no more requests, and ends with those that it has begun.
 
         gunicorn's own takes the pool's lock, which this thread may hold already: it hands over a request, or runs this
         same handler, since Ctrl-C sends SIGINT to all processes and gunicorn's first process SIGQUIT to the others.

@@ -3,7 +3,7 @@
 Some processes run what needs no other process, and some what starts processes or Chromium: the first keep the
 processors busy while the second wait. `--slow` runs the tests that are marked `slow` instead of all others, and on
 PostgreSQL those of pages, mails, the API and calls.
-Other arguments are handed to pytest. A program that is missing here is named in one line; in CI that is a failure.
+Other options are handed to pytest. A program that is missing here is named in one line; in CI that is a failure.
 """
 
 import os
@@ -42,32 +42,35 @@ class Part(NamedTuple):
 
     def half(self, number: int) -> "Part":
         """number: 0 or 1."""
-        return self._replace(name=f"{self.name}, {number + 1} of 2", files=self.files[number::2])
+        name, file = f"{self.name}, {number + 1} of 2", self.file and f"{number}-{self.file}"
+        return self._replace(name=name, files=self.files[number::2], file=file)
 
 
 def in_folders(folders: set[str]) -> list[Path]:
     return [file for file in _FILES if file.parent.name in folders]
 
 
-def parts(*, slow: bool) -> list[Part]:
-    """Those that take longest first. What one database is enough for (`once`) runs on SQLite, but for processes.
+def parts(*, slow: bool, both: bool = True) -> list[Part]:
+    """Those that take longest first. both: PostgreSQL is here, too.
 
-    Those have a PostgreSQL of their own.
+    What one database is enough for (`once`) runs on SQLite; of the processes beside PostgreSQL.
     """
     kind = "slow" if slow else "not slow"
     inner = {file.parent.name for file in _FILES} - INTERFACE - PROCESSES - CHROMIUM
-    on_sqlite = Part("SQLite", in_folders(inner), kind, "tests.sqlite3")
-    interface = Part("SQLite, interface", in_folders(INTERFACE), kind, "interface.sqlite3")
+    on_sqlite = Part("SQLite", in_folders(inner | INTERFACE), kind, "tests.sqlite3")
     chromium = Part("SQLite, Chromium", in_folders(CHROMIUM), kind, "chromium.sqlite3")
-    processes = Part("SQLite, processes", in_folders(PROCESSES), f"{kind} and not once", "processes.sqlite3")
+    of_processes = f"{kind} and not once" if both else kind
+    processes = Part("SQLite, processes", in_folders(PROCESSES), of_processes, "processes.sqlite3")
+    if not both:
+        return [on_sqlite, processes, chromium]
     on_postgresql = Part("PostgreSQL", in_folders(inner), "not slow and not interface and not once")
     processes_on_postgresql = Part("PostgreSQL, processes", in_folders(PROCESSES), kind)
     if not slow:
-        return [on_postgresql, on_sqlite, interface, processes_on_postgresql, processes, chromium]
+        return [on_postgresql, on_sqlite.half(0), on_sqlite.half(1), processes_on_postgresql, processes, chromium]
     on_postgresql = Part("PostgreSQL", in_folders(inner | INTERFACE), "(slow or interface) and not once")
     return [
         on_postgresql.half(0), on_postgresql.half(1), processes, chromium,
-        processes_on_postgresql.half(0), processes_on_postgresql.half(1), on_sqlite, interface,
+        processes_on_postgresql.half(0), processes_on_postgresql.half(1), on_sqlite,
     ]  # fmt: skip
 
 
@@ -76,11 +79,13 @@ def main() -> int:
     slow = "--slow" in arguments
     if slow:
         arguments.remove("--slow")
+    if any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        sys.exit("This runs all files. For some of them: python -m pytest.")
     missing = missing_programs()
-    chosen = parts(slow=slow)
-    if postgres.binaries() is None:
+    both = postgres.binaries() is not None
+    if not both:
         missing.append("SKIPPED the suite on PostgreSQL: it is missing (apt-get install postgresql)")
-        chosen = [part for part in chosen if part.file]
+    chosen = parts(slow=slow, both=both)
     with ExitStack() as opened:
         # The first is followed as it goes on.
         outputs = [None, *(opened.enter_context(tempfile.TemporaryFile()) for _ in chosen[1:])]
@@ -129,7 +134,7 @@ def _run(part: Part, arguments: list[str], output: IO[bytes] | None) -> int:
         url = f"sqlite:///var/{part.file}" if part.file else opened.enter_context(postgres.server())
         # Bytecode is kept whatever the environment says: pytest takes five seconds to rewrite all asserts.
         environment = os.environ | {"DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": ""}
-        command = [sys.executable, "-m", "pytest", "-m", part.marks, *arguments, *map(str, part.files)]
+        command = [sys.executable, "-m", "pytest", *arguments, "-m", part.marks, *map(str, part.files)]
         return subprocess.run(command, env=environment, stdout=output, stderr=output, check=False).returncode
 
 

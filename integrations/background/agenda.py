@@ -49,13 +49,14 @@ class Agenda:
         self._not_before: dict[Turn, float] = {}
         self._read_at = float("-inf")
         self._nothing_due = False
+        self._look_at = float("-inf")  # when nothing was due
 
     def take(self) -> Turn | None:
         """The next row to work on, None when nothing is due. The caller has to pass it to `work`."""
         with self._changed:
             now = time.monotonic()
             if now > self._read_at + REREAD_AFTER or not any(self._due.values()):
-                if self._nothing_due and now < self._read_at + POLL_SECONDS:
+                if self._nothing_due and now < self._look_at:
                     return None
                 self._read(now)
             for job in itertools.islice(self._turns, self._order_length):
@@ -64,6 +65,8 @@ class Agenda:
                     self._in_progress.add(turn)
                     return turn
             self._nothing_due = True
+            pauses = [moment for (job, _), moment in self._not_before.items() if job.pause]
+            self._look_at = min([self._read_at + POLL_SECONDS, *pauses])
             return None
 
     def work(self, turn: Turn) -> None:
@@ -79,10 +82,10 @@ class Agenda:
                 self._nothing_due = False
                 self._not_before[turn] = time.monotonic() + self._again_after(job, failed=failed)
 
-    def wait(self, seconds: float) -> None:
-        """Returns when something was found, or after so many seconds."""
+    def wait(self) -> None:
+        """Returns when something was found, or when it is time to look again: after POLL_SECONDS, or a job's pause."""
         with self._changed:
-            self._changed.wait(seconds)
+            self._changed.wait(max(0.0, self._look_at - time.monotonic()))
 
     def _again_after(self, job: Job, *, failed: bool) -> float:
         """Seconds."""

@@ -34,7 +34,7 @@ from integrations.tokens import renewal, spool_recovery
 logger = logging.getLogger(__name__)
 
 ROUTED_AT_ONCE = 4000
-ROUTE_SECONDS = 0.1  # between two batches that are not full
+ROUTE_SECONDS = 0.1  # between two turns
 MAILS_AT_ONCE = 20
 
 

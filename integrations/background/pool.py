@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from integrations.background import jobs
-from integrations.background.agenda import POLL_SECONDS, Agenda
+from integrations.background.agenda import Agenda
 from integrations.background.due_rows import Job
 from integrations.snapinspect import transport
 
@@ -74,7 +74,7 @@ class Pool:
             if turn := self._agenda.take():
                 self._agenda.work(turn)
             else:
-                self._agenda.wait(POLL_SECONDS)
+                self._agenda.wait()
                 close_old_connections()
         except (DatabaseError, InterfaceError) as problem:
             logger.warning("The database does not answer (%s); trying again.", type(problem).__name__)

@@ -1,6 +1,5 @@
 """Token pairs, encrypted."""
 
-from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from django.db import models
@@ -18,8 +17,8 @@ class SealedPair(NamedTuple):
     version: int
     sealed_access: bytes | memoryview
     sealed_refresh: bytes | memoryview
-    # None, too, where it was not read.
-    proved_at: datetime | None = None
+    # As the driver returns it; None, too, where it was not read.
+    proved_at: object = None
 
     @property
     def pair_version(self) -> tuple[int, int]:

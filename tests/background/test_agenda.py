@@ -106,6 +106,14 @@ def test_work_that_costs_as_much_for_one_row_as_for_many_pauses_between_its_turn
     assert take_all(Agenda([several], once=once), most=10) == turns
 
 
+def test_after_a_pause_it_is_looked_for_at_once(users: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda, "POLL_SECONDS", 60)
+    turns = Agenda([Job(rows_of(users), lambda _: None, whole=True, at_once=True, pause=0.05)])
+    assert take_all(turns, most=10) == 1
+    turns.wait()
+    assert take_all(turns, most=10) == 1
+
+
 def test_a_database_that_is_gone_is_not_taken_for_a_row_that_fails(users: list[int]) -> None:
     def work(pk: int) -> None:
         raise OperationalError

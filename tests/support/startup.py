@@ -41,6 +41,7 @@ def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         asked = {"command": command, "environment": _environment(settings), **prints}
         print(json.dumps(asked), file=server.stdin, flush=True)
         status = int(server.stdout.readline())
+        assert status >= 0, f"ended by signal {-status}, or did not end"
         return subprocess.CompletedProcess(command, status, output.read(), errors.read())
 
 
