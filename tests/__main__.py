@@ -21,7 +21,7 @@ import pytest
 
 from tests.support import postgres
 
-AT_ONCE = 5
+AT_ONCE = 6
 _FILES = sorted(Path("tests").glob("*/test_*.py"))
 # What pages, mails and the API show is the same on both databases.
 INTERFACE = {"accounts", "api", "calls", "notifications", "pages"}
@@ -69,8 +69,8 @@ def parts(*, slow: bool, both: bool = True) -> list[Part]:
         return [on_postgresql, on_sqlite.half(0), on_sqlite.half(1), processes_on_postgresql, processes, chromium]
     on_postgresql = Part("PostgreSQL", in_folders(inner | INTERFACE), "(slow or interface) and not once")
     return [
-        on_postgresql.half(0), on_postgresql.half(1), processes, chromium,
-        processes_on_postgresql.half(0), processes_on_postgresql.half(1), on_sqlite,
+        processes, processes_on_postgresql.half(0), processes_on_postgresql.half(1), chromium,
+        on_postgresql.half(0), on_postgresql.half(1), on_sqlite,
     ]  # fmt: skip
 
 
