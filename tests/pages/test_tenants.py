@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from integrations.api import keys
 from integrations.connecting import links
 from integrations.models import Connection, ConnectionTest, Event, Kind, Replay, Scope
 from integrations.outgoing import delivery_actions, endpoints
-from integrations.urls import WEBHOOKS
+from tests.pages.policy import ANYBODY, KEEP, KEY, LOOK, OWN, POLICY, STAFF, TOUCH
 from tests.support.clients import OTHER, Sandbox, Visitor, quick_connect
 from tests.support.deliveries import deliver, payload
 from tests.support.urls import filled, routes
@@ -27,169 +26,6 @@ from tests.support.urls import filled, routes
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
 
-# Who may come in. OWN is about nobody but the person who is signed in. STAFF is the operator's. The rest belongs to a
-# customer, and does not exist for anybody but its members.
-ANYBODY, OWN, STAFF = "anybody", "own", "staff"
-# Asks for a key: tests/api/ tries every address with the keys of others.
-KEY = "holders of an API key"
-LOOK, TOUCH, KEEP = "members of any role", "members and owners", "owners"
-
-POLICY: dict[str, tuple[str, str]] = {
-    "home": (ANYBODY, "GET POST"),
-    "connect_callback": (ANYBODY, "GET"),
-    "connect_ended": (ANYBODY, "GET"),
-    "sign_in_with_snapinspect": (ANYBODY, "GET POST"),
-    "signing_in": (ANYBODY, "GET"),
-    "brand": (ANYBODY, "GET"),
-    "icon": (ANYBODY, "GET"),
-    # ask for a secret in the path, or for the cookie of the browser that started
-    "hosted_connect": (ANYBODY, "GET POST"),
-    "hosted_returned": (ANYBODY, "GET"),
-    "hosted_answer": (ANYBODY, "POST"),
-    "snapinspect_user": (OWN, "GET"),
-    "snapinspect_user_link": (OWN, "POST"),
-    "snapinspect_user_unlink": (OWN, "POST"),
-    "health_live": (ANYBODY, "GET"),
-    "health_ready": (ANYBODY, "GET"),
-    # asks for a token in its header
-    "metrics": (ANYBODY, "GET"),
-    # asks for a secret in its path
-    "webhook": (ANYBODY, "POST"),
-    "staff_home": (STAFF, "GET"),
-    "operations": (STAFF, "GET"),
-    "operations_json": (STAFF, "GET"),
-    "registration": (STAFF, "GET"),
-    "staff_api_keys": (STAFF, "GET POST"),
-    "staff_api_key_revoke": (STAFF, "POST"),
-    "api:openapi-json": (ANYBODY, "GET"),
-    "api:customers": (KEY, "GET POST"),
-    "api:customer": (KEY, "GET PATCH"),
-    "api:connect_sessions": (KEY, "POST"),
-    "api:connect_session": (KEY, "GET"),
-    "api:connections": (KEY, "GET"),
-    "api:connection": (KEY, "GET PATCH"),
-    "api:connection_test": (KEY, "POST"),
-    "api:connection_disconnect": (KEY, "POST"),
-    "api:proxy": (KEY, "GET POST"),
-    "api:events": (KEY, "GET"),
-    "api:event": (KEY, "GET"),
-    "api:event_replay": (KEY, "POST"),
-    "api:webhook_endpoints": (KEY, "GET POST"),
-    "api:webhook_endpoint": (KEY, "GET PATCH DELETE"),
-    "api:endpoint_secret": (KEY, "POST"),
-    "api:endpoint_test": (KEY, "POST"),
-    "api:endpoint_deliveries": (KEY, "GET"),
-    "api:delivery": (KEY, "GET"),
-    "api:delivery_resend": (KEY, "POST"),
-    "api:api-root": (KEY, ""),
-    "api:unknown": (KEY, ""),
-    "api_keys": (KEEP, "GET POST"),
-    "api_key_revoke": (KEEP, "POST"),
-    "webhooks": (KEEP, "GET POST"),
-    "webhook_endpoint": (KEEP, "GET"),
-    "webhook_settings": (KEEP, "GET POST"),
-    "webhook_secret": (KEEP, "POST"),
-    "webhook_pause": (KEEP, "POST"),
-    "webhook_on": (KEEP, "POST"),
-    "webhook_test": (KEEP, "POST"),
-    "webhook_delete": (KEEP, "GET POST"),
-    "webhook_delivery": (KEEP, "GET"),
-    "webhook_delivery_resend": (KEEP, "POST"),
-    "webhook_resend_many": (KEEP, "GET POST"),
-    "webhook_resend": (KEEP, "GET"),
-    "webhook_resend_cancel": (KEEP, "POST"),
-    "dashboard": (LOOK, "GET"),
-    "figures_json": (LOOK, "GET"),
-    "connections": (LOOK, "GET"),
-    "connection": (LOOK, "GET"),
-    "connection_settings": (TOUCH, "GET POST"),
-    "connect_link_make": (TOUCH, "POST"),
-    "reconnect_link_make": (TOUCH, "POST"),
-    "connect_link": (TOUCH, "GET POST"),
-    "connection_states": (LOOK, "GET"),
-    "panel": (LOOK, "GET"),
-    "explorer": (KEEP, "GET POST"),
-    "staff_explorer": (STAFF, "GET POST"),
-    "connection_test_result": (LOOK, "GET"),
-    "activity": (LOOK, "GET"),
-    "activity_export": (LOOK, "GET"),
-    "connect": (TOUCH, "POST"),
-    "connection_test": (TOUCH, "POST"),
-    "reconnect": (TOUCH, "POST"),
-    "connection_answer": (TOUCH, "POST"),
-    "replace_tokens": (TOUCH, "POST"),
-    "disconnect": (TOUCH, "GET POST"),
-    "personal_token_start": (TOUCH, "GET POST"),
-    "personal_token": (TOUCH, "GET POST"),
-    "webhook_address": (KEEP, "GET"),
-    "webhook_address_replace": (KEEP, "POST"),
-    "events": (LOOK, "GET"),
-    "events_export": (LOOK, "GET"),
-    "replay_many": (TOUCH, "GET POST"),
-    "replay": (LOOK, "GET"),
-    "replay_cancel": (TOUCH, "POST"),
-    "event": (LOOK, "GET"),
-    "event_replay": (TOUCH, "POST"),
-    "people": (LOOK, "GET"),
-    "leave": (LOOK, "GET POST"),
-    "invite": (KEEP, "POST"),
-    "invite_again": (KEEP, "POST"),
-    "withdraw_invitation": (KEEP, "POST"),
-    "change_role": (KEEP, "POST"),
-    "remove_member": (KEEP, "GET POST"),
-    "company": (KEEP, "GET POST"),
-    "audit_log": (KEEP, "GET"),
-    "audit_export": (KEEP, "GET"),
-    "customer_delete": (KEEP, "GET POST"),
-    "customer_export": (KEEP, "POST"),
-    # asks for a token in its path
-    "invitation": (ANYBODY, "GET POST"),
-    "invited_signup": (ANYBODY, "GET POST"),
-    # asks for a signature in its path
-    "stop_mails": (ANYBODY, "GET POST"),
-    "profile": (OWN, "GET POST"),
-    "notifications": (OWN, "GET POST"),
-    "close_account": (OWN, "GET POST"),
-    "start_company": (OWN, "GET POST"),
-    # allauth's, on the way in
-    "account_signup": (ANYBODY, "GET POST"),
-    "account_login": (ANYBODY, "GET POST"),
-    "account_logout": (ANYBODY, "GET POST"),
-    "account_inactive": (ANYBODY, "GET"),
-    "account_email_verification_sent": (ANYBODY, "GET"),
-    "account_confirm_email": (ANYBODY, "GET POST"),
-    "account_confirm_login_code": (ANYBODY, "GET POST"),
-    "mfa_authenticate": (ANYBODY, "GET POST"),
-    "account_reset_password": (ANYBODY, "GET POST"),
-    "account_reset_password_done": (ANYBODY, "GET"),
-    "account_reset_password_from_key": (ANYBODY, "GET POST"),
-    "account_reset_password_from_key_done": (ANYBODY, "GET"),
-    # allauth's, of one's own account
-    "account_reauthenticate": (OWN, "GET POST"),
-    "account_email": (OWN, "GET POST"),
-    "account_change_password": (OWN, "GET POST"),
-    "usersessions_list": (OWN, "GET POST"),
-    "account_set_password": (OWN, "GET POST"),
-    "mfa_index": (OWN, "GET"),
-    "mfa_reauthenticate": (OWN, "GET POST"),
-    "mfa_activate_totp": (OWN, "GET POST"),
-    "mfa_deactivate_totp": (OWN, "GET POST"),
-    "mfa_view_recovery_codes": (OWN, "GET"),
-    "mfa_generate_recovery_codes": (OWN, "GET POST"),
-    "mfa_download_recovery_codes": (OWN, "GET POST"),
-    "mfa_list_webauthn": (OWN, "GET"),
-    "mfa_add_webauthn": (OWN, "GET POST"),
-    "mfa_reauthenticate_webauthn": (OWN, "GET POST"),
-    "mfa_remove_webauthn": (OWN, "GET POST"),
-    "mfa_edit_webauthn": (OWN, "GET POST"),
-}
-# The same pages for staff, across customers.
-POLICY |= {f"staff_{name}": (STAFF, POLICY[name][1]) for _, _, name in WEBHOOKS}
-if version("django-allauth") >= "65.22":  # newer than the locked one: `make test-next`
-    POLICY |= {
-        "account_request_reauthentication_code": (OWN, "GET POST"),
-        "account_confirm_reauthentication_code": (OWN, "GET POST"),
-    }
 # What must never be on a page for an outsider: names that only Acme's data holds.
 ACMES = ("Acme Property", "Harbour", "pat@harbour.example", "alice@example.com", "bob@example.com")
 
