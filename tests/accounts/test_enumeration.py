@@ -61,6 +61,7 @@ def seconds_to_sign_up(email: str) -> float:
     return took
 
 
+@pytest.mark.slow
 def test_L11_signing_up_with_a_known_address_takes_as_long_as_with_a_new_one(owner: User, settings: Settings) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     settings.PASSWORD_HASHERS = product_settings.PASSWORD_HASHERS

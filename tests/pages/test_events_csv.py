@@ -100,6 +100,7 @@ def test_a_file_holds_no_event_of_others(
     assert len(rows(visit(alice).get(f"/c/{acme.code}/events.csv"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connections", [1, 3])
 def test_it_is_written_in_chunks_without_a_transaction_in_constant_memory(
     connections: int, visit: Visit, alice: User, acme: Customer, connection: Connection
