@@ -4,9 +4,14 @@ Some processes run what needs no other process, and some what starts processes o
 processors busy while the second wait. `--slow` runs the tests that are marked `slow` instead of all others, and on
 PostgreSQL those of pages, mails, the API and calls.
 Other options are handed to pytest. A program that is missing here is named in one line; in CI that is a failure.
+
+The parts run side by side on few processors. One or two red tests are tried again when nothing else runs: what is green
+then did not fail for what it tests, is named as UNSTABLE, and is mended as any other fault.
 """
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +27,8 @@ import pytest
 from tests.support import postgres
 
 AT_ONCE = 6
+# More red tests than these in one part are no accident.
+TRIED_AGAIN = 2
 _FILES = sorted(Path("tests").glob("*/test_*.py"))
 # What pages, mails and the API show is the same on both databases.
 INTERFACE = {"accounts", "api", "calls", "notifications", "pages"}
@@ -39,6 +46,10 @@ class Part(NamedTuple):
     files: Sequence[Path]
     marks: str
     file: str = ""
+
+    @property
+    def cache(self) -> Path:
+        return Path("var/pytest") / re.sub(r"\W+", "-", self.name)
 
     def half(self, number: int) -> "Part":
         """number: 0 or 1."""
@@ -90,7 +101,10 @@ def main() -> int:
         # The first is followed as it goes on.
         outputs = [None, *(opened.enter_context(tempfile.TemporaryFile()) for _ in chosen[1:])]
         pool = opened.enter_context(ThreadPoolExecutor(AT_ONCE))
-        running = [pool.submit(_run, part, arguments, output) for part, output in zip(chosen, outputs, strict=True)]
+        running = [
+            pool.submit(run, part, ["--cache-clear", *arguments], output)
+            for part, output in zip(chosen, outputs, strict=True)
+        ]
         results = []
         for part, result, output in zip(chosen, running, outputs, strict=True):
             print(f"--- {part.name}", flush=True)
@@ -99,11 +113,27 @@ def main() -> int:
                 output.seek(0)
                 shutil.copyfileobj(output, sys.stdout.buffer)
                 sys.stdout.flush()
-    for line in missing:
+    for line in (*missing, *(f"UNSTABLE {test}" for test in try_again(chosen, results, arguments))):
         print(line)
     # What the arguments choose may be in one part alone.
     passed = pytest.ExitCode.OK in results and set(results) <= {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
     return int(not passed or bool(missing and os.environ.get("CI")))
+
+
+def try_again(chosen: list[Part], results: list[int], arguments: list[str]) -> list[str]:
+    """Puts the result of a second try in the place of the first; returns what was green at the second only."""
+    unstable = []
+    for number, part in enumerate(chosen):
+        red = _red_tests(part) if results[number] == pytest.ExitCode.TESTS_FAILED else []
+        if 0 < len(red) <= TRIED_AGAIN:
+            print(f"--- {part.name}, again by itself: {' '.join(red)}", flush=True)
+            results[number] = run(part, [*arguments, "--last-failed"], None)
+            unstable += red if results[number] == pytest.ExitCode.OK else []
+    return unstable
+
+
+def _red_tests(part: Part) -> list[str]:
+    return list(json.loads((part.cache / "v/cache/lastfailed").read_bytes()))
 
 
 def missing_programs() -> list[str]:
@@ -129,12 +159,13 @@ def missing_programs() -> list[str]:
     return missing
 
 
-def _run(part: Part, arguments: list[str], output: IO[bytes] | None) -> int:
+def run(part: Part, arguments: list[str], output: IO[bytes] | None) -> int:
     with ExitStack() as opened:
         url = f"sqlite:///var/{part.file}" if part.file else opened.enter_context(postgres.server())
         # Bytecode is kept whatever the environment says: pytest takes five seconds to rewrite all asserts.
         environment = os.environ | {"DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": ""}
-        command = [sys.executable, "-m", "pytest", *arguments, "-m", part.marks, *map(str, part.files)]
+        cache = f"cache_dir={part.cache}"
+        command = [sys.executable, "-m", "pytest", "-o", cache, *arguments, "-m", part.marks, *map(str, part.files)]
         return subprocess.run(command, env=environment, stdout=output, stderr=output, check=False).returncode
 
 

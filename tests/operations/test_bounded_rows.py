@@ -21,8 +21,7 @@ from integrations.tokens import keys
 from integrations.views import connect as connect_view
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, callback, work
 from tests.support.many_events import make_events
-from tests.support.query_plans import tables_read_whole
-from tests.support.sizes import size
+from tests.support.query_plans import tables_read_at_length
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Visit = Callable[[User], Visitor]
@@ -137,10 +136,10 @@ def test_one_encrypted_row_is_read_per_key(acme: Customer) -> None:
 
 @pytest.fixture
 def many_rows() -> None:
-    """Enough rows for the PostgreSQL planner to prefer indexes where they exist."""
+    """More rows in each large table than a frequent query may read."""
     if database.vendor != "postgresql":
         pytest.skip("Plans are PostgreSQL's.")
-    call_command("seed", customers=size(2_000, 50_000), events=size(4_000, 500_000))
+    call_command("seed", customers=2_000, events=4_000)
     with database.cursor() as cursor:
         # Tests before this one have left dead rows: indexes larger than the tables would make it choose otherwise.
         cursor.execute("VACUUM (FULL, ANALYZE)")
@@ -158,7 +157,7 @@ FREQUENT_QUERIES: dict[str, Callable[[], object]] = {
 }
 
 
-def test_frequent_queries_scan_no_large_table(many_rows: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frequent_queries_read_few_rows_of_large_tables(many_rows: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("COUNT_LIMIT", "RECENT_ATTEMPTS"):
         monkeypatch.setattr(status, bound, 500)  # small beside the rows, as in production
     big = {model._meta.db_table for model in (Delivery, Event, Attempt, AuditEntry, Connection, TokenPair, EventQueue)}
@@ -167,4 +166,4 @@ def test_frequent_queries_scan_no_large_table(many_rows: None, monkeypatch: pyte
         with CaptureQueriesContext(database) as asked:
             ask()
         for query in asked.captured_queries:
-            assert not tables_read_whole(query["sql"]) & big, f"{what}: {query['sql']}"
+            assert not tables_read_at_length(query["sql"], beyond=1_000) & big, f"{what}: {query['sql']}"
