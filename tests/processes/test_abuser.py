@@ -3,16 +3,15 @@
 import itertools
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from integrations.events import quotas
 from tests.conftest import AppFactory
-from tests.support.deliveries import payload
+from tests.support.abuser import BODY, PER_SECOND, Abuser
 from tests.support.many_customers import MANY_CUSTOMERS, ManyCustomers, p95
 from tests.support.measurements import record
-from tests.support.running_app import RunningApp
 from tests.support.sizes import size
 from tests.support.wait import wait_until
 from tests.support.webhook_load import Sender
@@ -20,7 +19,6 @@ from tests.support.webhook_load import Sender
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 SECONDS = size(10, 20 * 60)
-PER_SECOND, BODY = 50, 60 * 1024
 OTHERS = 4
 MAKE_ADDRESSES = """
 from accounts.models import Customer, User
@@ -38,44 +36,6 @@ SELECT COALESCE(SUM(LENGTH(body)), 0), COUNT(*) FROM integrations_delivery WHERE
     JOIN accounts_customer ON accounts_customer.id = customer_id WHERE name = 'Stranger'
 )
 """
-
-
-class Abuser:
-    """Posts 60 kB at a time to four addresses until the end of the `with` block: a third of it cannot be read."""
-
-    def __init__(self, app: RunningApp) -> None:
-        self.sent = 0
-        self._app, self._ended = app, threading.Event()
-        self._addresses = app.manage("shell", "-v", "0", "-c", MAKE_ADDRESSES).split()[-4:]
-
-    def __enter__(self) -> "Abuser":
-        self._pool = ThreadPoolExecutor(9)
-        self._pace = self._pool.submit(self._keep_the_pace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._pace.result()
-        self._pool.shutdown()
-
-    def _keep_the_pace(self) -> None:
-        begun, sessions = time.monotonic(), threading.local()
-        waiting: list[Future[None]] = []
-
-        def post(number: int) -> None:
-            if not hasattr(sessions, "session"):
-                sessions.session = self._app.session()
-            body = b"x" * BODY if number % 3 == 0 else None
-            json = None if body else payload(f"Abuse_{number}", iCompanyID=424242 + number % 2, more="x" * BODY)
-            sessions.session.post(self._addresses[number % 4], data=body, json=json, timeout=60)
-
-        while not self._ended.wait(max(0.0, begun + self.sent / PER_SECOND - time.monotonic())):
-            waiting.append(self._pool.submit(post, self.sent))
-            self.sent += 1
-            if len(waiting) > PER_SECOND:
-                waiting.pop(0).result()
-        for job in waiting:
-            job.result()
 
 
 def test_L1_an_abuser_costs_others_no_event_and_little_disk(new_app: AppFactory) -> None:
@@ -99,7 +59,7 @@ def test_L1_an_abuser_costs_others_no_event_and_little_disk(new_app: AppFactory)
 
     post_for(3)  # caches are warm
     _, quiet = post_for(min(SECONDS, 60))
-    abuser = Abuser(customers.app)
+    abuser = Abuser(customers.app.manage("shell", "-v", "0", "-c", MAKE_ADDRESSES).split()[-4:])
     before = customers.size()
     with abuser:
         word, busy = post_for(SECONDS)
