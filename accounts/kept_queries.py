@@ -1,4 +1,4 @@
-"""Querysets and updates whose SQL is written once in a process.
+"""Querysets and updates whose SQL is written once in a process, or before the transaction that needs it.
 
 Writing a queryset's SQL takes Django longer than the database takes to answer it, and the same few are asked for every
 page and every check. Here the text is kept, with what Django worked out to read the answer.
@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.sql import UpdateQuery
 from django.db.transaction import mark_for_rollback_on_error
@@ -39,6 +40,18 @@ class KeptQuery(Generic[Row]):
     @cached_property
     def _written(self) -> "_Written":
         return _Written.of(self._queryset(_PLACE))
+
+
+def written(queryset: "models.QuerySet[Row]") -> "models.QuerySet[Row]":
+    """The same rows, by SQL that is written now: evaluated within a transaction, it takes the database's time alone.
+
+    As a KeptQuery, it yields model instances, and fetches nothing ahead.
+    """
+    try:
+        query = _Written.of(queryset).asked(_PLACE)
+    except EmptyResultSet:
+        return queryset.none()
+    return models.QuerySet(queryset.model, query=query, using=DEFAULT_DB_ALIAS)
 
 
 class KeptUpdate:

@@ -26,6 +26,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max
 from django.utils import timezone
 
+from accounts.kept_queries import written
 from accounts.models import new_code
 from integrations.events import quotas, verification
 from integrations.events.parsed_deliveries import ParsedDelivery
@@ -72,25 +73,27 @@ class NewestEvents:
     """The newest event of every subject of these deliveries; decides which of them join it and which make a new one."""
 
     def __init__(self, deliveries: list[ParsedDelivery]) -> None:
+        """Writes the queries: what comes within the transaction, other writers wait for."""
         self.created: list[NewEvent] = []
+        self._newest: dict[Subject, Event | NewEvent] = {}
+        self._recovered: dict[tuple[int, str], int] = {}
         connections = {pk for delivery in deliveries for pk in delivery.connections}
         inspections = {delivery.hint.inspection_id for delivery in deliveries}
         types = {delivery.hint.type for delivery in deliveries}
         of_these = Event.objects.filter(connection__in=connections, inspection_id__in=inspections).order_by()
         subjects = of_these.filter(type__in=types).values("connection", "inspection_id", "type", "review_id")
         newest = Event.objects.filter(pk__in=subjects.annotate(newest=Max("pk")).values("newest"))
-        self._newest: dict[Subject, Event | NewEvent] = {
-            (event.connection_id, event.inspection_id, event.type, event.review_id): event
-            for event in newest.defer("content")
-        }
-        self._recovered: dict[tuple[int, str], int] = {}
-        if any(map(verification.can_look_up, inspections)):
-            recent = of_these.filter(recovered=True, received_at__gt=timezone.now() - REPEATS_WITHIN)
-            inspected = recent.values("connection", "inspection_id").annotate(newest=Max("pk"))
-            self._recovered = {
-                (connection, inspection): pk
-                for connection, inspection, pk in inspected.values_list("connection", "inspection_id", "newest")
-            }
+        self._of_subjects = written(newest.defer("content"))
+        recent = of_these.filter(recovered=True, received_at__gt=timezone.now() - REPEATS_WITHIN)
+        # The newest is last, and stays.
+        recovered = recent.only("connection_id", "inspection_id").order_by("pk")
+        self._of_recovery = written(recovered) if any(map(verification.can_look_up, inspections)) else []
+
+    def read(self) -> None:
+        for event in self._of_subjects:
+            self._newest[event.connection_id, event.inspection_id, event.type, event.review_id] = event
+        for event in self._of_recovery:
+            self._recovered[event.connection_id, event.inspection_id] = event.pk
 
     def event_for(self, delivery: ParsedDelivery, connection: int) -> Event | NewEvent:
         """The event that this delivery belongs to: an existing one, or one that `write` will insert."""
@@ -130,8 +133,10 @@ def without_surplus(pairs: list[Pair], *, new: set[int]) -> list[Pair]:
     new: events just made, each of which keeps the delivery that made it.
     """
     ids = {pk for _, event in pairs for pk in (event.pk, event.repeat_of_id) if pk is not None} - new
-    linked = EventDelivery.objects.filter(event__in=ids).order_by().values("event").annotate(n=Count("pk"))
-    copies: Counter[int | None] = Counter(dict(linked.values_list("event", "n")))
+    copies: Counter[int | None] = Counter()
+    if ids:
+        linked = EventDelivery.objects.filter(event__in=ids).order_by().values("event").annotate(n=Count("pk"))
+        copies.update(dict(linked.values_list("event", "n")))
     kept = []
     for delivery, event in pairs:
         number = copies[event.pk] + copies[event.repeat_of_id] + 1

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 1000
 # With bodies of 64 kB, more would keep SQLite's one writer from storing deliveries for tenths of a second.
-DELETED_AT_A_TIME = 25
+DELETED_AT_A_TIME = 8
 
 
 def resume_connection(connection: Connection) -> None:

@@ -45,9 +45,12 @@ def route_batch() -> int:
     single = [delivery for delivery in deliveries if not delivery.parts]
     _find_connections(single)
     _park_surplus(single)
+    matched = [delivery for delivery in deliveries if delivery.connections]
+    newest = duplicates.NewestEvents(matched)
     try:
         with transaction.atomic():
-            _write(deliveries)
+            _settle(deliveries)
+            _make_events(matched, newest)
             _split(deliveries)
             _park_copies(deliveries)
     except RoutedByAnother:
@@ -109,7 +112,7 @@ def _park_surplus(deliveries: list[ParsedDelivery]) -> None:
     logger.warning("Too many events of connections %s wait: what comes now is parked.", sorted(full))
 
 
-def _write(deliveries: list[ParsedDelivery]) -> None:
+def _settle(deliveries: list[ParsedDelivery]) -> None:
     # One worker at a time: two that route two copies of a delivery at the same moment would make two events of them.
     NamedLock.objects.lock(LOCK)
     read = [
@@ -118,12 +121,14 @@ def _write(deliveries: list[ParsedDelivery]) -> None:
     ]
     if not Delivery.objects.settle(read):
         raise RoutedByAnother
-    matched = [delivery for delivery in deliveries if delivery.connections]
+
+
+def _make_events(matched: list[ParsedDelivery], newest: duplicates.NewestEvents) -> None:
     if not matched:
         return
     # First the queues' rows, as workers do: no event of these connections changes between reading and joining it.
     EventQueue.objects.wake({pk for delivery in matched for pk in delivery.connections})
-    newest = duplicates.NewestEvents(matched)
+    newest.read()
     pairs = [(delivery, newest.event_for(delivery, pk)) for delivery in matched for pk in delivery.connections]
     newest.write()
     pairs = duplicates.without_surplus(pairs, new={event.pk for event in newest.created})

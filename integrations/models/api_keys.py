@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Customer, User
 from integrations.models.connections import Connection
+from integrations.models.plain_rows import now
 from integrations.models.token_pairs import SealedPair, TokenPair
 
 
@@ -42,16 +43,15 @@ _CALLED = f"""
 @cache
 def _count(vendor: str) -> str:
     """The statement that counts a request. SQL: the ORM takes more statements, and most of the time of a request."""
-    now = "statement_timestamp()" if vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     # The count may be lost with the power: nobody waits until it is on the disk.
     unsynced = "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unsynced"
     return f"""
         UPDATE {ApiKey._meta.db_table} SET
           requests = CASE WHEN minute < %s THEN 1 ELSE requests + 1 END,
-          last_used_at = CASE WHEN minute < %s AND last_used_at IS NOT NULL THEN {now} ELSE last_used_at END,
+          last_used_at = CASE WHEN minute < %s AND last_used_at IS NOT NULL THEN {now()} ELSE last_used_at END,
           minute = CASE WHEN minute < %s THEN %s ELSE minute END
         {unsynced if vendor == "postgresql" else ""}
-        WHERE secret_hash = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > {now})
+        WHERE secret_hash = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > {now()})
         RETURNING {", ".join(_COLUMNS)}
     """  # noqa: S608
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Self
 
+from django.db import connection as database
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -11,6 +12,7 @@ from django.db.models.functions import Now
 from accounts.models import Customer
 from integrations.models.connections import Connection
 from integrations.models.leases import UNLEASED
+from integrations.models.plain_rows import now
 
 
 class EventQueueQuerySet(models.QuerySet["EventQueue"]):
@@ -42,10 +44,16 @@ class EventQueueQuerySet(models.QuerySet["EventQueue"]):
         In a transaction it also keeps workers from writing about these events until the caller commits.
         """
         ids = list(connection_ids)
-        queues = self.filter(pk__in=ids)
-        earlier_or_now = models.Case(models.When(due_at__lte=Now(), then=models.F("due_at")), default=Now())
-        if queues.update(due_at=earlier_or_now) < len(ids):
-            missing = set(ids) - set(queues.values_list("pk", flat=True))
+        if not ids:
+            return
+        table, places = self.model._meta.db_table, ", ".join(["%s"] * len(ids))
+        earlier_or_now = f"CASE WHEN due_at <= {now()} THEN due_at ELSE {now()} END"
+        # SQL, as for a NamedLock: writers wait meanwhile.
+        with database.cursor() as cursor:
+            cursor.execute(f"UPDATE {table} SET due_at = {earlier_or_now} WHERE connection_id IN ({places})", ids)  # noqa: S608
+            woken: int = cursor.rowcount
+        if woken < len(ids):
+            missing = set(ids) - set(self.filter(pk__in=ids).values_list("pk", flat=True))
             self.bulk_create(
                 [EventQueue(connection_id=pk, due_at=Now()) for pk in sorted(missing)], ignore_conflicts=True
             )

@@ -23,7 +23,7 @@ from accounts.models import new_code
 from integrations.models.connection_states import State as ConnectionState
 from integrations.models.connections import Connection
 from integrations.models.deliveries import ID_LENGTH, TYPE_LENGTH, Delivery
-from integrations.models.plain_rows import PlainRowsQuerySet, as_json, as_table
+from integrations.models.plain_rows import PlainRowsQuerySet, as_json, as_table, now
 
 # What a look-up writes.
 LOOKED_UP = ("content", "content_sha256", "inspection_title", "inspection_status", "previous_status")
@@ -48,14 +48,11 @@ class EventQuerySet(PlainRowsQuerySet["Event"]):
         """Ends events that were looked up: their ids, and the columns in LOOKED_UP. Skips those not *Processing*."""
         columns = [*LOOKED_UP, "id"]
         changes = ", ".join(f"{column} = plain.{column}" for column in LOOKED_UP)
-        now = (
-            "statement_timestamp()" if database.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
-        )
         table = self.model._meta.db_table
         with database.cursor() as cursor:
             cursor.execute(
                 f"UPDATE {table} SET state = 'done', proof = 'verified', last_error_kind = '', attempts = attempts + 1,"  # noqa: S608
-                f" repeat_of_id = NULL, finished_at = {now}, fetched_at = {now}, {changes}"
+                f" repeat_of_id = NULL, finished_at = {now()}, fetched_at = {now()}, {changes}"
                 f" FROM {as_table(self.model, columns)} WHERE {table}.id = plain.id AND {table}.state = 'processing'",
                 [as_json(columns, ((*(seen[name] for name in LOOKED_UP), pk) for pk, seen in found))],
             )

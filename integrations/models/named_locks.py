@@ -1,15 +1,24 @@
 """Locks by name, for what one worker may do at a time."""
 
+from django.db import connection as database
 from django.db import models, transaction
 from django.db.models.functions import Now
+
+from integrations.models.plain_rows import now
 
 
 class NamedLockQuerySet(models.QuerySet["NamedLock"]):
     def lock(self, name: str) -> None:
         """Waits for the lock, and holds it until the caller's transaction ends."""
-        if self.filter(name=name).update(taken_at=Now()) != 1:
+        if not self._take(name):
             self.bulk_create([NamedLock(name=name)], ignore_conflicts=True)
-            self.filter(name=name).update(taken_at=Now())
+            self._take(name)
+
+    def _take(self, name: str) -> bool:
+        # SQL: whoever takes a lock holds up others, and Django takes longer to write this than a database to do it.
+        with database.cursor() as cursor:
+            cursor.execute(f"UPDATE {self.model._meta.db_table} SET taken_at = {now()} WHERE name = %s", [name])  # noqa: S608
+            return bool(cursor.rowcount == 1)
 
     def check_space(self, sample: bytes) -> None:
         """Raises DatabaseError when the database cannot store these bytes. Keeps nothing of them."""

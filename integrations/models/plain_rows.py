@@ -7,6 +7,7 @@ placeholders; with a statement for each row PostgreSQL plans each of them.
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connection as database
@@ -32,7 +33,8 @@ class PlainRowsQuerySet(models.QuerySet[Model]):
         rows = list(rows)
         if not rows:
             return []
-        constants = _constants(model, columns)
+        constants = {column: field.get_default() for column, field in _others(model, columns)}
+        constants = {column: default for column, default in constants.items() if default is not None}
         placeholders = ["%s"] * len(constants)
         selected = ", ".join([*(f"plain.{column}" for column in columns), *placeholders])
         ending = f"RETURNING {returning}" if returning else "ON CONFLICT DO NOTHING"
@@ -58,6 +60,11 @@ def as_table(model: type[models.Model], columns: Sequence[str]) -> str:
     return f"(SELECT {values} FROM json_each(%s)) AS plain"  # noqa: S608
 
 
+def now() -> str:
+    """SQL of this moment, as Django's Now() writes it."""
+    return "statement_timestamp()" if database.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+
+
 def as_json(columns: Sequence[str], rows: Iterable[Row]) -> str:
     """The parameter of `as_table`."""
     return json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=_as_plain)
@@ -71,13 +78,11 @@ def _as_plain(value: datetime | timedelta) -> str | int:
     return str(database.ops.adapt_datetimefield_value(value))
 
 
-def _constants(model: type[models.Model], given: Sequence[str]) -> dict[str, Any]:
-    """The defaults of the other columns, but for those that the database has itself."""
-    return {
-        str(field.column): default
+@cache
+def _others(model: type[models.Model], given: Sequence[str]) -> list[tuple[str, models.Field[Any, Any]]]:
+    """The other columns whose defaults are Django's, not the database's."""
+    return [
+        (str(field.column), field)
         for field in model._meta.concrete_fields
-        if field.column not in given
-        and not field.primary_key
-        and field.db_default is NOT_PROVIDED
-        and (default := field.get_default()) is not None
-    }
+        if field.column not in given and not field.primary_key and field.db_default is NOT_PROVIDED
+    ]

@@ -9,7 +9,7 @@ from django.db.models.functions import Now, Upper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.kept_queries import WAIT, KeptQuery, KeptUpdate
+from accounts.kept_queries import WAIT, KeptQuery, KeptUpdate, written
 from accounts.models import Customer, Membership, User
 from integrations.models import Connection
 
@@ -23,16 +23,16 @@ def test_each_id_finds_its_own_rows_with_all_that_the_queryset_selects(
         lambda user: Membership.objects.select_related("customer").filter(user_id=user).annotate(loud=Upper("role"))
     )
     for user in (alice, bob, charlie, alice):
-        written = list(user.memberships.select_related("customer"))
+        plain = list(user.memberships.select_related("customer"))
         with CaptureQueriesContext(database) as queries:
             found = query(user.pk)
             assert [(one.customer.name, one.customer.created_at) for one in found] == [
-                (one.customer.name, one.customer.created_at) for one in written
+                (one.customer.name, one.customer.created_at) for one in plain
             ]
         assert len(queries) == 1
-        assert found == written
-        assert [one.created_at for one in found] == [one.created_at for one in written]
-        assert [vars(one)["loud"] for one in found] == [one.role.upper() for one in written]
+        assert found == plain
+        assert [one.created_at for one in found] == [one.created_at for one in plain]
+        assert [vars(one)["loud"] for one in found] == [one.role.upper() for one in plain]
     assert query(0) == []
 
 
@@ -54,6 +54,19 @@ def test_columns_that_are_left_out_are_read_when_they_are_asked_for_and_a_missin
     assert found.account_name == "Pat"
     Connection.objects.update(connected_by=alice)
     assert query(acme.pk)[0].connected_by == alice
+
+
+def test_a_queryset_that_is_written_before_finds_what_is_there_when_it_is_evaluated(acme: Customer) -> None:
+    first = Connection.objects.create(customer=acme, company_id="1")
+    queryset = Connection.objects.filter(company_id__in=["1", "2"]).defer("metadata").order_by("pk")
+    found, nothing = written(queryset), written(queryset.filter(pk__in=[]))
+    second = Connection.objects.create(customer=acme, company_id="2")
+
+    with CaptureQueriesContext(database) as queries:
+        assert list(found) == [first, second]
+        assert list(nothing) == []
+    assert len(queries) == 1
+    assert [one.get_deferred_fields() for one in found] == [{"metadata"}] * 2
 
 
 def test_an_update_changes_the_rows_of_each_id_that_meet_its_conditions_and_counts_them(
