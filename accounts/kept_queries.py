@@ -20,8 +20,9 @@ from django.utils.duration import duration_microseconds
 Row = TypeVar("Row", bound=models.Model)
 # Stands for the ID while the SQL is written. No other value of a queryset is this large.
 _PLACE = 7_205_759_403_792_793
-# Stands for the duration that a call of a KeptUpdate gives.
+# Stand for the duration and the text that a call of a KeptUpdate gives.
 WAIT = timedelta(microseconds=_PLACE + 1)
+TEXT = f"text {_PLACE}"
 
 
 class KeptQuery(Generic[Row]):
@@ -57,16 +58,16 @@ def written(queryset: "models.QuerySet[Row]") -> "models.QuerySet[Row]":
 class KeptUpdate:
     """Calling it with an ID makes these changes in the rows of `queryset(ID)`, and returns how many there were.
 
-    For a conditional UPDATE of rows that are not in memory. WAIT in a change is the duration that the call gives; all
-    else is kept, as in a KeptQuery.
+    For a conditional UPDATE of rows that are not in memory. WAIT in a change is the duration that the call gives, and
+    TEXT anywhere its text; all else is kept, as in a KeptQuery.
     """
 
     def __init__(self, queryset: "Callable[[int], models.QuerySet[Any]]", **changes: Any) -> None:
         self._queryset, self._changes = queryset, changes
 
-    def __call__(self, id: int, wait: timedelta | None = None) -> int:
+    def __call__(self, id: int, wait: timedelta | None = None, text: str | None = None) -> int:
         sql, parameters = self._written
-        given: dict[Any, Any] = {_PLACE: id}
+        given: dict[Any, Any] = {_PLACE: id, TEXT: text}
         if wait is not None:
             # SQLite has no durations: there they are numbers.
             given |= {WAIT: wait, duration_microseconds(WAIT): duration_microseconds(wait)}

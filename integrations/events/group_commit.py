@@ -1,7 +1,7 @@
 """Rows of requests that come at the same time, inserted by one statement: one turn as SQLite's writer, one fsync.
 
 SQLite has one writer at a time, and whoever finds it busy sleeps, up to 0.1 s between two looks. So rows of one process
-wait for each other here, and the first of them looks for all, every millisecond.
+wait for each other here, and the first of them looks for all, three times a millisecond.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from django.db import IntegrityError, OperationalError
 from django.db import connection as database
 
-PAUSE = 0.001  # seconds
+PAUSE = 0.0003  # seconds
 
 Row = TypeVar("Row")
 

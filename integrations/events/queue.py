@@ -26,6 +26,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Greatest, Now
 
+from accounts.kept_queries import KeptQuery, KeptUpdate
 from integrations.events import attempts, outbox
 from integrations.events.attempts import Outcome
 from integrations.events.verification import Lookups
@@ -113,13 +114,23 @@ def claim(queue_id: int, *, of: EventQueueQuerySet | None = None, **changes: Any
     return LeasedQueue(Connection.objects.select_related("customer").get(pk=queue_id), owner)
 
 
+# Written once, as `EventQueue.renew_lease`.
+_put_back = KeptUpdate(
+    lambda pk: Event.objects.filter(connection=pk, state=Event.State.PROCESSING),
+    state=Case(When(attempts__gt=0, then=Value(Event.State.RETRYING)), default=Value(Event.State.RECEIVED)),
+)
+_next_open = KeptQuery(
+    lambda pk: Event.objects.open().filter(connection=pk).only("next_attempt_at").order_by("next_attempt_at")[:1]
+)
+
+
 class LeasedQueue:
     """A queue under this worker's lease. Every method raises LostLease once the lease is somebody else's."""
 
     def __init__(self, connection: Connection, owner: str) -> None:
         self.connection = connection
         self.events = Event.objects.filter(connection=connection)
-        self._queue = EventQueue.objects.filter(pk=connection.pk, lease_owner=owner)
+        self._owner, self._queue = owner, EventQueue.objects.filter(pk=connection.pk, lease_owner=owner)
         self._had_outage = self._queue.filter(pauses__gt=0).exists()
         self._ends_at = time.monotonic() + TIME_SLICE
         self._renewed_at = time.monotonic()
@@ -131,14 +142,12 @@ class LeasedQueue:
     @contextmanager
     def atomic(self, *, succeeded: bool = False) -> Iterator[None]:
         """A transaction that locks the queue's row, and renews the lease. succeeded: SnapInspect or handlers did."""
-        changes: dict[str, Any] = {"lease_until": Now() + leases.LEASE}
-        if succeeded:
-            changes |= {"fine_at": Now(), "pauses": 0, "paused_until": None, "pause_kind": ""}
+        renew = EventQueue.renew_lease_after_success if succeeded else EventQueue.renew_lease
         with transaction.atomic():
             if succeeded and self._had_outage:
                 self._queue.note_gap()
                 self._had_outage = False
-            if self._queue.update(**changes) != 1:
+            if renew(self.connection.pk, wait=leases.LEASE, text=self._owner) != 1:
                 raise LostLease
             yield
         self._renewed_at = time.monotonic()
@@ -164,15 +173,12 @@ class LeasedQueue:
     def release(self) -> None:
         """Ends the lease. The queue is due again with its next event."""
         with self.atomic():
-            self.events.filter(state=Event.State.PROCESSING).update(
-                state=Case(When(attempts__gt=0, then=Value(Event.State.RETRYING)), default=Value(Event.State.RECEIVED))
-            )
-            following = self.events.open().order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
-            if following is not None:
+            _put_back(self.connection.pk)
+            for event in _next_open(self.connection.pk):
                 # Now at the earliest, which is the end of the line; but not later than a new delivery made it due.
-                later = self._queue.filter(Q(due_at=None) | Q(due_at__gt=following))
-                later.update(due_at=Greatest(Value(following), Now()))
-            self._queue.update(lease_owner="", lease_until=None)
+                later = self._queue.filter(Q(due_at=None) | Q(due_at__gt=event.next_attempt_at))
+                later.update(due_at=Greatest(Value(event.next_attempt_at), Now()))
+            EventQueue.end_lease(self.connection.pk, text=self._owner)
 
     def _is_over(self) -> bool:
         return self._paused or time.monotonic() > self._ends_at

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from accounts.kept_queries import TEXT, WAIT, KeptUpdate
 from accounts.models import Customer
 from integrations.models.connections import Connection
 from integrations.models.leases import UNLEASED
@@ -59,6 +60,10 @@ class EventQueueQuerySet(models.QuerySet["EventQueue"]):
             )
 
 
+def _leased(queue_id: int) -> EventQueueQuerySet:
+    return EventQueue.objects.filter(pk=queue_id, lease_owner=TEXT)
+
+
 class EventQueue(models.Model):
     """A connection's queue. One worker at a time: events are processed in order, and a slow account costs one thread.
 
@@ -86,6 +91,14 @@ class EventQueue(models.Model):
     gap_retry_at = models.DateTimeField(null=True)
 
     objects = EventQueueQuerySet.as_manager()
+
+    # Of the queue's ID, with the lease's owner as `text` and its length as `wait`. They return 0 when the lease is
+    # somebody else's. Every event takes all of these, and on SQLite nobody stores a delivery meanwhile.
+    renew_lease = KeptUpdate(_leased, lease_until=Now() + WAIT)
+    renew_lease_after_success = KeptUpdate(
+        _leased, lease_until=Now() + WAIT, fine_at=Now(), pauses=0, paused_until=None, pause_kind=""
+    )
+    end_lease = KeptUpdate(_leased, lease_owner="", lease_until=None)
 
     class Meta:
         indexes = [

@@ -9,7 +9,7 @@ from django.db.models.functions import Now, Upper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.kept_queries import WAIT, KeptQuery, KeptUpdate, written
+from accounts.kept_queries import TEXT, WAIT, KeptQuery, KeptUpdate, written
 from accounts.models import Customer, Membership, User
 from integrations.models import Connection
 
@@ -94,6 +94,14 @@ def test_an_update_changes_the_rows_of_each_id_that_meet_its_conditions_and_coun
         assert row.failed_checks == failures
         assert row.next_check_at is not None
         assert abs(row.next_check_at - timezone.now() - wait) < timedelta(minutes=1)
+
+
+def test_an_update_takes_the_text_of_each_call(acme: Customer) -> None:
+    row = Connection.objects.create(customer=acme, company_id="1")
+    update = KeptUpdate(lambda pk: Connection.objects.filter(pk=pk, company_id=TEXT), account_name=TEXT)
+    assert [update(row.pk, text="2"), update(row.pk, text="1"), update(row.pk)] == [0, 1, 0]
+    row.refresh_from_db()
+    assert row.account_name == "1"
 
 
 def test_a_user_asked_for_by_id_alone_is_found_by_kept_sql_and_only_among_those_of_the_manager(

@@ -28,10 +28,16 @@ def tables_read_at_length(sql: str, *, beyond: int) -> set[str]:
     return {node["Relation Name"] for node in nodes if "Relation Name" in node and _rows(node) > beyond}
 
 
-def _plan(sql: str) -> list[dict[str, Any]]:
-    """Reads a table whole only where no index serves: on a test's few rows the planner's own choice is chance."""
+def tables_read_whole(sql: str, *, beyond: int) -> set[str]:
+    """The tables of which it chooses to read more than `beyond` rows without an index."""
+    nodes = _plan(sql, may_scan=True) if sql.startswith("SELECT") else []
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan" and _rows(node) > beyond}
+
+
+def _plan(sql: str, *, may_scan: bool = False) -> list[dict[str, Any]]:
+    """may_scan: the planner's own choice. That is chance on a test's few rows: it takes an index if one serves."""
     with transaction.atomic(), database.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"SET LOCAL enable_seqscan = {'on' if may_scan else 'off'}")
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}".replace("%", "%%"))
         answer = cursor.fetchone()[0]
     return _nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
