@@ -23,6 +23,7 @@ _PLACE = 7_205_759_403_792_793
 # Stand for the duration and the text that a call of a KeptUpdate gives.
 WAIT = timedelta(microseconds=_PLACE + 1)
 TEXT = f"text {_PLACE}"
+_WAIT_IN_SQLITE = duration_microseconds(WAIT)  # which has no durations
 
 
 class KeptQuery(Generic[Row]):
@@ -59,7 +60,7 @@ class KeptUpdate:
     """Calling it with an ID makes these changes in the rows of `queryset(ID)`, and returns how many there were.
 
     For a conditional UPDATE of rows that are not in memory. WAIT in a change is the duration that the call gives, and
-    TEXT anywhere its text; all else is kept, as in a KeptQuery.
+    TEXT, as a whole value, its text; TypeError for one that it does not give. All else is kept, as in a KeptQuery.
     """
 
     def __init__(self, queryset: "Callable[[int], models.QuerySet[Any]]", **changes: Any) -> None:
@@ -67,13 +68,17 @@ class KeptUpdate:
 
     def __call__(self, id: int, wait: timedelta | None = None, text: str | None = None) -> int:
         sql, parameters = self._written
-        given: dict[Any, Any] = {_PLACE: id, TEXT: text}
+        given: dict[Any, Any] = {_PLACE: id}
+        if text is not None:
+            given[TEXT] = text
         if wait is not None:
-            # SQLite has no durations: there they are numbers.
-            given |= {WAIT: wait, duration_microseconds(WAIT): duration_microseconds(wait)}
+            given |= {WAIT: wait, _WAIT_IN_SQLITE: duration_microseconds(wait)}
+        values = [given.get(value, value) for value in parameters]
+        if not {TEXT, WAIT, _WAIT_IN_SQLITE}.isdisjoint(values):
+            raise TypeError("This update needs a duration or a text.")
         # As QuerySet.update: who swallows its error does not commit the rest of the transaction.
         with mark_for_rollback_on_error(DEFAULT_DB_ALIAS), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-            cursor.execute(sql, [given.get(value, value) for value in parameters])
+            cursor.execute(sql, values)
             return int(cursor.rowcount)
 
     @cached_property

@@ -5,11 +5,11 @@ processors busy while the second wait. `--slow` runs the tests that are marked `
 PostgreSQL those of pages, mails, the API and calls.
 Other options are handed to pytest. A program that is missing here is named in one line; in CI that is a failure.
 
-The parts run side by side on few processors. One or two red tests are tried again when nothing else runs: what is green
-then did not fail for what it tests, is named as UNSTABLE, and is mended as any other fault.
+The parts run side by side on few processors. One or two red tests of a part are tried again when nothing else runs.
+What is green then may have failed by chance, by the order of the tests or by a race: it is named as UNSTABLE, and is
+mended like any other fault.
 """
 
-import json
 import os
 import re
 import shutil
@@ -24,7 +24,7 @@ from typing import IO, NamedTuple
 
 import pytest
 
-from tests.support import postgres
+from tests.support import outcomes, postgres
 
 AT_ONCE = 6
 # More red tests than these in one part are no accident.
@@ -101,10 +101,7 @@ def main() -> int:
         # The first is followed as it goes on.
         outputs = [None, *(opened.enter_context(tempfile.TemporaryFile()) for _ in chosen[1:])]
         pool = opened.enter_context(ThreadPoolExecutor(AT_ONCE))
-        running = [
-            pool.submit(run, part, ["--cache-clear", *arguments], output)
-            for part, output in zip(chosen, outputs, strict=True)
-        ]
+        running = [pool.submit(run, part, arguments, output) for part, output in zip(chosen, outputs, strict=True)]
         results = []
         for part, result, output in zip(chosen, running, outputs, strict=True):
             print(f"--- {part.name}", flush=True)
@@ -124,16 +121,15 @@ def try_again(chosen: list[Part], results: list[int], arguments: list[str]) -> l
     """Puts the result of a second try in the place of the first; returns what was green at the second only."""
     unstable = []
     for number, part in enumerate(chosen):
-        red = _red_tests(part) if results[number] == pytest.ExitCode.TESTS_FAILED else []
+        red = outcomes.read(part.cache).may_be_tried_again if results[number] == pytest.ExitCode.TESTS_FAILED else []
         if 0 < len(red) <= TRIED_AGAIN:
             print(f"--- {part.name}, again by itself: {' '.join(red)}", flush=True)
-            results[number] = run(part, [*arguments, "--last-failed"], None)
-            unstable += red if results[number] == pytest.ExitCode.OK else []
+            again = run(part, [*arguments, "--randomly-seed=last"], None, only=red)
+            # Skipped, or gone, is not green.
+            if again == pytest.ExitCode.OK and set(outcomes.read(part.cache).passed) == set(red):
+                results[number] = pytest.ExitCode.OK
+                unstable += red
     return unstable
-
-
-def _red_tests(part: Part) -> list[str]:
-    return list(json.loads((part.cache / "v/cache/lastfailed").read_bytes()))
 
 
 def missing_programs() -> list[str]:
@@ -159,13 +155,16 @@ def missing_programs() -> list[str]:
     return missing
 
 
-def run(part: Part, arguments: list[str], output: IO[bytes] | None) -> int:
+def run(part: Part, arguments: list[str], output: IO[bytes] | None, *, only: Sequence[str] = ()) -> int:
+    """pytest's exit code. only: these tests instead of all of the part's."""
+    if not only:
+        shutil.rmtree(part.cache, ignore_errors=True)
     with ExitStack() as opened:
         url = f"sqlite:///var/{part.file}" if part.file else opened.enter_context(postgres.server())
         # Bytecode is kept whatever the environment says: pytest takes five seconds to rewrite all asserts.
         environment = os.environ | {"DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": ""}
-        cache = f"cache_dir={part.cache}"
-        command = [sys.executable, "-m", "pytest", "-o", cache, *arguments, "-m", part.marks, *map(str, part.files)]
+        options = ["-p", "tests.support.outcomes", "-o", f"cache_dir={part.cache}", *arguments, "-m", part.marks]
+        command = [sys.executable, "-m", "pytest", *options, *(only or map(str, part.files))]
         return subprocess.run(command, env=environment, stdout=output, stderr=output, check=False).returncode
 
 

@@ -1,7 +1,7 @@
 """Rows of requests that come at the same time, inserted by one statement: one turn as SQLite's writer, one fsync.
 
 SQLite has one writer at a time, and whoever finds it busy sleeps, up to 0.1 s between two looks. So rows of one process
-wait for each other here, and the first of them looks for all, three times a millisecond.
+wait for each other here, and the first of them looks for all, every millisecond, and more often at first.
 """
 
 import sqlite3
@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from django.db import IntegrityError, OperationalError
 from django.db import connection as database
 
-PAUSE = 0.0003  # seconds
+# Seconds. Longer ones as long as it takes: each look binds all the bodies again.
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0003, 0.001
 
 Row = TypeVar("Row")
 
@@ -73,6 +74,7 @@ def _without_pauses(write: Callable[[], None]) -> None:
     database.close_if_health_check_failed()
     database.ensure_connection()
     _set_busy_timeout(0)
+    pause = SHORTEST_PAUSE
     try:
         while True:
             try:
@@ -80,7 +82,8 @@ def _without_pauses(write: Callable[[], None]) -> None:
             except OperationalError as problem:
                 if not _is_busy(problem) or time.monotonic() > give_up_at:
                     raise
-            time.sleep(PAUSE)
+            time.sleep(pause)
+            pause = min(pause * 1.1, LONGEST_PAUSE)
     finally:
         _set_busy_timeout(seconds)
 

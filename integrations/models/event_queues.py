@@ -93,7 +93,7 @@ class EventQueue(models.Model):
     objects = EventQueueQuerySet.as_manager()
 
     # Of the queue's ID, with the lease's owner as `text` and its length as `wait`. They return 0 when the lease is
-    # somebody else's. Every event takes all of these, and on SQLite nobody stores a delivery meanwhile.
+    # somebody else's. Kept, since each batch of events takes them, and on SQLite nobody stores a delivery meanwhile.
     renew_lease = KeptUpdate(_leased, lease_until=Now() + WAIT)
     renew_lease_after_success = KeptUpdate(
         _leased, lease_until=Now() + WAIT, fine_at=Now(), pauses=0, paused_until=None, pause_kind=""

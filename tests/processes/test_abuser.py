@@ -63,6 +63,7 @@ def test_L1_an_abuser_costs_others_no_event_and_little_disk(new_app: AppFactory)
     before = customers.size()
     with abuser:
         word, busy = post_for(SECONDS)
+    assert abuser.acknowledged > 0.9 * abuser.sent
     delays = customers.delays(word, events=len(busy.acknowledged), seconds=120)
 
     quota = quotas.NEW_PARKED.size + quotas.NEW_WAITING.size

@@ -86,7 +86,11 @@ def test_an_update_changes_the_rows_of_each_id_that_meet_its_conditions_and_coun
         failed_checks=F("failed_checks") + 1,
         error_kind="",
     )
-    assert [update(acme.pk, timedelta(hours=3)), update(acme.pk, timedelta(hours=3)), update(0)] == [1, 0, 0]
+    assert [update(acme.pk, timedelta(hours=3)), update(acme.pk, timedelta(hours=3)), update(0, timedelta())] == [
+        1,
+        0,
+        0,
+    ]
     assert update(charlie.customers.get().pk, timedelta(days=2, microseconds=1)) == 1
 
     for row, failures, wait in ((mine, 2, timedelta(hours=3)), (other, 3, timedelta(days=2))):
@@ -99,7 +103,9 @@ def test_an_update_changes_the_rows_of_each_id_that_meet_its_conditions_and_coun
 def test_an_update_takes_the_text_of_each_call(acme: Customer) -> None:
     row = Connection.objects.create(customer=acme, company_id="1")
     update = KeptUpdate(lambda pk: Connection.objects.filter(pk=pk, company_id=TEXT), account_name=TEXT)
-    assert [update(row.pk, text="2"), update(row.pk, text="1"), update(row.pk)] == [0, 1, 0]
+    assert [update(row.pk, text="2"), update(row.pk, text="1")] == [0, 1]
+    with pytest.raises(TypeError):
+        update(row.pk)
     row.refresh_from_db()
     assert row.account_name == "1"
 

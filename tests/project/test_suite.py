@@ -1,6 +1,8 @@
 """`make test` and `make test-slow` leave out no file."""
 
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,21 +26,54 @@ def test_what_starts_processes_or_chromium_is_in_its_folder(mark: str, folder: s
     assert elsewhere == []
 
 
+RED = "def test_red():\n    assert False\n\ndef test_green():\n    pass\n"
+GREEN = RED.replace("False", "True")
+SKIPPED = RED.replace("assert False", "import pytest; pytest.skip()")
+# What is wrong with another test's work may be reported for the last one.
+LEAK = """
+import pytest
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_leaks():
+    yield
+    assert False
+
+def test_green():
+    pass
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Within the checkout, as all tests are, and without their conftest.py."""
+    with tempfile.TemporaryDirectory(dir="var") as made:
+        yield Path(made)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("second_try", "result"), [("True", pytest.ExitCode.OK), ("False", pytest.ExitCode.TESTS_FAILED)]
+    ("first", "second", "options", "unstable"),
+    [
+        (RED, GREEN, [], ["test_red"]),
+        (RED, RED, [], []),
+        (RED, SKIPPED, [], []),
+        (RED, GREEN.replace("test_red", "test_renamed"), [], []),
+        (RED, GREEN, ["-x"], []),
+        (LEAK, GREEN, [], []),
+        (RED + RED.replace("test_red", "test_2") + RED.replace("test_red", "test_3"), GREEN, [], []),
+    ],
 )
 def test_what_is_red_twice_fails_and_what_is_red_once_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_try: str, result: pytest.ExitCode
+    folder: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str, options: list[str], unstable: list[str]
 ) -> None:
-    file = tmp_path / "test_red.py"
-    file.write_text("def test_red():\n    assert False\n\ndef test_green():\n    pass\n")
-    monkeypatch.setattr(Part, "cache", tmp_path / "cache")
-    results = [run(part := Part("red", [file], "not slow", "red.sqlite3"), ["--cache-clear"], None)]
+    file = folder / "test_red.py"
+    file.write_text(first)
+    monkeypatch.setattr(Part, "cache", folder / "cache")
+    results = [run(part := Part("red", [file], "not slow", "red.sqlite3"), options, None)]
     assert results == [pytest.ExitCode.TESTS_FAILED]
 
-    file.write_text(file.read_text().replace("False", second_try))
-    unstable = try_again([part], results, [])
+    file.write_text(second)
+    found = try_again([part], results, options)
 
-    assert results == [result]
-    assert [test.rpartition("::")[2] for test in unstable] == (["test_red"] if result == pytest.ExitCode.OK else [])
+    assert [test.rpartition("::")[2] for test in found] == unstable
+    assert results == [pytest.ExitCode.OK if unstable else pytest.ExitCode.TESTS_FAILED]

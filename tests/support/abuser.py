@@ -1,7 +1,7 @@
 """A stranger with a machine of their own: posts 60 KiB to webhook addresses, 50 times a second.
 
 `python -m tests.support.abuser`: its input is the addresses, a line each, then an empty line; it posts until the input
-ends, and prints how often it posted. A third of what it posts cannot be read.
+ends, and prints how often it posted and how much of that was acknowledged. A third of it cannot be read.
 """
 
 import http.client
@@ -23,7 +23,7 @@ class Abuser:
     """Posts in a process of its own until the end of the `with` block: the sender that is measured shares no lock."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self.sent = 0
+        self.sent = self.acknowledged = 0
         self._addresses = addresses
 
     def __enter__(self) -> "Abuser":
@@ -37,7 +37,7 @@ class Abuser:
     def __exit__(self, *_: object) -> None:
         printed, _errors = self._process.communicate()
         assert self._process.returncode == 0
-        self.sent = int(printed)
+        self.sent, self.acknowledged = map(int, printed.split())
 
 
 class _Poster(threading.local):
@@ -46,12 +46,16 @@ class _Poster(threading.local):
     def __init__(self, netloc: str) -> None:
         self._connection = http.client.HTTPConnection(netloc, timeout=SECONDS)
 
-    def post(self, path: str, body: bytes, content_type: str) -> None:
+    def post(self, path: str, body: bytes, content_type: str) -> bool:
+        """Whether it was acknowledged."""
         try:
             self._connection.request("POST", path, body, {"Content-Type": content_type})
-            self._connection.getresponse().read()
-        except (OSError, http.client.HTTPException):  # refused as well, for all it knows
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
             self._connection.close()
+            return False
+        return answer.status == http.HTTPStatus.OK
 
 
 def body_of(number: int) -> tuple[bytes, str]:
@@ -71,7 +75,8 @@ def main() -> None:
     ended = threading.Event()
     threading.Thread(target=_wait_for_the_end, args=[ended], daemon=True).start()
     poster = _Poster(addresses[0].netloc)
-    waiting: list[Future[None]] = []
+    waiting: list[Future[bool]] = []
+    acknowledged = 0
     begun = time.monotonic()
     with ThreadPoolExecutor(9) as pool:
         for number in itertools.count():
@@ -79,8 +84,8 @@ def main() -> None:
                 break
             waiting.append(pool.submit(poster.post, addresses[number % len(addresses)].path, *body_of(number)))
             if len(waiting) > PER_SECOND:
-                waiting.pop(0).result()
-    print(number)
+                acknowledged += waiting.pop(0).result()
+    print(number, acknowledged + sum(job.result() for job in waiting))
 
 
 if __name__ == "__main__":
