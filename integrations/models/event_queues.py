@@ -49,7 +49,7 @@ class EventQueueQuerySet(models.QuerySet["EventQueue"]):
             return
         table, places = self.model._meta.db_table, ", ".join(["%s"] * len(ids))
         earlier_or_now = f"CASE WHEN due_at <= {now()} THEN due_at ELSE {now()} END"
-        # SQL, as for a NamedLock: writers wait meanwhile.
+        # SQL: other writers wait meanwhile, and Django takes longer to write this than a database to do it.
         with database.cursor() as cursor:
             cursor.execute(f"UPDATE {table} SET due_at = {earlier_or_now} WHERE connection_id IN ({places})", ids)  # noqa: S608
             woken: int = cursor.rowcount

@@ -1,24 +1,17 @@
 """Locks by name, for what one worker may do at a time."""
 
-from django.db import connection as database
 from django.db import models, transaction
 from django.db.models.functions import Now
 
-from integrations.models.plain_rows import now
+from accounts.kept_queries import TEXT, KeptUpdate
 
 
 class NamedLockQuerySet(models.QuerySet["NamedLock"]):
     def lock(self, name: str) -> None:
         """Waits for the lock, and holds it until the caller's transaction ends."""
-        if not self._take(name):
+        if NamedLock.take(0, text=name) != 1:
             self.bulk_create([NamedLock(name=name)], ignore_conflicts=True)
-            self._take(name)
-
-    def _take(self, name: str) -> bool:
-        # SQL: whoever takes a lock holds up others, and Django takes longer to write this than a database to do it.
-        with database.cursor() as cursor:
-            cursor.execute(f"UPDATE {self.model._meta.db_table} SET taken_at = {now()} WHERE name = %s", [name])  # noqa: S608
-            return bool(cursor.rowcount == 1)
+            NamedLock.take(0, text=name)
 
     def check_space(self, sample: bytes) -> None:
         """Raises DatabaseError when the database cannot store these bytes. Keeps nothing of them."""
@@ -36,6 +29,9 @@ class NamedLock(models.Model):
     room = models.BinaryField(default=bytes, db_default=b"")
 
     objects = NamedLockQuerySet.as_manager()
+
+    # Kept: whoever holds a lock holds up others, and Django takes longer to write this than a database to do it.
+    take = KeptUpdate(lambda _: NamedLock.objects.filter(name=TEXT), taken_at=Now())
 
     def __str__(self) -> str:
         return f"{self.name} at {self.taken_at:%Y-%m-%d %H:%M:%S}"
