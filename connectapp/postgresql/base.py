@@ -7,6 +7,7 @@ from django.db.backends.postgresql import base
 from psycopg.errors import ConnectionTimeout, _WaitTimeout
 
 from connectapp.postgresql import OPTIONS, REFUSE_AFTER_SILENCE, deadline
+from connectapp.postgresql.prepared import Cursor
 
 # By time.monotonic(), of this process: until then nobody else waits for a server that has just said nothing.
 _silent_until = 0.0
@@ -14,7 +15,11 @@ _silent_until = 0.0
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
-        return OPTIONS | super().get_connection_params()
+        parameters = OPTIONS | super().get_connection_params()
+        # The setting says that a pooler may give each transaction another connection.
+        if parameters["cursor_factory"] is base.Cursor and not self.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+            parameters["cursor_factory"] = Cursor
+        return parameters
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if deadline.get() is not None and time.monotonic() < _silent_until:

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Customer, User
+from accounts.prepared_statements import Prepared
 from integrations.models.connections import Connection
 from integrations.models.plain_rows import now
 from integrations.models.token_pairs import SealedPair, TokenPair
@@ -41,11 +42,11 @@ _CALLED = f"""
 
 
 @cache
-def _count(vendor: str) -> str:
+def _count(vendor: str) -> Prepared:
     """The statement that counts a request. SQL: the ORM takes more statements, and most of the time of a request."""
     # The count may be lost with the power: nobody waits until it is on the disk.
     unsynced = "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unsynced"
-    return f"""
+    return Prepared(f"""
         UPDATE {ApiKey._meta.db_table} SET
           requests = CASE WHEN minute < %s THEN 1 ELSE requests + 1 END,
           last_used_at = CASE WHEN minute < %s AND last_used_at IS NOT NULL THEN {now()} ELSE last_used_at END,
@@ -53,7 +54,13 @@ def _count(vendor: str) -> str:
         {unsynced if vendor == "postgresql" else ""}
         WHERE secret_hash = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > {now()})
         RETURNING {", ".join(_COLUMNS)}
-    """  # noqa: S608
+    """)  # noqa: S608
+
+
+@cache
+def _count_and_find() -> Prepared:
+    """The same with the connection and its pair. SQLite has no UPDATE in a WITH."""
+    return Prepared(f"WITH counted AS ({_count('postgresql')}) SELECT counted.*, {_CALLED}")
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -68,17 +75,15 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         A host whose clock is behind counts in the latest minute that another one has begun. The key has the columns
         that the API needs; others are loaded when they are read.
         """
-        count = _count(database.vendor)
         parameters: list[int | str] = [minute, minute, minute, minute, secret_hash]
         with database.cursor() as cursor:
             if to_call and database.vendor == "postgresql":
-                cursor.execute(f"WITH counted AS ({count}) SELECT counted.*, {_CALLED}", [*parameters, to_call])
+                cursor.execute(_count_and_find(), [*parameters, to_call])
                 row = cursor.fetchone()
             else:
-                cursor.execute(count, parameters)
+                cursor.execute(_count(database.vendor), parameters)
                 row = cursor.fetchone()
                 if row and to_call:
-                    # SQLite has no UPDATE in a WITH.
                     cursor.execute(f"WITH counted AS (SELECT %s AS customer_id) SELECT {_CALLED}", [row[4], to_call])
                     row += cursor.fetchone()
         if row is None:

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,9 +36,13 @@ pytestmark = [
 ]
 
 
+# As docs/scaling.md says to write it.
+SETTING = "?DISABLE_SERVER_SIDE_CURSORS=true"
+
+
 @contextmanager
-def pooled(database_url: str) -> Iterator[str]:
-    """The URL of this database behind a pool of four connections, as docs/scaling.md says to write it."""
+def pooled(database_url: str, setting: str = SETTING) -> Iterator[str]:
+    """The URL of this database behind a pool of four connections."""
     database, port = urlsplit(database_url), free_port()
     with tempfile.TemporaryDirectory(prefix="connect-pgbouncer-") as home:
         settings = Path(home, "pgbouncer.ini")
@@ -54,7 +60,7 @@ def pooled(database_url: str) -> Iterator[str]:
         )  # fmt: skip
         try:
             wait_until(lambda: _answers(port))
-            yield f"postgres://{database.username}@127.0.0.1:{port}/postgres?DISABLE_SERVER_SIDE_CURSORS=true"
+            yield f"postgres://{database.username}@127.0.0.1:{port}/postgres{setting}"
         finally:
             process.terminate()
             process.wait(20)
@@ -90,3 +96,18 @@ def test_a_journey_a_download_and_a_key_rotation_behind_pgbouncer(tmp_path: Path
         assert "1" in running_app.manage("reseal_tokens")
         ready = requests.get(f"{running_app.url}health/ready", timeout=30)
         assert (ready.status_code, ready.json()["database"]) == (200, "ok")
+
+
+@pytest.mark.parametrize("setting", [SETTING, ""], ids=["as documented", "without the setting"])
+def test_the_api_answers_behind_pgbouncer(setting: str, tmp_path: Path) -> None:
+    """Its first statement is prepared on a connection of the server, which behind a pooler is another one each time."""
+    with postgres.server() as url, pooled(url, setting) as pool, RunningApp(tmp_path, pool) as running_app:
+        running_app.prepare().start_web()
+        key = running_app.manage("create_api_key", "--name", "tests", "--scope", "customers").strip()
+
+        def status(_: int) -> int:
+            address, headers = f"{running_app.url}api/v1/customers", {"Authorization": f"Bearer {key}"}
+            return requests.get(address, headers=headers, timeout=30).status_code
+
+        with ThreadPoolExecutor(8) as callers:
+            assert Counter(callers.map(status, range(200))) == {200: 200}

@@ -45,7 +45,7 @@ ARROWS = {
     "management": "accounts models tokens calls events outgoing operations background api",
     "urls": "views webhooks",
     # The project. Nobody imports it.
-    "connectapp": "snapinspect models metrics tokens calls operations background",
+    "connectapp": "accounts snapinspect models metrics tokens calls operations background",
 }
 # What a package may import beside the standard library and the packages above; Django alone where it is not named.
 LIBRARIES = {
