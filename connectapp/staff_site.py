@@ -9,12 +9,15 @@ from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import BadRequest
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
 logger = logging.getLogger(__name__)
+# Django's own logger of crashes: the operator is mailed what it gets.
+crashes = logging.getLogger("django.request")
 
 # Heading -> the models below it, with the words people use for them. What is not named here goes to the end.
 GROUPS: dict[str, dict[str, str]] = {
@@ -69,7 +72,9 @@ class StaffSite(AdminSite):
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
         """The view; a query that Python or the database cannot read leads to the same address without it.
 
-        Django does so for most junk in a list's address, but not for a year 9999 or a NUL.
+        Django does so for most junk in a list's address, but not for a year 9999 or a NUL. A form that cannot be read
+        is a bad request: Django asks the database for whatever was sent as the ID of a row. The operator is told of it
+        as of a crash all the same, since it may be a mistake of ours.
         """
         inner = super().admin_view(view, cacheable)
 
@@ -80,7 +85,10 @@ class StaffSite(AdminSite):
                 # Some filters are read while the page is drawn.
                 return response.render() if hasattr(response, "render") else response
             except (ValueError, OverflowError, DataError) as problem:
-                if request.method != "GET" or not request.GET:
+                if request.method == "POST":
+                    crashes.exception("A form of %s could not be read.", request.path, extra={"request": request})
+                    raise BadRequest from None
+                if not request.GET:
                     raise
                 logger.warning("A query of %s could not be read (%s).", request.path, type(problem).__name__)
                 return redirect(request.path)
