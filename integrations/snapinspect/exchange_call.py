@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from requests import Request
 
-from integrations.snapinspect import safe_urls, transport
+from integrations.snapinspect import json_depth, safe_urls, transport
 from integrations.snapinspect.errors import BadPath, Garbled, Refused
 from integrations.snapinspect.json_answers import text_of
 from integrations.snapinspect.token_pair import NotSerializable, TokenPair, is_token
@@ -127,8 +127,9 @@ def _read(body: bytes) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
+        json_depth.check(text)
         return json.loads(text, strict=False, parse_int=_skip, parse_float=_skip, parse_constant=_skip)
-    except (ValueError, RecursionError):
+    except (ValueError, json_depth.TooDeep):
         return None
 
 

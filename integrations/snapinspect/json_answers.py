@@ -12,6 +12,7 @@ from collections.abc import Collection, Generator
 from contextlib import closing, suppress
 from functools import cached_property
 
+from integrations.snapinspect import json_depth
 from integrations.snapinspect.errors import Garbled
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -37,7 +38,7 @@ def parse(body: bytes, *, hide: Collection[str]) -> Json:
             # {"d": "{…}"}, as ASP.NET's script services answer.
             value = {key: _encoded_once(inner) for key, inner in value.items()}
         return _Cleaner(hide).clean(value)
-    except (ValueError, RecursionError):
+    except (ValueError, json_depth.TooDeep):
         pass
     # Raised outside the except block: the parser's error quotes the answer, and would be the context.
     raise Garbled("not_json")
@@ -60,11 +61,11 @@ def _integer(digits: str) -> int:
 def read_leniently(body: bytes) -> Json:
     """Returns the JSON value in `body`, repaired but for its strings (see `repaired`).
 
-    Raises ValueError, and RecursionError for too deep a nesting.
+    Raises ValueError, and TooDeep.
     """
-    value: Json = json.loads(
-        text_of(body), strict=False, parse_constant=_no_number, parse_int=_integer, parse_float=_finite
-    )
+    text = text_of(body)
+    json_depth.check(text)
+    value: Json = json.loads(text, strict=False, parse_constant=_no_number, parse_int=_integer, parse_float=_finite)
     return value
 
 

@@ -7,6 +7,7 @@ character pair (a lone surrogate) cannot be written as UTF-8, and control charac
 import json
 import re
 
+from integrations.snapinspect import json_depth
 from integrations.snapinspect.json_answers import Json
 
 CUT = "\n… (cut)"
@@ -14,25 +15,23 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def laid_out(value: Json, *, most: int) -> tuple[str, bool]:
-    """The value as indented JSON, and whether it was cut after `most` characters."""
+    """The value as indented JSON, and whether it was cut after `most` characters. It has MOST_NESTED levels at most."""
     pieces: list[str] = []
     length = 0
-    try:
-        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
-            pieces.append(piece)
-            length += len(piece)
-            if length > most:
-                break
-    except RecursionError:
-        length = most + 1  # deeper than Python's stack; what was printed so far is shown
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:
+            break
     return printable("".join(pieces)[:most]), length > most
 
 
 def text_laid_out(text: str, *, most: int) -> str:
     """JSON in a text laid out like a value; any other text as it is. Ends with a note when it was cut."""
     try:
+        json_depth.check(text)
         shown, is_cut = laid_out(json.loads(text), most=most)
-    except (ValueError, RecursionError):
+    except (ValueError, json_depth.TooDeep):
         shown, is_cut = printable(text[:most]), len(text) > most
     return shown + CUT if is_cut else shown
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Final
 
+from integrations.snapinspect import json_depth
 from integrations.snapinspect.json_answers import MAX_ID_DIGITS, Json, text_of
 from integrations.snapinspect.webhook_members import (
     BLANK,
@@ -125,7 +126,7 @@ def read(body: bytes) -> list[Hint]:
             problem = "not_object"
         else:
             return [found[0][1]]
-    except RecursionError:
+    except json_depth.TooDeep:
         problem = "too_deep"
     # Raised outside the except block: the parser's error quotes the body.
     raise Unreadable(problem)
@@ -184,7 +185,8 @@ def _without_layer(body: bytes) -> bytes:
 
 
 def _values(text: str) -> list[Json]:
-    """The JSON values in the text, one after the other; empty if it does not begin with one. Raises RecursionError."""
+    """The JSON values in the text, one after the other; empty if it does not begin with one. Raises TooDeep."""
+    json_depth.check(text)
     values: list[Json] = []
     position = 0
     while position < len(text):

@@ -6,7 +6,9 @@ import pytest
 
 from accounts.models import AuditEntry, Customer
 from integrations.models import Scope
+from integrations.snapinspect.json_depth import MOST_NESTED
 from tests.api.conftest import Keys
+from tests.support.finalizers import lost_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,3 +122,22 @@ def test_methods_and_addresses_that_are_not_there(api: Keys) -> None:
     assert set(answer["Allow"].replace(" ", "").split(",")) == {"GET", "POST"}
     for path in ("nothing", "customers/", "", "customers/x/y"):
         assert api().call("get", path).json()["type"] == "urn:connect:problem:not-found"
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"name":' * 8_000, ("[" * 30_000).encode("utf-16")])
+def test_a_deep_body_is_refused_before_it_is_parsed(api: Keys, body: bytes) -> None:
+    client = api(Scope.CUSTOMERS)
+
+    def refused() -> None:
+        answer = client.post("/api/v1/customers", body, content_type="application/json")
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:connect:problem:bad-request")
+
+    assert lost_in(refused) == []
+
+
+def test_a_body_with_as_many_levels_as_are_read_is_a_body_like_any_other(api: Keys) -> None:
+    deepest: Any = "a"
+    for _ in range(MOST_NESTED - 1):
+        deepest = {"name": deepest}
+    assert api().json("post", "customers", {"name": deepest}, status=422)["errors"][0]["field"] == "body.name"
+    assert api().json("post", "customers", {"name": [deepest]}, status=400)
