@@ -208,8 +208,7 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
-LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "home"
+LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "home"
 SIGNUP_OPEN = boolean("SIGNUP_OPEN", default=DEBUG)
 EMAIL_VERIFICATION = parsed("EMAIL_VERIFICATION", str, default="none" if DEBUG else "mandatory")
 if EMAIL_VERIFICATION not in {"mandatory", "optional", "none"}:
@@ -229,6 +228,8 @@ ACCOUNT_REAUTHENTICATION_REQUIRED = True  # the password again, before an addres
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # the old address is told, too
 USERSESSIONS_ADAPTER = "accounts.account_trail.UserSessionsAdapter"
 MFA_ADAPTER = "accounts.second_factors.MFAAdapter"
+_KEY_FORMS = ("add", "authenticate", "reauthenticate")
+MFA_FORMS = {f"{act}_webauthn": f"accounts.security_keys.{act.title()}Form" for act in _KEY_FORMS}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_TOTP_ISSUER = APP_NAME
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG

@@ -52,7 +52,7 @@ LIBRARIES = {
     "snapinspect": "requests urllib3 requests_oauthlib oauthlib",
     "sandbox": "",
     "wording": "",
-    "accounts": "django allauth cryptography",
+    "accounts": "django allauth cryptography fido2",
     "tokens": "django cryptography",
     "metrics": "django prometheus_client",
     "outgoing": "django requests standardwebhooks",
