@@ -49,7 +49,7 @@ class UserManager(BaseUserManager["User"]):
         # Managers of relations are of classes below this one, and find less than all users.
         if type(self) is UserManager and self._db is None and not args and [*kwargs] == ["pk"]:
             (pk,) = kwargs.values()
-            if type(pk) is int:
+            if type(pk) is int and pk.bit_length() < 64:  # Django finds nobody for a larger one; SQLite fails
                 if found := _users(pk):
                     return found[0]
                 raise User.DoesNotExist

@@ -119,3 +119,9 @@ def test_a_lost_key_is_no_empty_secret_and_is_reported(settings: Settings, alice
         get_adapter().decrypt(row.data["secret"])
     assert second_factors.reseal()[1] == {lost: 1}
     assert key_rotation.reseal().left[lost] == 1
+
+
+@pytest.mark.parametrize("number", ["0", "zzzz", "zzzzzzzzzzzzz"])
+def test_a_reset_link_with_a_number_that_nobody_has_is_no_link(number: str, alice: User) -> None:
+    page = Visitor().get(f"/accounts/password/reset/key/{number}-made-up/")
+    assert page.status_code == 200 and "no longer works" in page.text
