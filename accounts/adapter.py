@@ -37,6 +37,13 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN)
 
+    def is_safe_url(self, url: str) -> bool:
+        """Whether `next` may lead there."""
+        try:
+            return bool(super().is_safe_url(url))
+        except ValueError:
+            return False  # such as http://[
+
     def clean_email(self, email: str) -> str:
         # allauth's forms allow 320 characters: SQLite would keep them, PostgreSQL would answer with an error page.
         MaxLengthValidator(MAX_EMAIL_LENGTH)(email)

@@ -31,7 +31,12 @@ env.read_env(BASE_DIR / ".env")
 
 def text(name: str, default: str = "") -> str:
     """The setting as it is: django-environ would resolve a value that begins with $ as the name of another setting."""
-    return os.environ.get(name, default)
+    value = os.environ.get(name, default)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ImproperlyConfigured(f"{name} is not UTF-8.") from None
+    return value
 
 
 def parsed(name: str, by: Callable[[str], Any], *, default: str) -> Any:

@@ -16,6 +16,7 @@ BAD = [
     ("SECRET_KEY", "development-only-key-that-protects-nothing-at-all-000"),
     ("SECRET_KEY", "django-insecure-" + "k" * 50),
     ("SECRET_KEY", "k" * 39),
+    ("SECRET_KEY", "k" * 40 + "\udcff"),
     ("ALLOWED_HOSTS", "*"),
     ("ALLOWED_HOSTS", "app.example.com, *.example.com"),
     ("ALLOWED_HOSTS", " , "),
