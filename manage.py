@@ -12,6 +12,10 @@ from django.db.utils import DatabaseError, OperationalError
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "connectapp.settings")
     try:
+        " ".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        sys.exit("The arguments are not UTF-8.")
+    try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as problem:
         sys.exit(f"Configuration: {problem}")

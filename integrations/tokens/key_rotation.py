@@ -44,10 +44,10 @@ def outdated() -> int:
     return sum(rows for key_id, rows in keys.rows_by_key().items() if key_id != newest)
 
 
-def reseal(*, batch: int = BATCH, progress: Callable[[int], Any] = lambda rows: None) -> Report:
+def reseal(*, progress: Callable[[int], Any] = lambda rows: None) -> Report:
     """Seals every row by the newest key. Rows that none of the keys opens stay as they are, and are reported.
 
-    `batch`: rows in memory at a time. `progress` is called with the number of rows just handled.
+    BATCH rows are in memory at a time. `progress` is called with the number of rows just handled.
     """
     newest, *older = encryption.key_ids()
     spool_recovery.commit_spooled()  # so that they are sealed anew, too
@@ -56,7 +56,7 @@ def reseal(*, batch: int = BATCH, progress: Callable[[int], Any] = lambda rows: 
         report.not_opened, report.codes = 0, []
         changed = 0
         for table in keys.SEALED_TABLES:
-            for row in _outdated_rows(table, newest, batch):
+            for row in _outdated_rows(table, newest):
                 try:
                     written = _reseal_row(table, row)
                 except CannotUnseal:
@@ -117,7 +117,7 @@ def _spooled() -> Counter[str]:
     return Counter(entry.key_id for _, entry in spool.entries() if known.filter(code=entry.connection).exists())
 
 
-def _outdated_rows(table: keys.SealedTable, newest: str, batch: int) -> Iterator[dict[str, Any]]:
+def _outdated_rows(table: keys.SealedTable, newest: str) -> Iterator[dict[str, Any]]:
     """Yields every row that another key has sealed, by primary key."""
     wanted: QuerySet[Any, dict[str, Any]] = (
         table.rows.exclude(key_id__in=[newest, ""])
@@ -125,7 +125,7 @@ def _outdated_rows(table: keys.SealedTable, newest: str, batch: int) -> Iterator
         .values("pk", *{*table.context_from, *table.as_read, *table.columns})
     )
     last = 0
-    while rows := list(wanted.filter(pk__gt=last)[:batch]):
+    while rows := list(wanted.filter(pk__gt=last)[:BATCH]):
         yield from rows
         last = rows[-1]["pk"]
 

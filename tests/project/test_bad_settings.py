@@ -96,6 +96,18 @@ def test_signing_in_with_snapinspect_needs_the_exchange_of_what_travelled() -> N
     assert_one_line_about("SNAPINSPECT_SIGN_IN_FIELD", finished)
 
 
+@pytest.mark.parametrize("threads", ["0", "-1", "65", "9" * 23, "two"])
+def test_a_worker_has_1_to_64_threads(threads: str) -> None:
+    finished = start(*MANAGE, "worker", f"--threads={threads}")
+    assert finished.returncode == 2
+    assert "argument --threads: not a number from 1 to 64" in finished.stderr
+
+
+def test_arguments_that_are_no_text_are_refused() -> None:
+    finished = start(*MANAGE, "create_api_key", "--name", "\udcff", "--scope", "customers")
+    assert (finished.returncode, finished.stderr) == (1, "The arguments are not UTF-8.\n")
+
+
 @pytest.mark.parametrize("key", [STANDARD, URL_SAFE], ids=["standard", "URL-safe"])
 def test_H1_the_key_of_the_tokens_must_not_be_django_s_key(key: str) -> None:
     finished = start(*MANAGE, "check", SECRET_KEY=STANDARD, TOKEN_ENCRYPTION_KEYS=key)

@@ -47,14 +47,15 @@ import itertools, os, signal, sys
 import django
 django.setup()
 from django.core.management import call_command
-from integrations.tokens import encryption
+from integrations.tokens import encryption, key_rotation
+key_rotation.BATCH = 50
 count, reseal = itertools.count(1), encryption.reseal
 def deadly(*given):
     if next(count) == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
     return reseal(*given)
 encryption.reseal = deadly
-call_command("reseal_tokens", batch_size=50)
+call_command("reseal_tokens")
 """
 
 
@@ -279,7 +280,7 @@ def test_what_cannot_be_opened_is_named_and_left_as_it_is_and_the_rest_is_reseal
     settings.TOKEN_ENCRYPTION_KEYS = (NEW, OLD)
 
     with pytest.raises(CommandError) as ended:
-        reseal(batch_size=1)
+        reseal()
 
     assert str(ended.value) == f"1 rows could not be opened and stay as they are. Connections: {spoilt.code}."
     assert TokenPair.objects.filter(connection=spoilt).values().get() == before

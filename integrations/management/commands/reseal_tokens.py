@@ -17,23 +17,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only print how many rows each key has encrypted")
         parser.add_argument(
-            "--batch-size", type=int, default=key_rotation.BATCH, help="rows in memory at a time (default: %(default)s)"
-        )
-        parser.add_argument(
             "--give-up",
             metavar="KEY",
             help="erase what this lost key has encrypted; the owners are asked to connect again",
         )
 
-    def handle(self, *, dry_run: bool, batch_size: int, give_up: str | None, **options: Any) -> None:
-        if batch_size < 1:
-            raise CommandError("--batch-size must be at least 1.")
+    def handle(self, *, dry_run: bool, give_up: str | None, **options: Any) -> None:
         if dry_run:
             self._tell_keys()
         elif give_up is not None:
             self._give_up(give_up)
         else:
-            self._reseal(batch_size)
+            self._reseal()
 
     def _tell_keys(self) -> None:
         newest, *older = encryption.key_ids()
@@ -52,11 +47,11 @@ class Command(BaseCommand):
             raise CommandError(str(problem)) from None
         self.stdout.write(f"Erased what key {key_id} sealed: {connections} connections need a person now.")
 
-    def _reseal(self, batch_size: int) -> None:
+    def _reseal(self) -> None:
         newest = encryption.key_ids()[0]
         # disable=None: no progress bar without a terminal.
         with tqdm(total=key_rotation.outdated(), unit="row", disable=None, file=sys.stderr) as bar:
-            report = key_rotation.reseal(batch=batch_size, progress=bar.update)
+            report = key_rotation.reseal(progress=bar.update)
         self.stdout.write(f"{report.resealed} rows are now sealed by key {newest}.")
         for key_id, rows in report.left.items():
             self.stdout.write(f"Key {key_id} still seals {rows} rows.")

@@ -4,7 +4,7 @@ import signal
 import socket
 import threading
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from types import FrameType
 from typing import Any
 
@@ -19,6 +19,13 @@ from integrations.tokens import keys
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 5.0
+MOST_THREADS = 64
+
+
+def thread_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise ArgumentTypeError(f"not a number from 1 to {MOST_THREADS}")
+    return int(text)
 
 
 class Command(BaseCommand):
@@ -28,7 +35,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--threads", type=int, default=3, help="rows worked on at a time (default: %(default)s)")
+        parser.add_argument(
+            "--threads", type=thread_count, default=3, help="rows worked on at a time (default: %(default)s)"
+        )
 
     def handle(self, *, threads: int, **options: Any) -> None:
         self.name = f"{socket.gethostname()[:40]}, process {os.getpid()}"
