@@ -44,20 +44,20 @@ def renew(connection: Connection, *, refused: PairVersion) -> None:
     Raises NotRenewed, and CannotUnseal when our keys do not open the tokens.
     """
     give_up_at = time.monotonic() + WAIT_FOR_OTHERS
-    while custody.current_pair(connection) == refused:
-        leased = lease.claim_current(*refused)
+    while (found := custody.pair_status(connection)) is not None and found.pair == refused:
+        leased = None if found.is_leased else lease.claim_current(*refused)
         if leased is not None:
             try:
                 with leased:
                     return _renew(leased)
             except lease.LostLease:
                 continue  # suspended past the lease: another process has renewed it, or is about to
-        if Connection.objects.filter(pk=connection.pk, state=State.NEEDS_RECONNECT).exists():
+        if found.needs_person:
             raise NotRenewed("token_refused", needs_person=True)
         if time.monotonic() > give_up_at:
             raise NotRenewed("timeout")
         time.sleep(random.uniform(*POLL_INTERVAL))  # noqa: S311
-    if custody.current_pair(connection) is None:
+    if found is None:
         raise NotRenewed("nothing_kept", needs_person=True)
     return None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection as database
+from django.db.models import F
 from django.db.models.signals import post_init
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
@@ -21,7 +22,7 @@ from integrations.calls import api_client, limits
 from integrations.events import handlers, queue, routing, webhook_addresses
 from integrations.models import Connection, Event, Panel, State, TokenPair
 from integrations.snapinspect import token_pair
-from integrations.tokens import storage
+from integrations.tokens import custody, lease, renewal, storage
 from tests.settings import SENTINEL
 from tests.snapinspect.remotes import Remote, http
 from tests.support.clients import Visitor
@@ -61,6 +62,28 @@ def test_a_call_of_the_api_costs_one_statement_and_one_request(acme: Customer, r
         api_client.get(connection, "user")
     assert len(asked) == 1, [query["sql"] for query in asked]
     assert len(remote.calls) == 1
+
+
+def test_a_caller_that_waits_while_another_replaces_the_pair_looks_by_one_statement(
+    acme: Customer, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred may wait, and look ten times a second each."""
+    connection = connected(acme)
+    pair = custody.current_pair(connection)
+    assert pair is not None
+    assert lease.claim_current(*pair) is not None
+    looks = []
+
+    def wait(seconds: float) -> None:
+        looks.append(len(asked))
+        if len(looks) == 3:
+            TokenPair.objects.filter(pk=pair[0]).update(version=F("version") + 1)
+
+    monkeypatch.setattr("integrations.tokens.renewal.time.sleep", wait)
+    with CaptureQueriesContext(database) as asked:
+        renewal.renew(connection, refused=pair)
+    assert looks == [1, 2, 3], [query["sql"] for query in asked]
+    assert remote.calls == []
 
 
 @pytest.mark.django_db(transaction=True)
