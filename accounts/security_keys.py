@@ -5,6 +5,7 @@ first, and reduced to the members that are used (https://www.w3.org/TR/webauthn-
 """
 
 import json
+import logging
 import re
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from django import forms
 from fido2 import cbor
 from fido2.utils import websafe_decode
 from fido2.webauthn import AuthenticatorData
+
+logger = logging.getLogger(__name__)
 
 # Of a credential as JSON: a certificate of the key's maker is a few thousand.
 MOST_CHARACTERS = 16 * 1024
@@ -41,11 +44,14 @@ _UNREADABLE = (
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
-    """Within it, a credential that cannot be read is a wrong code."""
+def _readable(*, is_told: bool) -> Iterator[None]:
+    """Within it, a credential that cannot be read is a wrong code. is_told: in the log, too."""
     try:
         yield
     except _UNREADABLE:
+        if is_told:
+            # It has the right shape: the mistake may be one of ours, or of a new version of a library.
+            logger.warning("The answer of a security key could not be used.", exc_info=True)
         raise get_adapter().validation_error("incorrect_code") from None
 
 
@@ -57,7 +63,7 @@ class CredentialField(forms.JSONField):
     def to_python(self, value: Any) -> Any:
         if value in self.empty_values:
             return None
-        with _readable():
+        with _readable(is_told=False):
             return _credential(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
@@ -70,7 +76,7 @@ class AddForm(allauth_forms.AddWebAuthnForm):
     credential = CredentialField()
 
     def clean(self) -> Any:
-        with _readable():
+        with _readable(is_told=True):
             return super().clean()
 
 
@@ -80,7 +86,7 @@ class AuthenticateForm(allauth_forms.AuthenticateWebAuthnForm):
     credential = CredentialField()
 
     def clean_credential(self) -> Any:
-        with _readable():
+        with _readable(is_told=True):
             return super().clean_credential()
 
 

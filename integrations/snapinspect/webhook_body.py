@@ -110,37 +110,33 @@ def read(body: bytes) -> list[Hint]:
     the objects around it. Raises Unreadable.
     """
     text = _text(body)
-    problem = ""
     try:
-        documents = _values(text)
-        found = _found(documents or [_opened_form(form_fields(text))])
-        if not documents and not any(hint and hint.company_id for _, hint in found):
-            found = _named_in(text) or found
-        if len(found) > MOST_EVENTS:
-            problem = "too_many_events"
-        elif len(found) > 1:
-            return [replace(hint or NOTHING, source=_source(value, hint)) for value, hint in found]
-        elif not documents and found[0][1] == NOTHING:
-            problem = "not_json"
-        elif not found or found[0][1] is None:
-            problem = "not_object"
-        else:
-            return [found[0][1]]
+        documents, unread = _values(text), "not_json"
     except json_depth.TooDeep:
-        problem = "too_deep"
-    # Raised outside the except block: the parser's error quotes the body.
-    raise Unreadable(problem)
+        documents, unread = [], "too_deep"
+    found = _found(documents or [_opened_form(form_fields(text))])
+    if not documents and not any(hint and hint.company_id for _, hint in found):
+        found = _named_in(text, unread) or found
+    if len(found) > MOST_EVENTS:
+        raise Unreadable("too_many_events")
+    if len(found) > 1:
+        return [replace(hint or NOTHING, source=_source(value, hint)) for value, hint in found]
+    if not documents and found[0][1] == NOTHING:
+        raise Unreadable(unread)
+    if not found or found[0][1] is None:
+        raise Unreadable("not_object")
+    return [found[0][1]]
 
 
-def _named_in(text: str) -> list[tuple[Json, Hint | None]]:
-    """The events in a text that is neither JSON nor a form; empty if it names no company."""
+def _named_in(text: str, unread: str) -> list[tuple[Json, Hint | None]]:
+    """The events in a text that is neither JSON nor a form; empty if it names no company. unread: what is wrong."""
     found = _found(
         [{str(number): dict[str, Json](values) for number, values in enumerate(named_values(text, NAME_OF))}]
     )
     if len(found) > MOST_EVENTS:
         return found
     hints = [(value, hint) for value, hint in found if hint and hint.company_id]
-    return [(value, replace(hint, problem=hint.problem or "not_json")) for value, hint in hints]
+    return [(value, replace(hint, problem=hint.problem or unread)) for value, hint in hints]
 
 
 def readable_text(body: bytes) -> str:
@@ -204,7 +200,10 @@ def _opened(value: Json) -> Json:
     """The JSON objects or lists in a text; any other value as it is."""
     if not isinstance(value, str) or not (text := value.strip(BLANK)).startswith(("{", "[")):
         return value
-    return _values(text) or value
+    try:
+        return _values(text) or value
+    except json_depth.TooDeep:
+        return value
 
 
 def _opened_form(fields: Form) -> dict[str, Json]:

@@ -105,9 +105,9 @@ def pair_status(connection: Connection) -> PairStatus | None:
     # SQL: of many callers that wait, each looks some ten times a second.
     with database.cursor() as cursor:
         cursor.execute(
-            f"SELECT pair.id, version, COALESCE(lease_until >= {now()}, FALSE), state"  # noqa: S608
+            f"SELECT pair.id, pair.version, COALESCE(pair.lease_until >= {now()}, FALSE), connection.state"  # noqa: S608
             f" FROM {TokenPair._meta.db_table} AS pair JOIN {Connection._meta.db_table} AS connection"
-            " ON connection.id = connection_id WHERE connection_id = %s AND role = %s",
+            " ON connection.id = pair.connection_id WHERE pair.connection_id = %s AND pair.role = %s",
             [connection.pk, TokenPair.Role.CURRENT.value],
         )
         row = cursor.fetchone()

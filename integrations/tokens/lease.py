@@ -50,8 +50,8 @@ def claim_candidate(pk: int) -> "LeasedPair | None":
 
 
 def claim_current(pk: int, version: int) -> "LeasedPair | None":
-    """Claims the current pair with this id; None when its version is another by now, or it is leased."""
-    return _claim(TokenPair.objects.current().unleased().filter(pk=pk, version=version), pk)
+    """Claims the current pair with this id; None when its version is another by now, it is leased or to be erased."""
+    return _claim(TokenPair.objects.current().unleased().filter(pk=pk, version=version, erase_after=None), pk)
 
 
 def claim_asking(connection: Connection) -> "LeasedPair | None":

@@ -52,7 +52,7 @@ def renew(connection: Connection, *, refused: PairVersion) -> None:
                     return _renew(leased)
             except lease.LostLease:
                 continue  # suspended past the lease: another process has renewed it, or is about to
-        if found.needs_person:
+        if found.is_leased and found.needs_person:
             raise NotRenewed("token_refused", needs_person=True)
         if time.monotonic() > give_up_at:
             raise NotRenewed("timeout")

@@ -12,6 +12,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings as project
 from django.contrib.staticfiles import finders
 from django.template.loader import get_template
+from django.test import Client
 
 from accounts.adapter import AccountAdapter
 from accounts.models import Customer, Membership, Role, User
@@ -21,6 +22,7 @@ from tests.support.http_visitor import Visitor
 
 pytestmark = pytest.mark.django_db
 Visit = Callable[[User], Visitor]
+PASSWORD = "correct horse battery"
 
 STOCK = Path(allauth.__file__).parent / "templates"
 # For codes instead of links, telephone numbers and sign-ups by passkey, which are not in use here.
@@ -90,6 +92,24 @@ def test_staff_land_on_operations_unless_they_belong_to_a_company(visit: Visit, 
     assert browser.get("/staff/")["Location"] == "/staff/operations/"
     Membership.objects.create(user=staff, customer=acme, role=Role.MEMBER)
     assert browser.get("/")["Location"] == f"/c/{acme.code}/"
+
+
+def test_a_staff_form_that_cannot_be_read_is_a_bad_request_and_the_operator_is_told(
+    visit: Visit, staff: User, acme: Customer, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = {"user": "x", "customer": str(acme.pk), "role": Role.VIEWER}
+    assert visit(staff).post("/admin/accounts/membership/add/", sent).status_code == 400
+    (told,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert told.name == "django.request" and told.exc_info
+    assert not Membership.objects.filter(role=Role.VIEWER).exists()
+
+
+@pytest.mark.parametrize("address", ["http://[", "http://[::1", "//[", "http://\u2100.example/"])
+def test_a_next_that_is_no_address_is_ignored(address: str, stranger: Client, alice: User) -> None:
+    for page in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
+        assert stranger.get(page, {"next": address}).status_code == 200
+    answer: Any = stranger.post("/accounts/login/", {"login": alice.email, "password": PASSWORD, "next": address})
+    assert answer["Location"] == "/"
 
 
 def test_a_customers_page_tells_staff_where_to_look(visit: Visit, staff: User, charlie: User, acme: Customer) -> None:

@@ -2,9 +2,11 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection as database
@@ -79,7 +81,7 @@ def test_a_caller_that_waits_while_another_replaces_the_pair_looks_by_one_statem
         if len(looks) == 3:
             TokenPair.objects.filter(pk=pair[0]).update(version=F("version") + 1)
 
-    monkeypatch.setattr("integrations.tokens.renewal.time.sleep", wait)
+    monkeypatch.setattr(renewal, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
     with CaptureQueriesContext(database) as asked:
         renewal.renew(connection, refused=pair)
     assert looks == [1, 2, 3], [query["sql"] for query in asked]

@@ -52,11 +52,14 @@ class Sender:
         sent = urlencode(fields, errors="surrogatepass")
         try:
             if method == "post":
-                self.browser.post(address, sent, content_type="application/x-www-form-urlencoded")
+                answer: Any = self.browser.post(address, sent, content_type="application/x-www-form-urlencoded")
             else:
-                self.browser.get(f"{address}?{sent}" if sent else address)
+                answer = self.browser.get(f"{address}?{sent}" if sent else address)
+            outcome = "" if answer.status_code < 500 else str(answer.status_code)
         except Exception as problem:
-            self.crashes.append(f"{method} {address[:100]} {told[:40]!r}: {str(problem)[:200]!r}")
+            outcome = repr(problem)[:200]
+        if outcome:
+            self.crashes.append(f"{method} {address[:100]} {told[:40]!r}: {outcome}")
 
 
 class Forms(HTMLParser):
@@ -106,6 +109,7 @@ def test_a_form_with_a_hostile_value_in_any_field_is_no_crash(
 ) -> None:
     sender, seen = Sender(person, visit), set()
     for address in addresses_of(person, values):
+        sender.sign_in()  # whatever was sent before
         page = sender.browser.get(address)
         if page.status_code != 200 or "html" not in page["Content-Type"]:
             continue
@@ -124,6 +128,7 @@ def test_a_form_with_a_hostile_value_in_any_field_is_no_crash(
     assert len(seen) >= fewest, "the walk found too few forms"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("person", ["alice", "staff", "stranger"])
 def test_a_hostile_value_in_an_address_is_no_crash(
     person: str,
@@ -135,8 +140,9 @@ def test_a_hostile_value_in_an_address_is_no_crash(
     for address in addresses_of(person, values):
         for value in HOSTILE:
             sender.send("get", address, dict.fromkeys(NAMES, value), value)
-        for name in NAMES if person == "stranger" else []:
-            sender.send("get", address, {name: "http://[::1"}, name)
+        for name in NAMES:
+            for value in ("a\0b", "http://[::1"):
+                sender.send("get", address, {name: value}, f"{name}={value}")
     for _, path in routes_of(person):
         for parameter in re.findall(r"<(\w+)>", path):
             for value in ("a\0b", "\ud800", "x" * 2000, "9" * 23, "zzzzzzzzzzzzz", "💥"):

@@ -110,4 +110,6 @@ def test_the_api_answers_behind_pgbouncer(setting: str, tmp_path: Path) -> None:
             return requests.get(address, headers=headers, timeout=30).status_code
 
         with ThreadPoolExecutor(8) as callers:
-            assert Counter(callers.map(status, range(200))) == {200: 200}
+            answers = Counter(callers.map(status, range(200)))
+        # A call that waits too long for one of four connections is told to come again.
+        assert answers[200] > 150 and set(answers) <= {200, 503}, answers

@@ -20,7 +20,7 @@ def prepares(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("SQLite keeps what it has parsed.")
     from connectapp.postgresql import prepared  # noqa: PLC0415 (the driver is optional)
 
-    monkeypatch.setattr(prepared, "_is_pooled", False)
+    monkeypatch.setattr(prepared, "_is_off", False)
 
 
 @contextmanager
@@ -98,6 +98,17 @@ def test_behind_a_pooler_that_no_setting_names_the_answer_is_the_same(change: st
         assert asked(connection, 1, "") == (2, "x%", "")
         assert asked(connection, 2, "") == (3, "x%", ""), "and is not prepared any more"
         assert prepared_on(connection) == before
+
+
+def test_a_column_that_a_migration_has_widened_is_read_all_the_same() -> None:
+    """The version before goes on working on the new schema: PostgreSQL refuses a plan whose columns have changed."""
+    with new_connection() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE widened (name varchar(10)); INSERT INTO widened VALUES ('x')")
+        for number in range(6):
+            if number == 4:
+                cursor.execute("ALTER TABLE widened ALTER name TYPE varchar(20)")
+            cursor.execute(Prepared("SELECT name FROM widened"))
+            assert cursor.fetchone() == ("x",)
 
 
 def test_a_transaction_that_a_pooler_moved_fails_once() -> None:

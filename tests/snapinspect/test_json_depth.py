@@ -27,10 +27,15 @@ def refused_answer(body: str) -> None:
     assert caught.value.kind == "not_json"
 
 
-def refused_webhook(body: str) -> None:
+def refused_webhook(body: str, problem: str = "too_deep") -> None:
     with pytest.raises(webhook_body.Unreadable) as caught:
         webhook_body.read(body.encode())
-    assert caught.value.problem == "too_deep"
+    assert caught.value.problem == problem
+
+
+def read_webhook(body: str) -> None:
+    (hint,) = webhook_body.read(body.encode())
+    assert (hint.company_id, hint.inspection_id) == ("6847", "5")
 
 
 def shown_as_it_is(text: str) -> None:
@@ -43,9 +48,17 @@ ENTRANCES: dict[str, Callable[[str], None]] = {
     "a text in an answer": lambda text: refused_answer(json.dumps({"d": text})),
     "a text for people": shown_as_it_is,
     "a webhook": refused_webhook,
-    "behind the first event of a webhook": lambda text: refused_webhook('{"iCompanyID": 1}\n' + text),
-    "a text in a webhook": lambda text: refused_webhook(json.dumps([text])),
-    "a field of a webhook's form": lambda text: refused_webhook(f"payload={text}"),
+    "behind the first event of a webhook": lambda text: read_webhook(
+        '{"iCompanyID": 6847, "iInspectionID": 5}\n' + text
+    ),
+    "a text in a webhook": lambda text: refused_webhook(json.dumps([text]), "not_object"),
+    "a field of a webhook's form": lambda text: read_webhook(f"iCompanyID=6847&iInspectionID=5&sNote={text}"),
+    "a note in XML": lambda text: read_webhook(
+        f"<e><iCompanyID>6847</iCompanyID><iInspectionID>5</iInspectionID><sNote>{text}</sNote></e>"
+    ),
+    "a note in JSON with a mistake": lambda text: read_webhook(
+        f'{{"iCompanyID": 6847, "iInspectionID": 5, "sNote": "7" {text}"}}'
+    ),
 }
 
 
@@ -131,8 +144,7 @@ def test_levels_are_counted_as_a_parser_counts_them(name: str, encoding: str) ->
         json_depth.check(text)
 
 
-def test_a_webhook_is_read_to_the_last_level_that_is_allowed() -> None:
-    body = '{"iCompanyID": 6847, "deep": %s}'
-    (hint,) = webhook_body.read((body % nested(MOST_NESTED - 1)).encode())
-    assert hint.company_id == "6847"
-    refused_webhook(body % nested(MOST_NESTED))
+def test_a_webhook_is_read_to_the_last_level_that_is_allowed_and_beyond_it_by_names_alone() -> None:
+    for depth, problem in ((MOST_NESTED - 1, ""), (MOST_NESTED, "too_deep")):
+        (hint,) = webhook_body.read(f'{{"iCompanyID": 6847, "deep": {nested(depth)}}}'.encode())
+        assert (hint.company_id, hint.problem) == ("6847", problem)
