@@ -16,7 +16,7 @@ from integrations.calls import api_client, health_check
 from integrations.connecting import disconnection
 from integrations.models import Connection, State, TokenPair
 from integrations.snapinspect import token_pair
-from integrations.tokens import custody, lease, spool, storage
+from integrations.tokens import custody, lease, renewal, spool, storage
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, quick_connect, work, work_as_if_later
 from tests.support.measurements import record
 from tests.support.sizes import size
@@ -206,6 +206,20 @@ def test_T9_what_a_killed_disconnect_leaves_behind_is_erased_by_the_sweep(
     assert audited("tokens.erased") == 1
     if database.vendor == "sqlite":
         assert left_in_files(stored) == 0
+
+
+def test_T9_a_call_that_is_refused_while_a_disconnect_erases_takes_no_lease(
+    sandbox: Sandbox, alice: User, connected: Connection
+) -> None:
+    """It could claim the pair again and again without a pause, and keep the disconnect from its last exchange."""
+    pair = custody.current_pair(connected)
+    assert pair is not None
+    custody.schedule_erasure(connected)
+    assert lease.claim_current(*pair) is None
+    disconnection.disconnect(connected, by=alice)
+    with pytest.raises(renewal.NotRenewed) as caught:
+        renewal.renew(connected, refused=pair)
+    assert caught.value.error_kind == "nothing_kept"
 
 
 def test_T9_a_pair_that_arrives_after_the_disconnect_is_not_kept(
