@@ -1,4 +1,4 @@
-"""Forms for security keys and passkeys: what no key has answered is a wrong code.
+"""Forms for security keys and passkeys: what no key has answered is told as a key that did not work.
 
 fido2 makes of a number as many bytes, and reads what is nested until no stack is left. So a credential is looked at
 first, and reduced to the members that are used (https://www.w3.org/TR/webauthn-3/#dictdef-registrationresponsejson).
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from allauth.mfa.adapter import get_adapter
 from allauth.mfa.webauthn import forms as allauth_forms
 from cryptography.exceptions import UnsupportedAlgorithm
 from django import forms
@@ -22,6 +21,7 @@ from fido2.webauthn import AuthenticatorData
 
 logger = logging.getLogger(__name__)
 
+DID_NOT_WORK = "This key did not work. Try again."
 # Of a credential as JSON: a certificate of the key's maker is a few thousand.
 MOST_CHARACTERS = 16 * 1024
 # There are five; an address of a host (IPv6) and what browsers add may hold some.
@@ -45,14 +45,19 @@ _UNREADABLE = (
 
 @contextmanager
 def _readable(*, is_told: bool) -> Iterator[None]:
-    """Within it, a credential that cannot be read is a wrong code. is_told: in the log, too."""
+    """Within it, a credential that cannot be read is told as a key that did not work. is_told: in the log, too."""
     try:
         yield
+        return
+    except forms.ValidationError as problem:
+        # allauth says so in words for codes. Too many attempts are told as they are.
+        if problem.code != "incorrect_code":
+            raise
     except _UNREADABLE:
         if is_told:
             # It has the right shape: the mistake may be one of ours, or of a new version of a library.
             logger.warning("The answer of a security key could not be used.", exc_info=True)
-        raise get_adapter().validation_error("incorrect_code") from None
+    raise forms.ValidationError(DID_NOT_WORK, code="incorrect_code")
 
 
 class CredentialField(forms.JSONField):

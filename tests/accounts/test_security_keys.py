@@ -1,4 +1,4 @@
-"""Security keys: what a browser's authenticator answers is believed, anything else is a wrong code and no crash."""
+"""Security keys: what a browser's authenticator answers is believed, anything else is told as a key that did not work."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from fido2.utils import sha256
 from fido2.webauthn import AttestationObject, AttestedCredentialData, AuthenticatorData, CollectedClientData
 
 from accounts.models import User
-from accounts.security_keys import CredentialField
+from accounts.security_keys import DID_NOT_WORK, CredentialField
 from tests.support.clients import Visitor
 from tests.support.finalizers import lost_in
 
@@ -31,7 +31,6 @@ ADD, CONFIRM, SIGN_IN = (
     "/accounts/2fa/authenticate/",
 )
 PASSWORD = "correct horse battery"
-WRONG = "The code is wrong."
 Members = dict[str, Any]
 
 
@@ -121,7 +120,7 @@ def signing_in(key: Key, alice: User) -> Visitor:
 def test_a_key_is_added_confirms_and_signs_in(adding: Visitor, key: Key, signing_in: Visitor, alice: User) -> None:
     (stored,) = Authenticator.objects.filter(type=Authenticator.Type.WEBAUTHN)
     assert stored.data["name"] == "Laptop" and stored.wrap().is_passwordless is False
-    assert WRONG not in send(adding, CONFIRM, key.signed(challenge(adding, CONFIRM))).text
+    assert DID_NOT_WORK not in send(adding, CONFIRM, key.signed(challenge(adding, CONFIRM))).text
     assert send(signing_in, SIGN_IN, key.signed(challenge(signing_in, SIGN_IN))).wsgi_request.user == alice
     assert "Laptop" in adding.get("/accounts/2fa/webauthn/").text
 
@@ -136,12 +135,12 @@ def test_nothing_is_kept_of_a_credential_but_what_is_used(adding: Visitor) -> No
     assert kept.keys() == {"id", "rawId", "type", "response", "clientExtensionResults"}
 
 
-def test_another_key_is_a_wrong_code(adding: Visitor, key: Key, signing_in: Visitor) -> None:
+def test_another_key_did_not_work(adding: Visitor, key: Key, signing_in: Visitor) -> None:
     for browser, page in ((adding, CONFIRM), (signing_in, SIGN_IN)):
-        assert WRONG in send(browser, page, Key().signed(challenge(browser, page))).text
+        assert DID_NOT_WORK in send(browser, page, Key().signed(challenge(browser, page))).text
         wrong = key.signed(challenge(browser, page))
         wrong["response"]["signature"] = encoded(b"made-up")
-        assert WRONG in send(browser, page, wrong).text
+        assert DID_NOT_WORK in send(browser, page, wrong).text
 
 
 def client_data(**changes: Any) -> bytes:
@@ -280,7 +279,7 @@ def oddities(answer: Callable[[], Members]) -> Iterator[tuple[str, Any]]:
 )
 def test_finalizers_run_while_deep_credentials_are_refused(text: str) -> None:
     def refused() -> None:
-        with pytest.raises(ValidationError, match=WRONG):
+        with pytest.raises(ValidationError, match=DID_NOT_WORK):
             CredentialField().clean(text)
 
     assert lost_in(refused) == []
@@ -295,7 +294,7 @@ def test_a_number_does_not_become_as_many_bytes(adding: Visitor) -> None:
         odd = changed(Key().made(challenge(adding, ADD)), name, value)
         tracemalloc.start()
         try:
-            assert WRONG in send(adding, ADD, odd).text
+            assert DID_NOT_WORK in send(adding, ADD, odd).text
             assert tracemalloc.get_traced_memory()[1] < 10**7
         finally:
             tracemalloc.stop()
@@ -316,14 +315,14 @@ def test_a_key_that_verifies_nothing_lets_nobody_in(
     assert Authenticator.objects.filter(type=Authenticator.Type.WEBAUTHN).count() == 2
     for browser, page in ((adding, CONFIRM), (signing_in, SIGN_IN)):
         answer = send(browser, page, broken.signed(challenge(browser, page)))
-        assert answer.status_code == 200 and WRONG in answer.text
+        assert answer.status_code == 200 and DID_NOT_WORK in answer.text
 
 
 def test_an_odd_key_is_not_added(adding: Visitor) -> None:
     answers = {}
     for kind, odd in oddities(lambda: Key().made(challenge(adding, ADD))):
         answer = send(adding, ADD, odd)
-        answers[kind] = (answer.status_code, WRONG in answer.text)
+        answers[kind] = (answer.status_code, DID_NOT_WORK in answer.text)
     assert len(answers) > 50
     assert {kind: found for kind, found in answers.items() if found != (200, True)} == {}
     assert not Authenticator.objects.exists()
@@ -335,7 +334,7 @@ def test_an_odd_signature_is_a_wrong_code(page: str, adding: Visitor, key: Key, 
     answers = {}
     for kind, odd in oddities(lambda: key.signed(challenge(browser, page))):
         answer = send(browser, page, odd)
-        answers[kind] = (answer.status_code, WRONG in answer.text)
+        answers[kind] = (answer.status_code, DID_NOT_WORK in answer.text)
     assert len(answers) > 30
     assert {kind: found for kind, found in answers.items() if found != (200, True)} == {}
     assert not signing_in.get("/accounts/profile/").wsgi_request.user.is_authenticated
