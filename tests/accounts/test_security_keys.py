@@ -1,4 +1,4 @@
-"""Security keys: what a browser's authenticator answers is believed, anything else is told as a key that did not work."""
+"""Security keys: what an authenticator answers is believed, anything else is told as a key that did not work."""
 
 import base64
 import json
