@@ -13,7 +13,7 @@ join the event that recovery has made.
 import hashlib
 import logging
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urljoin
@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from accounts import audit
 from integrations.calls import api_client
-from integrations.events import queue, routing
+from integrations.events import leased_queue, queue, routing
 from integrations.models import USABLE, Connection, Event, EventQueue, NamedLock, backoff
 from integrations.snapinspect import inspection_content, safe_urls
 from integrations.snapinspect.errors import BadPath
@@ -84,7 +84,7 @@ def close_gap(queue_id: int) -> None:
     try:
         recover(Connection.objects.get(pk=queue_id), since=max(since - MARGIN, timezone.now() - FURTHEST_BACK))
         gap.update(gap_since=None, gap_tries=0, gap_retry_at=None)
-    except queue.LostLease:
+    except leased_queue.LostLease:
         logger.info("Did not close the gap of queue %s: another worker has its lease.", queue_id)
     except api_client.NoAnswer as no:
         tries = EventQueue.objects.values_list("gap_tries", flat=True).get(pk=queue_id)
@@ -96,17 +96,17 @@ def close_gap(queue_id: int) -> None:
 def recover(connection: Connection, *, since: datetime, dry_run: bool = False) -> Report:
     """Makes events of what SnapInspect lists as changed since then and no webhook announced.
 
-    dry_run: only counts. Raises api_client.NoAnswer, and queue.LostLease when another worker has the queue.
+    dry_run: only counts. Raises api_client.NoAnswer, and leased_queue.LostLease when another worker has the queue.
     """
-    leased = None if dry_run else queue.claim(connection.pk)
-    if leased is None and not dry_run:
-        raise queue.LostLease
     report = Report()
-    try:
-        _read_pages(connection, since, report, leased)
-    finally:
-        if leased is not None:
-            leased.release()
+    with nullcontext() if dry_run else queue.claimed(connection.pk) as leased:
+        if leased is None and not dry_run:
+            raise leased_queue.LostLease
+        try:
+            _read_pages(connection, since, report, leased)
+        finally:
+            if leased is not None:
+                leased.release()
     if not dry_run:
         audit.record(
             "recovery.done",
@@ -157,7 +157,9 @@ def _note_web() -> None:
         pause.wait(NOTED_EVERY.total_seconds())
 
 
-def _read_pages(connection: Connection, since: datetime, report: Report, leased: queue.LeasedQueue | None) -> None:
+def _read_pages(
+    connection: Connection, since: datetime, report: Report, leased: leased_queue.LeasedQueue | None
+) -> None:
     path = settings.SNAPINSPECT_CHANGES_PATH.format(since=since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     read: set[str] = set()
     known: set[str] = set()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from integrations import webhooks
-from integrations.events import queue, quotas, routing, verification, webhook_addresses
+from integrations.events import leased_queue, quotas, routing, verification, webhook_addresses
 from integrations.management.commands import worker
 from integrations.models import Event, leases
 from tests.support.running_app import ROOT
@@ -60,4 +60,4 @@ def test_no_minute_holds_more_than_sixty_failed_look_ups() -> None:
 
 def test_work_of_a_killed_process_is_taken_up_within_a_minute() -> None:
     assert leases.LEASE + timedelta(seconds=worker.SWEEP_SECONDS) <= timedelta(minutes=1)
-    assert timedelta(seconds=queue.RENEW_AFTER) < leases.LEASE / 2
+    assert timedelta(seconds=leased_queue.RENEW_AFTER) < leases.LEASE / 2

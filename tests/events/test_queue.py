@@ -14,7 +14,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.background import jobs
 from integrations.calls import api_client
-from integrations.events import attempts, event_actions, handlers, queue, routing, verification
+from integrations.events import attempts, event_actions, handlers, leased_queue, queue, routing, verification
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, LookupLimit, backoff
 from tests.support import troubled_connections
@@ -189,19 +189,19 @@ def test_a_killed_worker_s_lane_is_taken_up_when_its_lease_has_run_out_and_a_lat
 ) -> None:
     post(payload())
     routing.route_batch()
-    frozen = queue.claim(connection.pk, due_at=None)
-    assert frozen is not None
-    Event.objects.update(state=Event.State.PROCESSING)
-    work()
-    assert not handled, "the lease was not respected"
+    with queue.claimed(connection.pk, due_at=None) as frozen:
+        assert frozen is not None
+        Event.objects.update(state=Event.State.PROCESSING)
+        work()
+        assert not handled, "the lease was not respected"
 
-    EventQueue.objects.update(lease_until=Now() - timedelta(seconds=1))
-    jobs.sweep()
-    work()
-    assert (only_event().state, only_event().attempts, len(handled)) == ("done", 1, 1)
-    with pytest.raises(queue.LostLease):
-        frozen.process()
-        frozen.release()
+        EventQueue.objects.update(lease_until=Now() - timedelta(seconds=1))
+        jobs.sweep()
+        work()
+        assert (only_event().state, only_event().attempts, len(handled)) == ("done", 1, 1)
+        with pytest.raises(leased_queue.LostLease):
+            frozen.process()
+            frozen.release()
 
 
 def test_an_event_ignored_while_in_a_batch_runs_no_handler(connection: Connection, alice: User) -> None:
@@ -269,7 +269,7 @@ def test_one_customer_s_flood_delays_another_s_event_by_one_shift(
     sandbox: Sandbox, connection: Connection, charlie: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick_connect(charlie.memberships.get().customer, sandbox, by=charlie, account=OTHER)
-    monkeypatch.setattr(queue, "TIME_SLICE", 0.05)
+    monkeypatch.setattr(leased_queue, "TIME_SLICE", 0.05)
     order: list[str] = []
     handlers.on("*")(lambda happening: order.append(happening.company_id))
     for number in range(60):
@@ -321,3 +321,35 @@ def test_O1_what_a_worker_held_when_its_database_went_away_is_given_back_by_its_
     assert (event.state, event.attempts) == (Event.State.RECEIVED, 0), "nothing says that this event kills workers"
     jobs.work_off(jobs.INBOX)
     assert state_of(event) == Event.State.DONE
+
+
+def test_O1_so_is_a_lease_that_was_taken_when_the_database_went_away_before_it_said_so(connection: Connection) -> None:
+    claims: list[str] = []
+
+    def gone_once_it_is_claimed(execute: Any, sql: str, *arguments: Any) -> Any:
+        if claims:
+            raise OperationalError("the connection is closed")
+        result = execute(sql, *arguments)
+        if sql.startswith("UPDATE") and "lease_owner" in sql:
+            claims.append(sql)
+            raise OperationalError("the connection is closed")
+        return result
+
+    assert post(payload()).status_code == 200
+    routing.route_batch()
+    with database.execute_wrapper(gone_once_it_is_claimed), pytest.raises(OperationalError):
+        queue.process(connection.pk)
+    held = EventQueue.objects.exclude(lease_owner="").count()
+
+    jobs.sweep()
+
+    assert (held, EventQueue.objects.exclude(lease_owner="").count()) == (1, 0)
+    work()
+    assert state_of(only_event()) == Event.State.DONE
+
+
+def test_O1_a_queue_whose_connection_is_gone_is_nobody_s_to_give_back(connection: Connection) -> None:
+    with pytest.raises(OperationalError), queue.claimed(connection.pk):
+        raise OperationalError("the connection is closed")
+    connection.delete()
+    jobs.sweep()

@@ -21,7 +21,7 @@ from bench.result import Result, at_least
 from connectapp.sqlite3.base import DatabaseWrapper
 from integrations.background import jobs
 from integrations.calls import api_client, limits
-from integrations.events import handlers, queue, routing, webhook_addresses
+from integrations.events import handlers, leased_queue, routing, webhook_addresses
 from integrations.models import Connection, Event, Panel, State, TokenPair
 from integrations.snapinspect import token_pair
 from integrations.tokens import custody, lease, renewal, storage
@@ -145,7 +145,7 @@ def test_many_deliveries_are_placed_and_finished_by_as_many_statements_as_few(
     acme: Customer, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.SNAPINSPECT_INSPECTION_PATH = ""
-    monkeypatch.setattr(queue, "WRITE_AFTER", 60)  # a busy machine would write in between
+    monkeypatch.setattr(leased_queue, "WRITE_AFTER", 60)  # a busy machine would write in between
     monkeypatch.setattr(handlers, "registry", {})  # other tests' handlers ask once for each event
     connected(acme)
     counted = []

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db import connection as database
 
 from accounts.models import AuditEntry
-from integrations.events import queue
+from integrations.events import leased_queue
 from integrations.events.handlers import Happening, on
 from integrations.models import leases
 from integrations.outgoing import dispatcher
@@ -16,9 +16,9 @@ from tests.support.webhook_load import NO_SOCKET_HERE
 if os.environ.get("LEASE_SECONDS"):
     # The short forms do not wait the product's lease for what a killed worker held.
     leases.LEASE = timedelta(seconds=float(os.environ["LEASE_SECONDS"]))
-    queue.RENEW_AFTER = float(os.environ["LEASE_SECONDS"]) / 5
+    leased_queue.RENEW_AFTER = float(os.environ["LEASE_SECONDS"]) / 5
     dispatcher.LEASE = leases.LEASE
-    dispatcher.RENEW_AFTER = queue.RENEW_AFTER
+    dispatcher.RENEW_AFTER = leased_queue.RENEW_AFTER
 
 
 def report_socket(audited: str, arguments: tuple[object, ...]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from integrations.calls import api_client
-from integrations.events import queue, recovery
+from integrations.events import leased_queue, recovery
 from integrations.models import Connection, EventQueue
 
 
@@ -46,7 +46,7 @@ class Command(BaseCommand):
             report = recovery.recover(connection, since=since, dry_run=dry_run)
         except api_client.NoAnswer as no:
             return f"SnapInspect did not answer ({no.error_kind}); try again later"
-        except queue.LostLease:
+        except leased_queue.LostLease:
             return "a worker is busy with it; try again in a minute"
         verb = "would be checked" if dry_run else "are checked now"
         incomplete = f"; may be incomplete: {report.flag}" if report.flag else ""
