@@ -163,9 +163,16 @@ class ConnectedApp:
 
     def kill_workers(self) -> int:
         """Kills all workers and starts others. Returns how many."""
-        killed = [self.app.kill(worker) for worker in self._workers]
-        self._workers = [self.app.start_worker() for _ in killed]
-        return len(killed)
+        with self.without_workers():
+            return len(self._workers)
+
+    @contextmanager
+    def without_workers(self) -> Iterator[None]:
+        """Kills all workers; starts others afterwards."""
+        for worker in self._workers:
+            self.app.kill(worker)
+        yield
+        self._workers = [self.app.start_worker() for _ in self._workers]
 
     def missed(self, number: int) -> list[int]:
         """Uploads inspections while SnapInspect's webhooks pause. Returns their ids."""
