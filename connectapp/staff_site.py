@@ -87,7 +87,7 @@ class StaffSite(AdminSite):
             except (ValueError, OverflowError, DataError) as problem:
                 if request.method == "POST":
                     crashes.exception("A form of %s could not be read.", request.path, extra={"request": request})
-                    raise BadRequest from None
+                    raise BadRequest("A value of this form cannot be read.") from None
                 if not request.GET:
                     raise
                 logger.warning("A query of %s could not be read (%s).", request.path, type(problem).__name__)

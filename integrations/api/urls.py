@@ -1,34 +1,20 @@
 """The addresses of the API, and its problems."""
 
-import json
 import logging
-from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, re_path
 from django.views.decorators.http import require_safe
 from ninja.errors import HttpError, ValidationError
-from ninja.parser import Parser
 
 from integrations.api import connect_sessions, connections, customers, events, problems, proxy, webhook_endpoints
 from integrations.api.description import DescribedAPI
 from integrations.api.problems import Problem
-from integrations.snapinspect import json_depth
+from integrations.api.values import BodyParser
 
 # Django's own logger of crashes: the operator is mailed what it gets.
 logger = logging.getLogger("django.request")
-
-
-class BodyParser(Parser):
-    """Refuses JSON that is nested too deeply, as any that cannot be read."""
-
-    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        text = request.body.decode(json.detect_encoding(request.body), "surrogatepass")
-        json_depth.check(text)
-        body: dict[str, Any] = json.loads(text)
-        return body
-
 
 api = DescribedAPI(
     title="Connect",

@@ -1,11 +1,26 @@
-"""The kinds of text that requests hold, and schemas that several resources share."""
+"""How bodies are read, the kinds of text that requests hold, and schemas that several resources share."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
+from django.http import HttpRequest
 from ninja import Field, Schema
+from ninja.parser import Parser
 from pydantic import AfterValidator, ConfigDict, StringConstraints
 
+from integrations.snapinspect import json_depth
+
 LONGEST = 100
+
+
+class BodyParser(Parser):
+    """Refuses JSON that is nested too deeply, as any that cannot be read."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        body: dict[str, Any] = json_depth.loads(
+            request.body.decode(json.detect_encoding(request.body), "surrogatepass")
+        )
+        return body
 
 
 def storable(text: str) -> str:

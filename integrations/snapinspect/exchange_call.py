@@ -6,7 +6,6 @@ libraries add parameters, follow redirects with the secret, keep the old refresh
 raise errors after the tokens were already replaced.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -127,8 +126,7 @@ def _read(body: bytes) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
-        json_depth.check(text)
-        return json.loads(text, strict=False, parse_int=_skip, parse_float=_skip, parse_constant=_skip)
+        return json_depth.loads(text, strict=False, parse_int=_skip, parse_float=_skip, parse_constant=_skip)
     except (ValueError, json_depth.TooDeep):
         return None
 

@@ -63,9 +63,9 @@ def read_leniently(body: bytes) -> Json:
 
     Raises ValueError, and TooDeep.
     """
-    text = text_of(body)
-    json_depth.check(text)
-    value: Json = json.loads(text, strict=False, parse_constant=_no_number, parse_int=_integer, parse_float=_finite)
+    value: Json = json_depth.loads(
+        text_of(body), strict=False, parse_constant=_no_number, parse_int=_integer, parse_float=_finite
+    )
     return value
 
 

@@ -4,9 +4,10 @@ Python's parser goes as deep as the text does, until no stack is left. A finaliz
 has none either: it fails, and what it should have released stays taken.
 """
 
+import json
 from array import array
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 # Python's limit is 1000 levels; callers of a parser and finalizers have the others.
 MOST_NESTED: Final = 600
@@ -16,6 +17,12 @@ _REST = bytes(set(range(256)) - set(b'[{]}"'))
 
 class TooDeep(Exception):
     """JSON with more levels than MOST_NESTED."""
+
+
+def loads(text: str, **options: Any) -> Any:
+    """What `json.loads` returns. Raises ValueError as it does, and TooDeep."""
+    check(text)
+    return json.loads(text, **options)
 
 
 def check(text: str) -> None:

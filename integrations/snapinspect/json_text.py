@@ -29,8 +29,7 @@ def laid_out(value: Json, *, most: int) -> tuple[str, bool]:
 def text_laid_out(text: str, *, most: int) -> str:
     """JSON in a text laid out like a value; any other text as it is. Ends with a note when it was cut."""
     try:
-        json_depth.check(text)
-        shown, is_cut = laid_out(json.loads(text), most=most)
+        shown, is_cut = laid_out(json_depth.loads(text), most=most)
     except (ValueError, json_depth.TooDeep):
         shown, is_cut = printable(text[:most]), len(text) > most
     return shown + CUT if is_cut else shown
