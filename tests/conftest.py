@@ -18,6 +18,7 @@ from hypothesis import settings as examples
 from pytest_django import Settings
 
 from accounts.models import Customer, Membership, Role, User
+from connectapp import postgresql
 from integrations import sandbox as standin
 from integrations.background import due_rows
 from integrations.calls import health_check
@@ -69,8 +70,10 @@ def nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one process nothing happens during a pause. Processes keep the product's own pauses."""
     monkeypatch.setattr(proof, "PAUSE_BEFORE_BELIEVING_401", 0)
     monkeypatch.setattr(exchange_limit, "MOST_WAIT", 0)
-    # Nor is the stand-in slow when the machine is.
+    # Nor is the stand-in slow when the machine is, nor the database. (A test that leaves a streamed answer unread never
+    # ends its request: the next thing that took long was the end of the test database.)
     monkeypatch.setattr(health_check, "HURRY", 5.0)
+    monkeypatch.setattr(postgresql, "OF_REQUESTS", None)
 
 
 @receiver(setting_changed)

@@ -19,7 +19,7 @@ def test_an_answer_on_any_connection_lets_requests_open_new_ones_again(monkeypat
     from connectapp.postgresql import base  # noqa: PLC0415 (the driver is optional)
 
     monkeypatch.setattr(base, "_silent_until", time.monotonic() + 60)
-    ended = postgresql.deadline.set(postgresql.OF_REQUESTS)
+    ended = postgresql.deadline.set(10.0)
     try:
         with closing(database.copy()) as another:
             with pytest.raises(OperationalError, match="a moment ago"):
