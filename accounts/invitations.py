@@ -139,7 +139,8 @@ def _check_limit(customer: Customer, by: User) -> None:
 
 
 def _undo(invitation: Invitation, before: Invitation | None, *, by: User) -> None:
-    rows = Invitation.objects.pending().filter(pk=invitation.pk, token_hash=invitation.token_hash)
+    # Another mail may have been sent meanwhile, which made it work longer.
+    rows = Invitation.objects.pending().filter(pk=invitation.pk, expires_at=invitation.expires_at)
     with transaction.atomic():
         if before is None:
             rows.delete()

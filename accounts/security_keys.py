@@ -1,7 +1,7 @@
-"""Forms for security keys and passkeys: what no key has answered is told as a key that did not work.
+"""Forms for security keys and passkeys: a malformed credential shows the same error as a key that did not work.
 
-fido2 makes of a number as many bytes, and reads what is nested until no stack is left. So a credential is looked at
-first, and reduced to the members that are used (https://www.w3.org/TR/webauthn-3/#dictdef-registrationresponsejson).
+fido2 allocates as many bytes as a length field claims, and recurses without a limit. So a credential is checked first,
+and reduced to the members that are used (https://www.w3.org/TR/webauthn-3/#dictdef-registrationresponsejson).
 """
 
 import json

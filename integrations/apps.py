@@ -14,5 +14,5 @@ class IntegrationsConfig(AppConfig):
         try:
             handlers.load(settings.EVENT_HANDLERS)
         except ImportError as problem:
-            # At the start: a worker that found out later would have let events pass unheard.
+            # At the start: a worker that found out later would have processed events without them.
             raise ImproperlyConfigured(f"EVENT_HANDLERS: {problem}") from None

@@ -29,7 +29,10 @@ class CappedPaginator(Paginator[Any]):
 
 
 class RowAdmin(admin.ModelAdmin[Any]):
-    """Counts little, shows the actions on the page of a row, too, and deletes by an action that says what goes."""
+    """Base of the admin pages of large tables.
+
+    Counts up to a limit only. Actions are on the page of a row, too. One of them deletes, after it has told what.
+    """
 
     change_form_template = "admin/row.html"
     list_per_page = 50

@@ -1,5 +1,7 @@
 """A user's own account, beside allauth's pages: their name, which mails they get, and closing the account."""
 
+from contextlib import suppress
+
 from allauth.account.decorators import reauthentication_required
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
@@ -98,8 +100,10 @@ def _close(user: User, memberships: list[Membership]) -> None:
     with transaction.atomic():
         # Companies in the same order for everybody: two users who close at once do not deadlock.
         for membership in memberships:
+            # An owner may have removed this person meanwhile.
+            with suppress(Membership.DoesNotExist):
+                membership.end()
             audit.record("account.closed", customer=membership.customer, actor=user, person=user.email)
-            membership.end()
         for session in UserSession.objects.filter(user=user):
             session.end()
         user.delete()

@@ -21,6 +21,7 @@ from integrations.models import (
     ConnectionTest,
     Delivery,
     Event,
+    Purpose,
     State,
     TokenPair,
     WebhookAddress,
@@ -174,7 +175,8 @@ class ConnectAttemptAdmin(ReadOnlyAdmin):
     def outcome_words(self, attempt: ConnectAttempt) -> str:
         if not attempt.outcome:
             return "not finished"
-        return wording.ACTIVITY.get(f"{attempt.purpose}.{attempt.outcome}", attempt.outcome)
+        purpose = Purpose.CONNECT if attempt.purpose == Purpose.HOSTED else attempt.purpose
+        return wording.ACTIVITY.get(f"{purpose}.{attempt.outcome}", attempt.outcome)
 
 
 @admin.register(ConnectionTest)

@@ -165,7 +165,7 @@ class DeliveryAdmin(ByExactWords):
     @confirmed("Replay", warning="These deliveries are read and processed again.")
     def read_again(self, delivery: Delivery, *, by: User) -> str:
         if not parked.read_again(delivery, by=by):
-            return "is placed already, or ignored."
+            return "is waiting or placed already."
         return ""
 
     @confirmed(
@@ -179,6 +179,6 @@ class DeliveryAdmin(ByExactWords):
             return "is placed already, or ignored."
         return ""
 
-    @confirmed("Ignore", warning="These deliveries are not processed. You cannot undo this.")
+    @confirmed("Ignore", warning="These deliveries are not processed, unless somebody presses Replay.")
     def set_aside(self, delivery: Delivery, *, by: User) -> str:
         return "" if parked.ignore(delivery, by=by) else "is placed already, or ignored."

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from ninja import Field, Router, Schema, Status
 
+from accounts import brand
 from accounts.models import Customer
 from integrations.api import customers
 from integrations.api.access import ApiKeyBearer, Caller, caller_of
@@ -58,7 +59,7 @@ def create_session(request: HttpRequest, body: NewSession) -> Status[dict[str, A
         session, secret = sessions.issue(
             customer=customer, connection=connection, return_to=body.return_to, by=caller.actor
         )
-    url = request.build_absolute_uri(reverse("hosted_connect", args=[secret]))
+    url = brand.origin() + reverse("hosted_connect", args=[secret])
     return Status(201, _described(session, url=url))
 
 

@@ -34,8 +34,8 @@ Turn = tuple[Job, int]
 class Agenda:
     """Hands out what is due, one row at a time and each kind in its turn. Safe to share between threads.
 
-    order: the kinds, round and round; one that is named several times has several turns. once: no row has a second turn
-    but of kinds that may have one at once, and those have it without a pause.
+    order: the kinds, round and round; one that is named several times has several turns. once: each row has one
+    turn, except those of kinds that may have the next one at once.
     """
 
     def __init__(self, order: Sequence[Job], *, once: bool = False) -> None:

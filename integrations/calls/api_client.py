@@ -29,7 +29,6 @@ PERSON_WAITS_BYTES = 2_000_000
 FORWARD_SECONDS = 20.0
 FORWARD_BYTES = 10 * 1024 * 1024
 FORWARD_ANSWER_BYTES = 50 * 1024 * 1024
-TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(eq=False)
@@ -200,7 +199,7 @@ def _as_no_answer(connection: Connection) -> Iterator[None]:
     except BadPath:
         raise
     except SnapInspectError as error:
-        is_outage = error.status is None or error.status in TRANSIENT
+        is_outage = error.status is None or isinstance(error, Unreachable)
         wait = error.retry_after or 0.0
         raise NoAnswer(error.kind, is_outage=is_outage, status=error.status, retry_after=wait) from None
     except renewal.NotRenewed as problem:

@@ -62,8 +62,8 @@ def find_linked_user(vendor_user_id: str) -> User | None:
 def delete_old_attempts() -> None:
     """Deletes attempts to link or sign in, with their guest pairs, KEPT after they were issued."""
     stored = GuestTokenPair.objects.filter(attempt=OuterRef("pk")).exclude(sealed_refresh=b"")
-    ConnectAttempt.objects.exclude(purpose=Purpose.CONNECT).exclude(Exists(stored)).filter(
-        issued_at__lt=Now() - KEPT
+    ConnectAttempt.objects.filter(purpose__in=[Purpose.LINK, Purpose.SIGN_IN], issued_at__lt=Now() - KEPT).exclude(
+        Exists(stored)
     ).delete()
 
 

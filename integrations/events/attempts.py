@@ -4,7 +4,7 @@ What a look-up shows decides:
 
     the inspection    the event is verified, and its content kept
     another company   the event is unmatched: the API says whose an inspection is, not a webhook's body
-    the same again    an event that may be a repetition (see `routing`) joins the one it repeats
+    the same again    an event that may be a repetition (see `duplicates`) joins the one it repeats
     not found         counts as an attempt; after Event.MOST_REFUSALS the event fails: guessed IDs must cost little
     another refusal   counts as an attempt, if SnapInspect accepts the token; else it is an outage
     no answer         an outage: it counts as no attempt, and the queue pauses. But if other events of the queue have
@@ -60,7 +60,7 @@ def attempt(
     lookups: Lookups,
     renew_lease: Callable[[], None],
 ) -> Outcome | None:
-    """Makes an attempt; None if somebody has ignored the event meanwhile. Does not change the event: `queue` does.
+    """Makes an attempt; None if somebody has ignored the event meanwhile. `leased_queue` changes the event.
 
     done: handlers that succeeded at an earlier attempt. renew_lease: called before each handler.
     """

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from django.db import IntegrityError, OperationalError
 from django.db import connection as database
 
-# Seconds. Longer ones as long as it takes: each look binds all the bodies again.
+# Seconds. The pause grows, because each try binds all bodies again.
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0003, 0.001
 
 Row = TypeVar("Row")

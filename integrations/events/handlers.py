@@ -16,8 +16,8 @@ run again. A worker can be killed between a handler's last line and its commit, 
 effect on this database happens once. Such a handler must not call other servers, as nobody else can write to SQLite
 meanwhile.
 
-A handler that takes longer than the worker's lease (`models.leases.LEASE`, less the RENEW_AFTER of `queue`) may be
-run again meanwhile.
+A handler that takes longer than the worker's lease (`models.leases.LEASE`, less the RENEW_AFTER of `leased_queue`) may
+be run again meanwhile.
 """
 
 import logging

@@ -6,8 +6,8 @@ gap by listing what changed since, through SNAPINSPECT_CHANGES_PATH. Without tha
 stay noted until there is one.
 
 Nothing is doubled. An inspection whose look-up is still to come needs no event. One that we have content of gets an
-event with `repeat_of` set, until a look-up shows whether anything changed (see `routing`). And SnapInspect's late tries
-join the event that recovery has made.
+event with `repeat_of` set, until a look-up shows whether anything changed (see `duplicates`). And SnapInspect's late
+tries join the event that recovery has made.
 """
 
 import hashlib
@@ -83,7 +83,8 @@ def close_gap(queue_id: int) -> None:
         return
     try:
         recover(Connection.objects.get(pk=queue_id), since=max(since - MARGIN, timezone.now() - FURTHEST_BACK))
-        gap.update(gap_since=None, gap_tries=0, gap_retry_at=None)
+        # An outage may have been noted meanwhile, with a gap that began earlier.
+        gap.filter(gap_since=since).update(gap_since=None, gap_tries=0, gap_retry_at=None)
     except leased_queue.LostLease:
         logger.info("Did not close the gap of queue %s: another worker has its lease.", queue_id)
     except api_client.NoAnswer as no:

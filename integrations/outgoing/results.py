@@ -71,7 +71,10 @@ def _note_on_endpoints(results: Iterable[tuple[int, Result]]) -> None:
     for endpoint, result in results:
         by_endpoint[endpoint].append(result)
     well = [pk for pk, of_it in by_endpoint.items() if all(result.is_delivered for result in of_it)]
-    WebhookEndpoint.objects.filter(pk__in=well).update(delivered_at=Now(), failing_since=None, wait_until=None, waits=0)
+    endpoints = WebhookEndpoint.objects.filter(pk__in=well)
+    endpoints.update(delivered_at=Now(), failing_since=None)
+    # A request of the same moment may have been told to wait.
+    endpoints.exclude(wait_until__gt=Now()).exclude(wait_until=None, waits=0).update(wait_until=None, waits=0)
     troubled = WebhookEndpoint.objects.filter(pk__in=by_endpoint.keys() - set(well)).with_must_wait()
     for row in troubled.select_related("customer").order_by("pk"):
         # What another URL has answered, which was replaced meanwhile, says nothing about this one.

@@ -42,7 +42,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> t
         return min(timedelta(seconds=min(int(text[:10]), 10**6)), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return timedelta(0)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -6,6 +6,7 @@ client            API calls with an access token; `profile` reads the answer of 
 webhook_body      what a webhook's body says (`webhook_members` reads one object, `webhook_text` what is not JSON)
 inspection_content  what the API says about an inspection
 json_answers      parses answers, and removes tokens from them (`json_depth` refuses what is nested too deeply)
+json_text         formats JSON for pages
 error_answers     recognizes answers with status 2xx that report a failure
 safe_urls         which URLs may be called, and paths that cannot leave the API base
 transport         HTTP with a deadline, a size limit and no redirects; `http_connections` is its lower half

@@ -1,4 +1,4 @@
-"""The one printer of what SnapInspect, or whoever posts to a webhook address, has sent: laid out, bounded, harmless.
+"""Formats JSON that came from outside for pages: indented, cut off, without control characters.
 
 Indentation can make a hundred megabytes of one, so the text is made piece by piece and stops at its limit. Half a
 character pair (a lone surrogate) cannot be written as UTF-8, and control characters show nothing: each becomes U+FFFD.

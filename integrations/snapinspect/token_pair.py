@@ -8,9 +8,9 @@ from typing import NoReturn
 # Characters. Forms accept no longer ones, and an exchange reserves disk space by this.
 LONGEST_TOKEN = 6000
 FINGERPRINT_LENGTH = 6
-# A bearer token travels in a header: visible ASCII without space (RFC 6750 section 2.1 allows even less).
 # What some languages write in place of a string that was never set.
 NO_TOKEN = frozenset({"null", "undefined", "none", "nil"})
+# A bearer token travels in a header: visible ASCII without space (RFC 6750 section 2.1 allows even less).
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 

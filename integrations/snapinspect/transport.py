@@ -254,14 +254,14 @@ def _pieces(
                 failure = Garbled("too_large", status=status)
         # No length, no chunks, no body: the connection may have broken off within the headers.
         if failure is None and not size and response.length_remaining is None and not response.chunked:
-            failure = Unreachable("cut", status=status)
+            failure = Unreachable("cut")
         is_complete = failure is None
     except DecodeError:
         failure = Garbled("not_text", status=status)
     except HTTPTimeoutError:
-        failure = Unreachable("timeout", status=status)
+        failure = Unreachable("timeout")
     except _BROKEN:
-        failure = Unreachable("cut", status=status)
+        failure = Unreachable("cut")
     finally:
         if is_complete:
             response.release_conn()

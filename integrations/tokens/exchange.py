@@ -17,7 +17,7 @@ from integrations.tokens.lease import LeasedPair, NoDiskSpace
 logger = logging.getLogger(__name__)
 
 MAX_SENDS = 2
-# Refusals of an exchange that are told from a lost answer: without a reason, and with one.
+# Error kinds of an exchange that was refused, and whose answer was not lost: without a reason, and with one.
 REFUSALS = frozenset({"exchange_rejected", "grant_refused"})
 
 

@@ -2,9 +2,9 @@
 
 A 401 that everybody meets is an outage, and an exchange ends no outage. Each exchange after a refusal counts until
 SnapInspect accepts the connection again. A connection may exchange while fewer than LEAST others have begun one within
-WINDOW that has not helped, or while all of those are less than SHARE of the connections that were asked within WINDOW.
-The others keep their tokens and are asked again by `/user`. Expired tokens pass quickly: each exchange that helps makes
-room for the next.
+WINDOW that has not helped, or while all that have not helped are less than SHARE of the connections that were asked
+within WINDOW. The others keep their tokens and are asked again by `/user`. Expired tokens pass quickly: each exchange
+that helps makes room for the next.
 """
 
 import logging

@@ -21,7 +21,7 @@ from integrations.tokens import custody, diagnosis, lease, storage
 def receive(attempt: ConnectAttempt, received: token_pair.TokenPair) -> None:
     """Stores the received pair, in the caller's transaction, together with the redemption of the state."""
     ConnectAttempt.objects.filter(pk=attempt.pk).update(fingerprint=token_pair.fingerprint(received.access))
-    # Brought by a scanner before.
+    # A link scanner may have opened the address first.
     GuestTokenPair.objects.filter(attempt=attempt, to_revoke=True).delete()
     _insert(GuestTokenPair(attempt=attempt), received)
 

@@ -163,7 +163,6 @@ class LeasedPair(Leased[TokenPair]):
         """
         # What can fail on our side fails before the request: keys, disk space, database space.
         refresh_token = storage.refresh_token(self.pair)
-        storage.prove_sealing(self.connection)
         try:
             slot = spool.reserve(self.pair.pk, self.pair.version)
         except OSError:

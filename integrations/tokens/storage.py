@@ -56,11 +56,6 @@ def refresh_token(row: TokenPair | GuestTokenPair) -> str:
     return encryption.unseal(row.sealed_refresh, _context(_owner(row), "refresh"))
 
 
-def prove_sealing(connection: Connection) -> None:
-    """Raises CannotUnseal when our keys could not seal the answer of an exchange."""
-    _seal("nothing", connection, "refresh")
-
-
 def client_of(row: TokenPair | GuestTokenPair) -> Client:
     """Returns an API client with this pair's access token. Raises CannotUnseal."""
     return client(row.sealed_access, row.sealed_refresh, _owner(row))

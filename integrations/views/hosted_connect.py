@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit
-from integrations.connecting import completion, oauth_state, sessions
+from integrations.connecting import completion, oauth_state, sessions, unused_pairs
 from integrations.models import ConnectAttempt, ConnectSession, Purpose
 from integrations.snapinspect import authorization
 from integrations.tokens import lease
@@ -100,18 +100,23 @@ def finish_callback(
     session = begun.hosted
     if session is None or sessions.find_started(session.code, browser) is None:
         # Nothing is used up: a link scanner must not end what the person is about to finish.
+        unused_pairs.keep(begun, came.pair, may_still_be_used=True)
         return redirect_from_callback(reverse("connect_ended", args=["hosted-over"]))
     with transaction.atomic():
         attempt, refusal = oauth_state.redeem(came.state, session_key=browser, user=None)
         if attempt is None or refusal not in {None, oauth_state.Refusal.EXPIRED}:
             # A second time, or the browser's back button: the page says what became of the first one.
+            unused_pairs.keep(begun, came.pair)
             return redirect_from_callback(reverse("hosted_returned", args=[session.code]))
         if refusal is not None:
             sessions.end(session, Status.EXPIRED)
+            unused_pairs.keep(attempt, came.pair)
         elif came.pair is None:
             sessions.end(session, Status.DECLINED if came.problem == "declined" else Status.FAILED)
-        else:
-            sessions.receive(session, attempt, came.pair)
+        elif not sessions.receive(session, attempt, came.pair):
+            # The other of two tabs was first.
+            refusal = oauth_state.Refusal.USED
+            unused_pairs.keep(attempt, came.pair)
         outcome = str(refusal or came.problem or "allowed")[:30]
         ConnectAttempt.objects.filter(pk=attempt.pk).update(outcome=outcome)
     return redirect_from_callback(reverse("hosted_returned", args=[session.code]))

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db.models import F
+from django.test import RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import invitations
+from accounts import branded_mail, invitations
 from accounts.models import AuditEntry, Customer, Invitation, Membership, Role, User
 from tests.accounts.test_invitations import DORA, dora, invite, invited
 from tests.accounts.test_people import roles
@@ -84,6 +86,24 @@ def test_a_mail_that_cannot_be_sent_leaves_no_invitation_behind(
     assert f'value="{DORA}"' in page, "nothing to type again"
     assert not Invitation.objects.exists()
     assert AuditEntry.objects.filter(kind="invitation.not_sent").count() == 1
+
+
+def test_a_mail_that_fails_late_does_not_end_an_invitation_that_was_mailed_meanwhile(
+    alice: User, dora: User, acme: Customer, rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = branded_mail.send
+
+    def fail_late(*given: Any, **options: Any) -> None:
+        monkeypatch.setattr(branded_mail, "send", send)
+        Invitation.objects.update(expires_at=F("expires_at") - invitations.DOUBLE_CLICK)
+        invitations.invite(rf.get("/"), acme, DORA, Role.VIEWER, by=alice)
+        raise OSError
+
+    monkeypatch.setattr(branded_mail, "send", fail_late)
+    with pytest.raises(invitations.CannotInvite):
+        invitations.invite(rf.get("/"), acme, DORA, Role.VIEWER, by=alice)
+
+    assert Invitation.objects.live().count() == len(mail.outbox) == 1
 
 
 def test_a_second_mail_that_cannot_be_sent_leaves_the_first_link_working(

@@ -64,6 +64,21 @@ def test_who_closes_their_account_is_gone_and_the_trail_still_says_who_did_what(
     assert sign_in(Visitor(), bob.email).status_code == 200, "the sign-in form again"
 
 
+def test_an_account_is_closed_although_an_owner_removes_the_person_at_that_moment(
+    bob: User, alice: User, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, end = signed_in(bob), Membership.end
+
+    def removed_meanwhile(membership: Membership) -> None:
+        Membership.objects.filter(pk=membership.pk).delete()
+        end(membership)
+
+    monkeypatch.setattr(Membership, "end", removed_meanwhile)
+
+    assert "The account of bob@example.com is closed." in browser.post("/accounts/close/", follow=True).text
+    assert not User.objects.filter(pk=bob.pk).exists()
+
+
 def test_an_account_is_closed_by_who_has_just_shown_that_it_is_them(visit: Visit, bob: User, acme: Customer) -> None:
     answer = visit(bob).post("/accounts/close/")
 

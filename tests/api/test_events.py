@@ -1,16 +1,18 @@
 """Events through the API: followed in order, read, replayed."""
 
 import threading
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.db import connection as database
 from django.db import transaction
 
 from accounts.models import AuditEntry, Customer, User
+from integrations.api.events import TypeName
 from integrations.events import routing
-from integrations.events.public_types import RAW_TYPES, public_type
+from integrations.events.public_types import OTHER, RAW_TYPES, public_type
 from integrations.models import Connection, Event, NamedLock, State
+from integrations.outgoing.message_types import TYPES
 from integrations.wording import EVENT_TYPES
 from tests.api.conftest import ApiClient, Keys
 from tests.support.clients import Sandbox, quick_connect, work
@@ -150,5 +152,7 @@ def test_events_of_others_do_not_exist_for_a_key_of_one_customer(
 
 def test_every_documented_type_has_a_name() -> None:
     assert set(RAW_TYPES.values()) == set(EVENT_TYPES)
+    assert set(get_args(TypeName)) == {*RAW_TYPES, OTHER}
+    assert {name for name in TYPES if not name.startswith("connection.")} == {*RAW_TYPES, OTHER}
     assert public_type("Review_Signed") == "review.signed"
     assert public_type("") == public_type("Inspection_Changed") == "event.other"

@@ -89,6 +89,12 @@ def test_from_the_operators_button_to_connected_and_back(client: ApiClient, made
     assert over.status_code == 410
 
 
+def test_the_page_opens_under_the_name_to_which_snapinspect_returns(client: ApiClient, made: Made) -> None:
+    """The cookie that binds a session to a browser is of one host."""
+    client.defaults["SERVER_NAME"] = "testserver"
+    assert made()["url"].startswith("http://localhost:8000/connect/sessions/")
+
+
 def test_the_secret_of_the_address_is_stored_as_a_hash_and_masked(made: Made) -> None:
     session = made()
     secret = path_of(session).split("/")[3]

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
 from integrations import wording
-from integrations.connecting import sign_in
+from integrations.connecting import sessions, sign_in
 from integrations.models import ConnectAttempt, Connection, GuestTokenPair, State, TokenPair
 from integrations.tokens.encryption import CannotUnseal, GuestKeyContext, KeyContext, unseal
 from tests.support.clients import OTHER, PAT, Sandbox, Visitor, audited, everything_kept, work
@@ -271,13 +271,15 @@ def test_what_nobody_can_ask_about_any_more_is_forgotten(
     browser.start_connect(acme)
     link(browser, sandbox)
     leave_to_sign_in(Visitor())
+    _, secret = sessions.issue(customer=acme, connection=None, return_to="https://app.example/", by=None)
+    Visitor().post(f"/connect/sessions/{secret}/")
     sign_in.delete_old_attempts()
-    assert ConnectAttempt.objects.count() == 3
+    assert ConnectAttempt.objects.count() == 4
 
     ConnectAttempt.objects.update(issued_at=timezone.now() - timedelta(days=2))
     sign_in.delete_old_attempts()
 
-    assert [attempt.purpose for attempt in ConnectAttempt.objects.all()] == ["connect"]
+    assert {attempt.purpose for attempt in ConnectAttempt.objects.all()} == {"connect", "hosted"}
     assert not GuestTokenPair.objects.exists()
 
 

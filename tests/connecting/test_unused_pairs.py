@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, Customer, Membership, Role, User
-from integrations.connecting import oauth_state, unused_pairs
+from integrations.connecting import oauth_state, sessions, unused_pairs
 from integrations.models import ConnectAttempt, GuestTokenPair, State
 from integrations.snapinspect import token_pair
 from tests.support.clients import OTHER, Sandbox, Visitor, audited, callback, everything_kept, work
@@ -63,6 +63,40 @@ def test_a_pair_that_ends_nowhere_is_dead_soon_and_kept_nowhere(
     assert entry.detail["ended_at_snapinspect"] is True
     work()
     assert sandbox.exchanges() == 1
+
+
+@pytest.mark.parametrize("ends", ["other browser", "too late", "second tab", "used state"])
+def test_a_pair_of_a_hosted_connect_that_ends_nowhere_is_dead_soon_and_kept_nowhere(
+    ends: str, sandbox: Sandbox, acme: Customer
+) -> None:
+    session, secret = sessions.issue(customer=acme, connection=None, return_to="https://app.example/", by=None)
+    browser, page = Visitor(), f"/connect/sessions/{secret}/"
+    authorization = str(browser.post(page)["Location"])
+    if ends == "second tab":
+        second = str(browser.post(page)["Location"])
+        browser.open_callback(sandbox.decide(second))
+    elif ends == "used state":
+        browser.open_callback(sandbox.decide(authorization))
+    elif ends == "too late":
+        ConnectAttempt.objects.update(issued_at=timezone.now() - UNUSABLE)
+    elif ends == "other browser":
+        browser = Visitor()
+    address = sandbox.decide(authorization, account=OTHER)
+
+    browser.open_callback(address)
+    browser.open_callback(address)
+    if ends == "other browser":
+        work()
+        assert sandbox.accepts(token_in(address)), "the person may yet come, after a scanner"
+        let_the_state_expire()
+    work()
+
+    assert not sandbox.accepts(token_in(address))
+    assert stored() == 0
+    assert AuditEntry.objects.get(kind="connect.unused_ended").detail["ended_at_snapinspect"] is True
+    connected = ends in {"second tab", "used state"}
+    assert [connection.badge for connection in acme.connections.all()] == [State.CONNECTED] * connected
+    assert sessions.status(session) == {"too late": "expired", "other browser": "started"}.get(ends, "connected")
 
 
 def test_a_person_without_the_right_to_connect_leaves_no_live_pair(

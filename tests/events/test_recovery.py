@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +15,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, User
 from integrations.background import jobs
+from integrations.calls import api_client
 from integrations.events import handlers, recovery, routing
 from integrations.events.handlers import Happening
 from integrations.models import Connection, Event, EventQueue, NamedLock
@@ -258,6 +260,34 @@ def test_while_the_api_is_down_a_gap_stays_and_is_closed_later(sandbox: Sandbox,
     later(minutes=1)
 
     assert not EventQueue.objects.with_gap().exists()
+
+
+@pytest.mark.parametrize("fault", [{"kind": "cut"}, {"kind": "status", "status": 522}], ids=str)
+def test_a_next_page_that_does_not_come_leaves_the_gap(
+    fault: dict[str, Any], sandbox: Sandbox, connection: Connection
+) -> None:
+    EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
+    sandbox.fault("/inspections", "raw", times=1, body={"next": "/inspections?page=2", "data": []})
+    sandbox.fault("/inspections", times=None, **fault)
+    work()
+
+    assert EventQueue.objects.with_gap().exists()
+
+
+def test_a_gap_that_was_noted_while_another_was_closed_stays(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, earlier = api_client.get, timezone.now() - timedelta(hours=9)
+
+    def note_and_read(*given: Any) -> Any:
+        EventQueue.objects.update(gap_since=earlier)
+        return read(*given)
+
+    EventQueue.objects.update(gap_since=Now() - timedelta(hours=3))
+    monkeypatch.setattr(api_client, "get", note_and_read)
+    recovery.close_gap(connection.pk)
+
+    assert EventQueue.objects.get().gap_since == earlier
 
 
 def test_a_list_that_fails_delays_no_event_and_is_asked_for_with_growing_pauses(

@@ -132,6 +132,20 @@ def test_maintenance_pages_are_an_outage_that_costs_no_attempt(
     assert Connection.objects.get().state == State.CONNECTED
 
 
+@pytest.mark.parametrize("fault", [{"kind": "cut"}, {"kind": "status", "status": 522}], ids=str)
+def test_an_answer_that_breaks_off_is_no_answer(
+    fault: dict[str, Any], sandbox: Sandbox, connection: Connection
+) -> None:
+    """Even if SnapInspect answers elsewhere: it is a failure of the line or of one server, and says nothing."""
+    sandbox.fault(INSPECTION_PATH, times=None, **fault)
+    deliver(payload())
+
+    event, queue = event_of(), EventQueue.objects.get()
+    assert (event.state, event.attempts) == (Event.State.RETRYING, 0)
+    assert queue.paused_until is not None
+    assert not LookupLimit.objects.filter(used__gt=0).exists()
+
+
 def test_a_dead_token_behind_an_answer_with_status_200_is_replaced(sandbox: Sandbox, connection: Connection) -> None:
     """An API that answers 200 to everybody, and says in the body that the token has expired."""
     denied = {"Message": "Authorization has been denied for this request."}

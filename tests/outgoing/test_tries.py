@@ -1,6 +1,7 @@
 """A delivery is sent, tried again by the schedule and given up; its tries are on record."""
 
 import json
+import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -20,6 +21,7 @@ from integrations.tokens.encryption import parse_keys
 from tests.outgoing.conftest import Made, Serve
 from tests.outgoing.sending import later, queue, send, states
 from tests.snapinspect.remotes import Call, Wire, http
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("loopback")]
 
@@ -133,6 +135,7 @@ def test_one_failing_message_does_not_keep_the_others(make: Made, serve: Serve) 
         ("soon", 0),
         ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
         ("Mon, 01 Jan 99999 00:00:00 GMT", 0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0),
         ("Mon, 01 Jan 2040 00:00:00 +9999", 0),
     ],
 )
@@ -151,6 +154,26 @@ def test_retry_after_holds_for_the_whole_endpoint_up_to_a_day(
     queue(endpoint)
     send()
     assert DeliveryTry.objects.count() == (1 if seconds else 2)
+
+
+def test_a_pause_that_an_endpoint_asked_for_outlasts_answers_of_the_same_moment(make: Made, serve: Serve) -> None:
+    all_sent = threading.Barrier(dispatcher.MOST_AT_ONCE)
+
+    def answer(call: Call, wire: Wire) -> bytes:
+        if all_sent.wait(30) == 0:
+            return http(b"", status=429, headers={"Retry-After": "3600"})
+        # Until the pause is written.
+        wait_until(lambda: WebhookEndpoint.objects.exclude(wait_until=None).exists())
+        return http(b"")
+
+    endpoint, _ = make(url=serve(answer).url)
+    queue(endpoint, dispatcher.MOST_AT_ONCE)
+
+    send()
+
+    assert sorted(states()) == ["delivered"] * (dispatcher.MOST_AT_ONCE - 1) + ["waiting"]
+    endpoint.refresh_from_db()
+    assert endpoint.wait_until is not None and endpoint.wait_until > timezone.now() + timedelta(minutes=59)
 
 
 def test_an_endpoint_without_an_answer_gets_one_request_at_a_time_with_growing_pauses(

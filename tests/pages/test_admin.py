@@ -146,6 +146,7 @@ def test_a_delivery_is_assigned_ignored_and_read_again_once_each(
     assert "Ignore: done for 1." in act(staff, DELIVERY, "set_aside", delivery.pk)
     assert "is placed already, or ignored" in act(staff, DELIVERY, "set_aside", delivery.pk)
     assert "Replay: done for 1." in act(staff, DELIVERY, "read_again", delivery.pk)
+    assert "is waiting or placed already" in act(staff, DELIVERY, "read_again", delivery.pk)
     work()
     assert "Null characters are not allowed" in act(staff, DELIVERY, "assign", delivery.pk, connection="no\0body")
     for odd in ("nobody", "9" * 30, "0"):

@@ -1,6 +1,7 @@
 """Which package may import which. Any import that is not in the tables below fails, and so does a circle."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -73,6 +74,8 @@ NOT_FOR_MODELS = "http urllib socket ssl hashlib hmac secrets django.http django
 # What Django loads by itself when it is ready.
 LATE_IMPORTS = {"integrations.apps"}
 MOST_LINES = 350
+# Those whose modules cannot be told apart by the pages or rows that they are for.
+SUBJECTS = "snapinspect tokens calls events outgoing connecting notifications operations background"
 
 FILES = {
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path
@@ -192,6 +195,14 @@ def test_only_those_who_keep_secrets_seal_and_unseal() -> None:
         "integrations.events.webhook_addresses",
         "integrations.outgoing.endpoints",
     }
+
+
+@pytest.mark.parametrize("package", sorted(SUBJECTS.split()))
+def test_a_package_says_what_each_of_its_modules_is_for(package: str) -> None:
+    told = ast.get_docstring(ast.parse(MODULES[f"integrations.{package}"].read_text(encoding="utf-8"))) or ""
+    modules = {name.rpartition(".")[2] for name in FILES if name.startswith(f"integrations.{package}.")} - {"__init__"}
+    assert modules
+    assert modules - set(re.findall(r"\w+", told)) == set()
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
