@@ -83,11 +83,10 @@ def _record_failure(connection: Connection, verdict: Verdict) -> None:
     if connection.state == State.NEEDS_RECONNECT:
         # It still needs a person, for the same reason, whatever else is wrong.
         state, error_kind = State.NEEDS_RECONNECT, connection.error_kind
-    failures = min(connection.failed_checks + 1, 1000)
     connection.move_to(
         state,
         error_kind=error_kind,
         only_from=State(connection.state),
-        failed_checks=failures,
-        next_check_at=Now() + backoff.wait_after_outage(failures, verdict.retry_after),
+        failed_checks=min(connection.failed_checks + 1, 1000),
+        next_check_at=Now() + backoff.wait_after_outage(connection.failed_checks, verdict.retry_after),
     )

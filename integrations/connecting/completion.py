@@ -250,9 +250,9 @@ def _activate(held: lease.LeasedPair) -> None:
 
 
 def _retry_later(held: lease.LeasedPair, error_kind: str, retry_after: float = 0.0) -> bool:
-    tries = held.pair.tries + 1
+    tries = held.pair.tries
     wait = backoff.LONGEST_OUTAGE_WAIT if error_kind in SETUP_ERRORS else backoff.wait_after_outage(tries, retry_after)
-    held.write(error_kind=error_kind, tries=min(tries, 1000), next_try_at=Now() + wait if error_kind else Now())
+    held.write(error_kind=error_kind, tries=min(tries + 1, 1000), next_try_at=Now() + wait if error_kind else Now())
     return False
 
 

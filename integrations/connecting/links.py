@@ -21,7 +21,6 @@ def issue(*, customer: Customer, by: User, connection: Connection | None = None)
     """The secret part of a new link, not readable later; `connection`: the one to reconnect, if any."""
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with transaction.atomic():
-        customer.connect_links.filter(created_at__lt=Now() - ConnectLink.REMEMBERED).delete()
         customer.connect_links.create(secret_hash=_hash(secret), connection=connection, made_by=by)
         audit.record("connect_link.made", customer=customer, actor=by, subject=connection.code if connection else "")
     return secret

@@ -20,13 +20,13 @@ REFUSED_CHECK = timedelta(hours=1)
 
 
 def wait_after_outage(failures: int, retry_after: float = 0.0) -> timedelta:
-    """The wait after this many failures in a row, at least the seconds that SnapInspect asked for."""
+    """The wait after a failure that followed so many in a row, at least the seconds that SnapInspect asked for."""
     wait = _spread(min(FIRST_OUTAGE_WAIT * 2 ** min(failures, 10), LONGEST_OUTAGE_WAIT), 0.8)
     return max(wait, timedelta(seconds=retry_after))
 
 
 def wait_after_refused_app(failures: int) -> timedelta:
-    """The wait after SnapInspect has refused this app so many times in a row."""
+    """The wait after SnapInspect has refused this app, and so many times in a row before."""
     return _spread(min(FIRST_SETUP_WAIT * 2 ** min(failures, 10), LONGEST_SETUP_WAIT), 0.8)
 
 

@@ -256,10 +256,11 @@ def _recent_troubles() -> dict[str, int]:
 
 
 def _mails() -> tuple[int, datetime | None]:
-    """How many notices should have been sent by now, and since when the oldest is due."""
-    due = Connection.objects.exclude(notice="").exclude(next_notice_at=None)
-    found = due.aggregate(count=Count("pk"), since=Min("state_since"))
-    return found["count"], found["since"]
+    """How many notices are still to be sent, and since when the oldest is owed."""
+    connections = Connection.objects.exclude(notice="").exclude(next_notice_at=None)
+    endpoints = WebhookEndpoint.objects.exclude(notice_at=None)
+    found = [owed.aggregate(count=Count("pk"), since=Min("state_since")) for owed in (connections, endpoints)]
+    return sum(each["count"] for each in found), min((each["since"] for each in found if each["since"]), default=None)
 
 
 def _versions() -> dict[str, str]:

@@ -270,12 +270,10 @@ class Client(NotSerializable):
         finally:
             self._on_answer(outcome, time.monotonic() - started)
 
-    def _ask(
-        self, request: PreparedRequest, *, deadline: float, max_bytes: int, fresh: bool = False
-    ) -> transport.Reply:
+    def _ask(self, request: PreparedRequest, *, deadline: float, max_bytes: int) -> transport.Reply:
         started = time.monotonic()
         try:
-            reply = self._transport.send(request, deadline=deadline, max_bytes=max_bytes, fresh=fresh)
+            reply = self._transport.send(request, deadline=deadline, max_bytes=max_bytes)
         except Unreachable as unreachable:
             self._on_answer(unreachable.kind, time.monotonic() - started)
             raise

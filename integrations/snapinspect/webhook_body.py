@@ -117,8 +117,6 @@ def read(body: bytes) -> list[Hint]:
     found = _found(documents or [_opened_form(form_fields(text))])
     if not documents and not any(hint and hint.company_id for _, hint in found):
         found = _named_in(text, unread) or found
-    if len(found) > MOST_EVENTS:
-        raise Unreadable("too_many_events")
     if len(found) > 1:
         return [replace(hint or NOTHING, source=_source(value, hint)) for value, hint in found]
     if not documents and found[0][1] == NOTHING:
@@ -133,8 +131,6 @@ def _named_in(text: str, unread: str) -> list[tuple[Json, Hint | None]]:
     found = _found(
         [{str(number): dict[str, Json](values) for number, values in enumerate(named_values(text, NAME_OF))}]
     )
-    if len(found) > MOST_EVENTS:
-        return found
     hints = [(value, hint) for value, hint in found if hint and hint.company_id]
     return [(value, replace(hint, problem=hint.problem or unread)) for value, hint in hints]
 
@@ -213,7 +209,7 @@ def _opened_form(fields: Form) -> dict[str, Json]:
 def _found(documents: list[Json]) -> list[tuple[Json, Hint | None]]:
     """The events in these documents, and what they say; each item of a list is one at least, None for no object.
 
-    More than MOST_EVENTS where there are too many to look at all.
+    Raises Unreadable when there are too many.
     """
     found: list[tuple[Json, Hint | None]] = []
     objects = count(1)
@@ -225,7 +221,7 @@ def _found(documents: list[Json]) -> list[tuple[Json, Hint | None]]:
         if not events:
             found.append((item, _said_by(members_of(item)) if isinstance(item, dict) else None))
         if len(found) > MOST_EVENTS or next(objects) > MOST_OBJECTS:
-            return found * (MOST_EVENTS + 1)
+            raise Unreadable("too_many_events")
     return found
 
 

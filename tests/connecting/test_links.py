@@ -4,7 +4,6 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from django.db import connection as database
@@ -118,13 +117,6 @@ def test_only_its_hash_is_kept_and_log_lines_mask_it(visit: Visit, alice: User, 
     secret = link.split("/")[-2]
     assert secret not in str(list(ConnectLink.objects.values()))
     assert secret not in redact(f'"GET {link} HTTP/1.1" 200')
-
-
-def test_old_ones_are_forgotten_when_a_new_one_is_made(visit: Visit, alice: User, acme: Customer) -> None:
-    made(visit(alice), acme)
-    ConnectLink.objects.update(created_at=F("created_at") - ConnectLink.REMEMBERED - timedelta(days=1))
-    made(visit(alice), acme)
-    assert ConnectLink.objects.count() == 1
 
 
 def test_a_connection_that_is_deleted_takes_its_links_along(visit: Visit, alice: User, acme: Customer) -> None:

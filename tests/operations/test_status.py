@@ -25,6 +25,7 @@ from integrations.models import (
     Notice,
     State,
     TokenPair,
+    WebhookEndpoint,
     Worker,
 )
 from integrations.operations import status
@@ -129,6 +130,7 @@ def test_limited_exchanges_missing_keys_and_stuck_mails_stand_out(
 ) -> None:
     connection = Connection.objects.create(customer=acme, notice=Notice.BROKEN, next_notice_at=timezone.now())
     Connection.objects.update(state_since=Now() - timedelta(minutes=10))
+    WebhookEndpoint.objects.create(customer=acme, url="https://a.example/", notice_at=timezone.now())
     TokenPair.objects.create(connection=connection, sealed_access=b"x", sealed_refresh=b"y", key_id="gone1234")
     ExchangeStatus.objects.create(pk=1, limited_since=timezone.now())
 
@@ -138,7 +140,7 @@ def test_limited_exchanges_missing_keys_and_stuck_mails_stand_out(
     assert [by_name[name]["tone"] for name in ("Tokens", "Keys", "Mail")] == ["danger", "danger", "warning"]
     assert "gone1234" in by_name["Keys"]["words"]
     assert seen["keys"] == {"gone1234": 1}
-    assert seen["mails_waiting"] == 1
+    assert seen["mails_waiting"] == 2
     assert "not configured" in staff.get(PAGE).text
 
 
