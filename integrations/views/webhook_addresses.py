@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.access import OWNERS, current_staff, current_user, customer_for
 from integrations import wording
 from integrations.events import webhook_addresses
+from integrations.models import WebhookAddress
 from integrations.tokens.encryption import CannotUnseal
 
 
@@ -30,8 +31,10 @@ def put_in_use(request: HttpRequest, code: str, connection_code: str) -> HttpRes
     """A new address for the connection; the one before stays valid for `OLD_STAYS_VALID`."""
     customer = customer_for(request, code, roles=OWNERS)
     connection = get_object_or_404(customer.connections, code=connection_code)
+    replaces = WebhookAddress.objects.filter(connection=connection, valid_until=None).exists()
     webhook_addresses.rotate(connection, by=current_user(request))
-    messages.success(request, "New address created. Give it to SnapInspect. The old address works for two more weeks.")
+    old = " The old address works for two more weeks." if replaces else ""
+    messages.success(request, f"New address created. Give it to SnapInspect.{old}")
     return redirect("webhook_address", customer.code, connection.code)
 
 

@@ -331,3 +331,9 @@ def test_who_disconnected_it_is_told_after_their_account_is_gone(acme: Customer,
     audit.record("connection.disconnected", customer=acme, actor=bob, subject=connection.code)
     bob.delete()
     assert acme.connections.get().disconnected_by == "bob@example.com"
+
+
+def test_a_new_webhook_address_says_what_becomes_of_the_old_one(visit: Visit, alice: User, acme: Customer) -> None:
+    browser, page = visit(alice), page_of(make(acme), "webhook/replace/")
+    assert "The old address" not in browser.post(page, follow=True).text
+    assert "The old address works for two more weeks" in browser.post(page, follow=True).text
