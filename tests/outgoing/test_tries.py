@@ -3,11 +3,12 @@
 import json
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
@@ -162,8 +163,8 @@ def test_a_pause_that_an_endpoint_asked_for_outlasts_answers_of_the_same_moment(
     def answer(call: Call, wire: Wire) -> bytes:
         if all_sent.wait(30) == 0:
             return http(b"", status=429, headers={"Retry-After": "3600"})
-        # Until the pause is written.
-        wait_until(lambda: WebhookEndpoint.objects.exclude(wait_until=None).exists())
+        with closing(database):  # of this thread
+            wait_until(lambda: WebhookEndpoint.objects.exclude(wait_until=None).exists())  # the pause is written
         return http(b"")
 
     endpoint, _ = make(url=serve(answer).url)
