@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, NoReturn
 
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
@@ -47,8 +48,14 @@ class SessionOut(Schema):
 def create_session(request: HttpRequest, body: NewSession) -> Status[dict[str, Any]]:
     """Makes an address at which one person connects once. Hand it to your own signed-in user only."""
     caller = caller_of(request)
+    if not settings.SNAPINSPECT_CLIENT_ID:
+        raise Problem("conflict", "Connect is not set up here: the operator has no client ID from SnapInspect yet.")
     if not sessions.is_allowed_return(body.return_to):
-        _refuse("return_to", "This does not begin with an origin of CONNECT_RETURN_ORIGINS.")
+        _refuse(
+            "return_to",
+            "This does not begin with an origin of CONNECT_RETURN_ORIGINS, or holds a fragment or a character that an"
+            " address cannot hold.",
+        )
     with transaction.atomic():
         customer = _customer(caller, body.customer)
         connection = None

@@ -96,7 +96,7 @@ def list_connections(
     request: HttpRequest,
     *,
     customer: Code | None = None,
-    external_id: Text = "",
+    external_id: Words | None = None,
     state: StateName | None = None,
     after: After = "",
     limit: Limit = 50,

@@ -13,7 +13,7 @@ from accounts.models import Customer
 from integrations.api.access import ApiKeyBearer, Caller, caller_of
 from integrations.api.paging import page
 from integrations.api.problems import Problem
-from integrations.api.values import After, Asked, Limit, Text, Words
+from integrations.api.values import After, Asked, Limit, Words
 from integrations.models import Scope
 
 router = Router(tags=["customers"], auth=ApiKeyBearer(Scope.CUSTOMERS))
@@ -47,7 +47,7 @@ class CustomerChange(Asked):
 
 @router.get("", response=CustomerPage, url_name="customers")
 def list_customers(
-    request: HttpRequest, external_id: Text = "", after: After = "", limit: Limit = 50
+    request: HttpRequest, external_id: Words | None = None, after: After = "", limit: Limit = 50
 ) -> dict[str, object]:
     """Customers that the key reaches, oldest first."""
     rows = caller_of(request).customers

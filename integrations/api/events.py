@@ -14,7 +14,7 @@ from ninja import Field, Router, Schema
 from integrations.api.access import ApiKeyBearer, Caller, caller_of
 from integrations.api.paging import page_of_values
 from integrations.api.problems import NOT_FOUND, Problem
-from integrations.api.values import After, Code, Limit, Text
+from integrations.api.values import After, Code, Limit, Words
 from integrations.events import event_actions
 from integrations.events.public_types import OTHER, RAW_TYPES, public_type
 from integrations.models import Event, Scope, State
@@ -79,7 +79,7 @@ def list_events(
     customer: Code | None = None,
     type: TypeName | None = None,
     state: StateName | None = None,
-    inspection_id: Text = "",
+    inspection_id: Words | None = None,
     after: After = "",
     limit: Limit = 50,
 ) -> HttpResponse:

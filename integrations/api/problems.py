@@ -28,6 +28,10 @@ KINDS = {
 }
 
 
+# No answer of SnapInspect carries it. The proxy puts the kind of the failure there.
+ERROR = "Connect-Error"
+
+
 class Problem(Exception):
     """Ends a request. kind: a key of KINDS. detail: what happened, and what to do. members: others of the body."""
 
@@ -49,7 +53,8 @@ def response(problem: Problem) -> HttpResponse:
         "request_id": get_contextvars().get("request_id", ""),
         **problem.members,
     }
-    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=problem.headers)
+    headers = {ERROR: problem.kind, **problem.headers}
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
 NOT_FOUND = "Nothing with this code is here, or this key does not reach it. Compare the code and the key's customer."

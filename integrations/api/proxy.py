@@ -15,7 +15,7 @@ from ninja import Router
 
 from integrations import wording
 from integrations.api.access import ApiKeyBearer, caller_of
-from integrations.api.problems import Problem
+from integrations.api.problems import ERROR, Problem
 from integrations.calls import api_client
 from integrations.calls.request_body import BodyCutOff, RequestBody
 from integrations.models import Scope
@@ -25,7 +25,6 @@ from integrations.snapinspect.errors import BadPath, SnapInspectError
 router = Router(tags=["proxy"])
 # What an answer of SnapInspect carries, and no problem of ours.
 ATTEMPTS, DURATION = "Connect-Attempts", "Connect-Duration"
-ERROR = "Connect-Error"
 MOST_BYTES = api_client.FORWARD_BYTES
 logger = logging.getLogger(__name__)
 SCOPES = {

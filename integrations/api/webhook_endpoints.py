@@ -260,7 +260,7 @@ def resend_delivery(request: HttpRequest, code: str) -> OutgoingDelivery:
     """Sends it again, from the first try on, with the same `webhook-id`."""
     caller = caller_of(request)
     if not delivery_actions.resend(_delivery(caller, code), by=caller.actor):
-        raise Problem("conflict", "It is waiting to be sent already.")
+        raise Problem("conflict", "It is waiting to be sent already, or is held until its endpoint is turned on.")
     return _delivery(caller, code)
 
 

@@ -67,6 +67,12 @@ def find_started(code: str, browser: str) -> ConnectSession | None:
     return sessions.filter(code=code, browser_hash=_hash(browser)).first() if browser else None
 
 
+def has_started(browser: str) -> bool:
+    """Whether this browser has started a session that may still end."""
+    unfinished = ConnectSession.objects.recent().unfinished()
+    return bool(browser) and unfinished.filter(browser_hash=_hash(browser)).exists()
+
+
 def is_open_to(session: ConnectSession, browser: str) -> bool:
     """Whether this browser may press the button: nobody has, or it has itself, and has not come back yet."""
     mine = session.browser_hash in {"", _hash(browser)}

@@ -70,7 +70,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     if begun is not None and begun.purpose != Purpose.CONNECT:
         return sign_in.finish_callback(request, came, begun)
     if not isinstance(request.user, User):
-        return _refuse_signed_out(begun, came)
+        return _refuse_signed_out(request, begun, came)
     user = request.user
 
     with transaction.atomic():
@@ -96,7 +96,8 @@ def ended(request: HttpRequest, ending: str) -> HttpResponse:
     words = wording.ENDINGS.get(ending)
     if words is None:
         raise Http404
-    return render(request, "integrations/connect_ended.html", {"words": words})
+    context = {"words": words, "is_hosted": ending.startswith("hosted-")}
+    return render(request, "integrations/connect_ended.html", context)
 
 
 @require_POST
@@ -130,12 +131,17 @@ def _query(request: HttpRequest) -> str:
     return str(sealed.reveal()) if sealed is not None else ""
 
 
-def _refuse_signed_out(attempt: ConnectAttempt | None, came: authorization.AuthorizationResponse) -> HttpResponse:
+def _refuse_signed_out(
+    request: HttpRequest, attempt: ConnectAttempt | None, came: authorization.AuthorizationResponse
+) -> HttpResponse:
     """Without a session nothing is used up: a link scanner must not end what the person is about to finish."""
     if attempt is not None:
         # Only for a state that we issued, and once for each: strangers cannot fill the audit trail.
         _note_once(attempt, "signed-out", actor=None)
         unused_pairs.keep(attempt, came.pair, may_still_be_used=True)
+    elif hosted_connect.has_started(request):
+        # SnapInspect may leave out the state when somebody refuses. Anybody can have this address opened: nothing ends.
+        return redirect_from_callback(reverse("connect_ended", args=["hosted-none"]))
     return redirect_from_callback(reverse("connect_ended", args=["signed-out"]))
 
 

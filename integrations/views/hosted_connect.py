@@ -122,6 +122,11 @@ def finish_callback(
     return redirect_from_callback(reverse("hosted_returned", args=[session.code]))
 
 
+def has_started(request: HttpRequest) -> bool:
+    """Whether this browser has pressed the button of a session that may still end."""
+    return sessions.has_started(request.COOKIES.get(COOKIE, ""))
+
+
 def _waiting(request: HttpRequest, session: ConnectSession) -> HttpResponse:
     context = {"session": session, "client": session.customer, "asking": sessions.question(session)}
     response = render(request, "integrations/hosted_waiting.html", context)

@@ -91,7 +91,7 @@ class ResendForm(forms.Form):
     """Which deliveries are sent again."""
 
     since = forms.SplitDateTimeField(
-        label="Since (UTC)",
+        label="Since (your local time)",
         widget=forms.SplitDateTimeWidget(
             date_attrs={"type": "date", "aria-label": "Day"},
             time_attrs={"type": "time", "aria-label": "Time"},

@@ -27,6 +27,10 @@ ENDINGS = {
         "This page belongs to another browser",
         "Nothing was changed. Go back to where you pressed Connect, in the browser that you used there.",
     ),
+    "hosted-none": Words(
+        "Not connected",
+        "SnapInspect gave no access. Nothing was changed. Go back to where you pressed Connect to try again.",
+    ),
     "used": Words(
         "This link was already used",
         "Your dashboard shows the connection. If it does not, start again there.",

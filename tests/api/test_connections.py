@@ -103,3 +103,11 @@ def test_connections_of_others_do_not_exist_for_a_key_of_one_customer(
     ):  # fmt: skip
         client.json(method, f"connections/{foreign.code}{path}", body, status=404)
     assert Connection.objects.get(pk=foreign.pk).state == State.CONNECTING
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("connections", "external_id"), ("customers", "external_id"), ("events", "inspection_id")]
+)
+def test_an_empty_filter_is_refused_and_does_not_list_everything(path: str, name: str, api: Keys) -> None:
+    api().json("get", path, status=422, **{name: ""})
+    assert api("events:read").call("get", "customers")["Connect-Error"] == "missing-scope"

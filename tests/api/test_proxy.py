@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import Customer, User
 from integrations.api import proxy
+from integrations.api.problems import ERROR
 from integrations.calls import api_client, limits
 from integrations.models import Connection, Scope, State, TokenPair
 from integrations.tokens import custody
@@ -66,12 +67,12 @@ def test_an_answer_comes_back_as_it_is(api: Keys, connection: Connection, sandbo
     assert "6847" in answer.text
     assert (answer["Content-Type"], answer[proxy.ATTEMPTS]) == ("application/json; charset=utf-8", "1")
     assert float(answer[proxy.DURATION]) >= 0
-    assert proxy.ERROR not in answer
+    assert ERROR not in answer
     listed = call(client, connection, "GET", "inspections?page=1&sort=newest")
     assert len(listed.json()["inspections"]) > 0
     missing = call(client, connection, "GET", "inspections/1")
     assert (missing.status_code, missing.json()["error"]) == (404, "not_found")
-    assert proxy.ERROR not in missing
+    assert ERROR not in missing
     head = call(client, connection, "HEAD", "user")
     assert (head.status_code, head.content) == (200, b"")
     assert head["Content-Length"] == str(len(answer.content))
@@ -157,7 +158,7 @@ def test_a_query_that_was_hidden_because_it_names_a_token_is_refused(
     api: Keys, connection: Connection, echo: Remote
 ) -> None:
     answer = call(api(), connection, "GET", "user", **{"connectapp.callback_query": "hidden"})
-    assert (answer.status_code, answer[proxy.ERROR], echo.calls) == (422, "outside_base", [])
+    assert (answer.status_code, answer[ERROR], echo.calls) == (422, "outside_base", [])
 
 
 def test_a_refused_token_is_renewed_once_for_all_and_every_call_is_answered(
@@ -203,7 +204,7 @@ def test_a_method_that_is_not_safe_is_sent_again_only_after_a_401(
         before = posts()
         sandbox.fault("/things", fault)
         answer = call(client, connection, "POST", "things", data=b"{}", content_type="application/json")
-        assert (answer.status_code, answer[proxy.ERROR]) == (502, "cut")
+        assert (answer.status_code, answer[ERROR]) == (502, "cut")
         assert "not known" in answer.json()["detail"]
         assert posts() == before + 1
     sandbox.fault("/things", status=200, body={"error": "unauthorized"})
@@ -229,7 +230,7 @@ def test_what_we_have_to_say_is_a_problem_of_ours(
         answer = call(client, connection, method, path)
         assert answer["Content-Type"] == "application/problem+json", answer.content
         assert proxy.ATTEMPTS not in answer
-        return answer.status_code, answer.json()["type"].rpartition(":")[2], answer[proxy.ERROR]
+        return answer.status_code, answer.json()["type"].rpartition(":")[2], answer[ERROR]
 
     monkeypatch.setattr(api_client, "FORWARD_SECONDS", 0.2)
     sandbox.fault("/user", "hang")

@@ -10,7 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import Customer, User
-from integrations.api import proxy
+from integrations.api.problems import ERROR
 from integrations.calls import api_client
 from integrations.models import Connection
 from integrations.snapinspect.client import LONGEST_REPORT
@@ -137,7 +137,7 @@ def test_an_answer_that_is_shorter_than_it_says_is_no_answer(call: Any, size: in
             assert (got.status_code, ended) == (200, False)
             assert 0 < len(body) <= LONG
         else:
-            assert (got.status_code, got[proxy.ERROR]) == (502, "cut")
+            assert (got.status_code, got[ERROR]) == (502, "cut")
         assert len([seen for seen in got.calls if seen.target == "/x"]) == sent
 
 
@@ -199,7 +199,7 @@ def test_an_endless_answer_is_cut_off(call: Any, framing: str, monkeypatch: pyte
 def test_an_answer_that_says_it_is_too_long_is_not_begun(call: Any) -> None:
     length = api_client.FORWARD_ANSWER_BYTES + 1
     got = call(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
-    assert (got.status_code, got[proxy.ERROR]) == (502, "too_large")
+    assert (got.status_code, got[ERROR]) == (502, "too_large")
 
 
 def test_a_slow_answer_ends_at_the_deadline(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_headers_about_the_transfer_and_for_the_origin_stay_here(call: Any) -> N
 )  # fmt: skip
 def test_a_body_in_which_no_token_could_be_seen_is_no_answer(call: Any, coding: bytes) -> None:
     got = call(b"HTTP/1.1 200 OK\r\n" + coding + b"\r\nConnection: close\r\n\r\nabc")
-    assert (got.status_code, got[proxy.ERROR]) == (502, "not_text")
+    assert (got.status_code, got[ERROR]) == (502, "not_text")
 
 
 @pytest.mark.parametrize("length", ["-5", "+2", "x", "2\r\nContent-Length: 2", "\u00b2"])
@@ -323,4 +323,4 @@ def test_what_is_not_http_is_no_answer(call: Any, raw: bytes) -> None:
     got = call(answer)
     assert got.status_code == 502, got.content
     assert got["Content-Type"] == "application/problem+json"
-    assert proxy.ERROR in got
+    assert ERROR in got

@@ -154,6 +154,31 @@ def test_declined_and_failed_are_told(client: ApiClient, made: Made, sandbox: Sa
     assert status(client, session) == "failed"
 
 
+def test_a_refusal_without_the_state_is_told_to_somebody_without_an_account(
+    client: ApiClient, made: Made, sandbox: Sandbox
+) -> None:
+    session, browser = made(), Visitor()
+    address = start_connect(browser, session)
+
+    response = browser.open_callback("/connect/callback/")
+
+    assert response["Location"] == "/connect/ended/hosted-none/"
+    page: Any = browser.get(response["Location"])
+    assert "Go back to where you pressed Connect" in page.text
+    assert status(client, session) == "started", "anybody can have that address opened"
+    browser.open_callback(sandbox.decide(address))
+    work()
+    assert status(client, session) == "connected"
+    assert Visitor().open_callback("/connect/callback/")["Location"] == "/connect/ended/signed-out/"
+
+
+def test_without_a_client_id_no_session_is_made(client: ApiClient, settings: Settings) -> None:
+    settings.SNAPINSPECT_CLIENT_ID = ""
+    body = {"customer": {"external_id": "42", "name": "Initech"}, "return_to": BACK}
+    assert "not set up" in client.json("post", "connect-sessions", body, status=409)["detail"]
+    assert not Customer.objects.filter(external_id="42").exists()
+
+
 def test_it_expires(client: ApiClient, made: Made) -> None:
     session, browser = made(), Visitor()
     start_connect(browser, session)
